@@ -1,0 +1,123 @@
+//! One decision: what was chosen, what lost, what was denied, each with its reasons.
+//!
+//! The same value feeds the log line, the `Explain` RPC, the CLI, the journal and the golden transcripts.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    finding::Finding,
+    id::{DecisionId, HostId},
+    proposal::{Expectation, Motive, Move, Proposal},
+    units::Timestamp,
+};
+
+/// What set a decision off.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trigger {
+    /// A host is over its limit: the fast loop.
+    Relief,
+    /// The regular round.
+    Round,
+    /// An operator.
+    Operator {
+        /// Who.
+        who: String,
+        /// Whether overridable findings were set aside.
+        overridden: bool,
+    },
+}
+
+/// Whether plans are carried out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Observe only.
+    Off,
+    /// Decide and show; act only on what an operator approves.
+    #[default]
+    Recommend,
+    /// Decide and act.
+    Auto,
+}
+
+/// One thing to do now, as the dispatcher takes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    /// Move a vm.
+    Migrate(Move),
+    /// Put an empty host to sleep.
+    Sleep {
+        /// Which.
+        host: HostId,
+    },
+    /// Wake a host.
+    Wake {
+        /// Which.
+        host: HostId,
+        /// The awake host that carries out the order.
+        by: HostId,
+    },
+}
+
+/// A step of the plan, with what it rests on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Planned {
+    /// What to do.
+    pub step: Step,
+    /// Why.
+    pub motive: Motive,
+    /// What the whole proposal it belongs to is expected to change.
+    pub expected: Expectation,
+}
+
+/// Ordered, budgeted steps; each may begin at once, whatever becomes of the others.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// In order of urgency.
+    pub steps: Vec<Planned>,
+}
+
+/// A proposal that the guard refused.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Denial {
+    /// What was wished.
+    pub proposal: Proposal,
+    /// What stands against it.
+    pub findings: Vec<Finding>,
+}
+
+/// A proposal that was possible and is not carried out now.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Passed {
+    /// What was wished.
+    pub proposal: Proposal,
+    /// Why it is not done now, in words.
+    pub why: String,
+}
+
+/// One decision.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Decision {
+    /// Its id.
+    pub id: DecisionId,
+    /// The moment of the snapshot it rests on.
+    pub at: Timestamp,
+    /// What set it off.
+    pub trigger: Trigger,
+    /// The mode it was made in.
+    pub mode: Mode,
+    /// Which policy proposed.
+    pub policy: String,
+    /// Which forecaster was used.
+    pub forecast: String,
+    /// What is to be done.
+    pub chosen: Plan,
+    /// What was possible and lost.
+    pub considered: Vec<Passed>,
+    /// What the guard refused.
+    pub denied: Vec<Denial>,
+    /// Why nothing (more) was proposed, in words.
+    pub notes: Vec<String>,
+}

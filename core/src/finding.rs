@@ -1,0 +1,302 @@
+//! What the guard says of a proposal: which rule, about whom, with the figures that broke it.
+
+use std::{fmt, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    id::{CommandId, HostId, VmId},
+    inventory::Obstacle,
+    snapshot::Doubt,
+    units::{Bytes, Cores},
+};
+
+/// One reason against a proposal. Every variant names its data, so that a person can check it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Finding {
+    /// No such host is known.
+    UnknownHost {
+        /// Which was named.
+        host: HostId,
+    },
+    /// No such vm is known.
+    UnknownVm {
+        /// Which was named.
+        vm: VmId,
+    },
+    /// The vm is not where the proposal takes it from.
+    NotThere {
+        /// Which vm.
+        vm: VmId,
+        /// Where the proposal has it.
+        claimed: HostId,
+        /// Where it is.
+        actual: HostId,
+    },
+    /// Source and destination are the same.
+    SameHost {
+        /// The host.
+        host: HostId,
+    },
+    /// The vm is not running.
+    NotRunning {
+        /// Which vm.
+        vm: VmId,
+    },
+    /// The host's figures are not to be acted on.
+    Doubtful {
+        /// Which host.
+        host: HostId,
+        /// Why.
+        doubts: Vec<Doubt>,
+    },
+    /// The destination is not awake.
+    NotAwake {
+        /// Which host.
+        host: HostId,
+    },
+    /// The destination is being drained.
+    BeingDrained {
+        /// Which host.
+        host: HostId,
+    },
+    /// The destination's CPU would be over the limit now.
+    CpuNow {
+        /// Which host.
+        host: HostId,
+        /// Load it would have.
+        would_be: Cores,
+        /// What is allowed.
+        limit: Cores,
+    },
+    /// The destination's CPU would be over the limit within the horizon, at the risk quantile.
+    CpuAhead {
+        /// Which host.
+        host: HostId,
+        /// Load it would have.
+        would_be: Cores,
+        /// What is allowed.
+        limit: Cores,
+    },
+    /// The destination's memory would be promised more than once beyond the configured ratio.
+    Memory {
+        /// Which host.
+        host: HostId,
+        /// Memory that would be reserved.
+        would_be: Bytes,
+        /// What is allowed.
+        limit: Bytes,
+    },
+    /// The vm is pinned to other hosts.
+    Pinned {
+        /// Which vm.
+        vm: VmId,
+        /// Where it was to go.
+        host: HostId,
+    },
+    /// Its owner wants it left alone.
+    Immovable {
+        /// Which vm.
+        vm: VmId,
+    },
+    /// A member of the same anti-affinity group is or will be there.
+    AntiAffinity {
+        /// Which vm.
+        vm: VmId,
+        /// Who is there.
+        other: VmId,
+        /// The group they share.
+        group: String,
+        /// Where.
+        host: HostId,
+    },
+    /// The destination cannot provide the CPU the vm was started with.
+    CpuModel {
+        /// Which vm.
+        vm: VmId,
+        /// What it needs.
+        needs: String,
+        /// Where it was to go.
+        host: HostId,
+    },
+    /// The destination lacks a network the vm is attached to.
+    Network {
+        /// Which vm.
+        vm: VmId,
+        /// Which network.
+        network: String,
+        /// Where it was to go.
+        host: HostId,
+    },
+    /// The destination does not reach the storage of the vm.
+    Storage {
+        /// Which vm.
+        vm: VmId,
+        /// Which storage.
+        storage: String,
+        /// Where it was to go.
+        host: HostId,
+    },
+    /// The vm cannot be moved by live migration.
+    Obstructed {
+        /// Which vm.
+        vm: VmId,
+        /// Why.
+        obstacles: Vec<Obstacle>,
+    },
+    /// Another command holds the vm.
+    Locked {
+        /// Which vm.
+        vm: VmId,
+        /// Which command.
+        by: CommandId,
+    },
+    /// libvirt runs a job on the vm.
+    HypervisorBusy {
+        /// Which vm.
+        vm: VmId,
+    },
+    /// The vm is left alone for safety.
+    Frozen {
+        /// Which vm.
+        vm: VmId,
+        /// Why.
+        why: String,
+    },
+    /// The vm moved too short a time ago.
+    CoolDown {
+        /// Which vm.
+        vm: VmId,
+        /// Time left.
+        left: Duration,
+    },
+    /// As many migrations as allowed leave or enter the host already.
+    Concurrency {
+        /// Which host, or none where the whole fleet's bound is meant.
+        host: Option<HostId>,
+        /// The bound.
+        limit: usize,
+    },
+    /// The host holds vms, or one is on its way to it.
+    NotEmpty {
+        /// Which host.
+        host: HostId,
+        /// How many.
+        vms: usize,
+    },
+    /// The host has no way to sleep.
+    CannotSleep {
+        /// Which host.
+        host: HostId,
+    },
+    /// Too few hosts would stay awake.
+    Reserve {
+        /// How many would stay awake.
+        awake: usize,
+        /// How many must.
+        needed: usize,
+    },
+    /// The host changed between sleeping and waking too short a time ago.
+    PowerDwell {
+        /// Which host.
+        host: HostId,
+        /// Time left.
+        left: Duration,
+    },
+    /// The host is not asleep.
+    NotAsleep {
+        /// Which host.
+        host: HostId,
+    },
+    /// No awake host can send the wake order.
+    NobodyToWakeIt {
+        /// Which host.
+        host: HostId,
+    },
+    /// More of the fleet is silent than a failure of its own would explain: the fault may be ours.
+    FleetSilent {
+        /// Hosts that are silent and should not be.
+        silent: usize,
+        /// Hosts that should be heard.
+        of: usize,
+    },
+    /// This form of action is not taken by the planner.
+    Unsupported {
+        /// What.
+        what: String,
+    },
+}
+
+impl Finding {
+    /// True where an operator's explicit override may set it aside: comfort, not safety or possibility.
+    pub fn can_be_overridden(&self) -> bool {
+        matches!(
+            self,
+            Self::CpuNow { .. }
+                | Self::CpuAhead { .. }
+                | Self::Pinned { .. }
+                | Self::Immovable { .. }
+                | Self::AntiAffinity { .. }
+                | Self::CoolDown { .. }
+                | Self::Concurrency { .. }
+                | Self::BeingDrained { .. }
+                | Self::Reserve { .. }
+                | Self::PowerDwell { .. }
+                | Self::FleetSilent { .. }
+        )
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownHost { host } => write!(f, "host {host} is not known"),
+            Self::UnknownVm { vm } => write!(f, "vm {vm} is not known"),
+            Self::NotThere { vm, claimed, actual } => write!(f, "vm {vm} is on {actual}, not on {claimed}"),
+            Self::SameHost { host } => write!(f, "{host} is both source and destination"),
+            Self::NotRunning { vm } => write!(f, "vm {vm} is not running"),
+            Self::Doubtful { host, doubts } => write!(f, "{host} is in doubt: {doubts:?}"),
+            Self::NotAwake { host } => write!(f, "{host} is not awake"),
+            Self::BeingDrained { host } => write!(f, "{host} is being drained"),
+            Self::CpuNow { host, would_be, limit } => {
+                write!(f, "{host} would need {would_be} now, {limit} are allowed")
+            }
+            Self::CpuAhead { host, would_be, limit } => {
+                write!(f, "{host} would need {would_be} within the horizon, {limit} are allowed")
+            }
+            Self::Memory { host, would_be, limit } => {
+                write!(f, "{host} would promise {would_be} of memory, {limit} are allowed")
+            }
+            Self::Pinned { vm, host } => write!(f, "vm {vm} is not allowed on {host} by its pins"),
+            Self::Immovable { vm } => write!(f, "vm {vm} is marked immovable"),
+            Self::AntiAffinity { vm, other, group, host } => {
+                write!(f, "vm {vm} must not share {host} with {other} (group {group})")
+            }
+            Self::CpuModel { vm, needs, host } => write!(f, "{host} cannot provide the CPU {needs} of vm {vm}"),
+            Self::Network { vm, network, host } => write!(f, "{host} lacks network {network} of vm {vm}"),
+            Self::Storage { vm, storage, host } => write!(f, "{host} does not reach storage {storage} of vm {vm}"),
+            Self::Obstructed { vm, obstacles } => write!(f, "vm {vm} cannot be moved: {obstacles:?}"),
+            Self::Locked { vm, by } => write!(f, "vm {vm} is held by command {by}"),
+            Self::HypervisorBusy { vm } => write!(f, "libvirt runs a job on vm {vm}"),
+            Self::Frozen { vm, why } => write!(f, "vm {vm} is left alone: {why}"),
+            Self::CoolDown { vm, left } => write!(f, "vm {vm} moved lately, {} s of rest left", left.as_secs()),
+            Self::Concurrency { host: Some(host), limit } => {
+                write!(f, "{host} takes part in {limit} migrations already")
+            }
+            Self::Concurrency { host: None, limit } => write!(f, "{limit} migrations run in the fleet already"),
+            Self::NotEmpty { host, vms } => write!(f, "{host} holds or awaits {vms} vms"),
+            Self::CannotSleep { host } => write!(f, "{host} has no way to sleep"),
+            Self::Reserve { awake, needed } => write!(f, "{awake} hosts would stay awake, {needed} must"),
+            Self::PowerDwell { host, left } => {
+                write!(f, "{host} slept or woke lately, {} s to wait", left.as_secs())
+            }
+            Self::NotAsleep { host } => write!(f, "{host} is not asleep"),
+            Self::NobodyToWakeIt { host } => write!(f, "no awake host can wake {host}"),
+            Self::FleetSilent { silent, of } => {
+                write!(f, "{silent} of {of} hosts are silent: the fault may be the scheduler's own")
+            }
+            Self::Unsupported { what } => write!(f, "not supported: {what}"),
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! What a host is and which vms it holds: slow-changing facts, sent whole when the link opens and after each change.
+//!
+//! `complete` is the field that keeps vms safe: an inventory taken while the hypervisor did not answer lists nothing
+//! and proves nothing.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    id::{BootId, HostId, VmId},
+    power::PowerCurve,
+    sample::VmState,
+    units::{Bytes, BytesPerSec, Cores, Timestamp},
+};
+
+/// How a host can be put to sleep.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SleepSupport {
+    /// It stays awake.
+    #[default]
+    None,
+    /// Suspend to RAM, wake by network packet or command.
+    Suspend,
+    /// Power off, wake by network packet, BMC or command.
+    PowerOff,
+}
+
+/// What a vm's virtual CPU demands of a host's.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CpuNeed {
+    /// Runs anywhere (an emulated CPU).
+    Any,
+    /// A named model, which the host must be able to provide.
+    Model(String),
+    /// The host's own CPU passed through: an equal CPU only.
+    SameAs(String),
+}
+
+/// Why a vm cannot be moved at all, found by the agent in the vm's definition.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Obstacle {
+    /// A device of the host is passed through.
+    HostDevice(String),
+    /// A disk lies on storage that other hosts do not see.
+    LocalDisk(String),
+    /// A filesystem of the host is shared into the vm.
+    SharedFilesystem(String),
+    /// The hypervisor names another reason.
+    Other(String),
+}
+
+/// The operator's wishes for a vm, from its libvirt metadata.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VmLabels {
+    /// Hosts it may run on; empty means all.
+    pub pinned_to: BTreeSet<HostId>,
+    /// Groups whose members must not share a host.
+    pub anti_affinity: BTreeSet<String>,
+    /// True where ballast must leave it alone.
+    pub immovable: bool,
+}
+
+/// One vm as its host knows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct VmRecord {
+    /// Its uuid.
+    pub vm: VmId,
+    /// Its name, for people.
+    pub name: String,
+    /// What it is doing.
+    pub state: VmState,
+    /// Number of virtual CPUs.
+    pub vcpus: u32,
+    /// Memory it may grow to.
+    pub memory_max: Bytes,
+    /// What its CPU demands.
+    pub cpu: CpuNeed,
+    /// Bridges or libvirt networks it is attached to.
+    pub networks: BTreeSet<String>,
+    /// Shared storages its disks lie on (network disks need none of the host's).
+    pub storages: BTreeSet<String>,
+    /// The operator's wishes.
+    pub labels: VmLabels,
+    /// Why it cannot be moved; empty where it can.
+    pub obstacles: Vec<Obstacle>,
+    /// True while libvirt runs a job on it, a migration for instance.
+    pub busy: bool,
+}
+
+/// Everything slow-changing about one host.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Inventory {
+    /// Which host.
+    pub host: HostId,
+    /// Which boot of it.
+    pub boot: BootId,
+    /// When it was taken, by the agent's clock.
+    pub taken_at: Timestamp,
+    /// True only where the hypervisor answered everything: only then does a missing vm mean "not here".
+    pub complete: bool,
+    /// Hypervisor and version, for people and for compatibility.
+    pub hypervisor: String,
+    /// CPU that vms may use.
+    pub cpu_capacity: Cores,
+    /// Memory that vms may use.
+    pub memory_capacity: Bytes,
+    /// The host's CPU model.
+    pub cpu_model: String,
+    /// CPU models it can provide to vms.
+    pub cpu_models: BTreeSet<String>,
+    /// Bridges and libvirt networks present.
+    pub networks: BTreeSet<String>,
+    /// Shared storages reachable.
+    pub storages: BTreeSet<String>,
+    /// Where other hosts reach it for migrations, as a libvirt URI.
+    pub migration_uri: String,
+    /// Bandwidth migrations may use.
+    pub migration_bandwidth: BytesPerSec,
+    /// Power model.
+    pub power: PowerCurve,
+    /// Whether and how it sleeps.
+    pub sleep: SleepSupport,
+    /// Hardware address that wakes it, as `aa:bb:cc:dd:ee:ff`, where there is one.
+    pub wake_address: Option<String>,
+    /// The vms on it, running or not.
+    pub vms: Vec<VmRecord>,
+}

@@ -1,0 +1,20 @@
+//! The fleet as data, and every decision as a pure function of it.
+//!
+//! Nothing here reads a clock, a file or a random source, writes a log line or fails silently: time and seeds are
+//! arguments, reasons are return values. Agent, scheduler, simulation and training share what is in here, so that a
+//! watt, a migration's cost and an overload mean the same to all of them.
+
+pub mod command;
+pub mod decision;
+pub mod finding;
+pub mod forecast;
+pub mod id;
+pub mod inventory;
+pub mod outcome;
+pub mod policy;
+pub mod power;
+pub mod proposal;
+pub mod sample;
+pub mod snapshot;
+pub mod tuning;
+pub mod units;

@@ -1,0 +1,34 @@
+//! What could be moved: a policy looks at the fleet and proposes; it decides nothing.
+
+use crate::{forecast::Forecasts, proposal::Proposal, snapshot::Snapshot, tuning::Tuning};
+
+/// All that a policy may look at.
+#[derive(Debug, Clone, Copy)]
+pub struct View<'a> {
+    /// The fleet.
+    pub snapshot: &'a Snapshot,
+    /// What its vms will want.
+    pub forecasts: &'a Forecasts,
+    /// The numbers to decide by.
+    pub tuning: &'a Tuning,
+    /// Seed of every random choice.
+    pub seed: u64,
+}
+
+/// What a policy says of one view.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Advice {
+    /// What it would like, best first.
+    pub proposals: Vec<Proposal>,
+    /// Why it proposes no more, in words.
+    pub notes: Vec<String>,
+}
+
+/// A rule for moving vms.
+pub trait Policy: Send {
+    /// Its name, as configuration and decisions show it.
+    fn name(&self) -> &'static str;
+
+    /// What it would like to happen. It may be wrong: the guard checks every proposal.
+    fn propose(&mut self, view: View<'_>) -> Advice;
+}

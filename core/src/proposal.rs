@@ -1,0 +1,162 @@
+//! What a policy would like to happen, and why, in figures.
+
+use std::{fmt, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    id::{HostId, VmId},
+    units::{Bytes, Joules},
+};
+
+/// One vm to one host.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Move {
+    /// Which vm.
+    pub vm: VmId,
+    /// Where from.
+    pub from: HostId,
+    /// Where to.
+    pub to: HostId,
+}
+
+/// What is to happen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// Move one vm.
+    Relocate(Move),
+    /// Empty a host, all of it or none.
+    Evacuate {
+        /// Which host.
+        host: HostId,
+        /// Where each of its vms goes.
+        moves: Vec<Move>,
+    },
+    /// Exchange two vms.
+    Swap(Move, Move),
+    /// Wake a host.
+    Wake {
+        /// Which.
+        host: HostId,
+    },
+    /// Put an empty host to sleep.
+    Sleep {
+        /// Which.
+        host: HostId,
+    },
+}
+
+impl Action {
+    /// The moves it consists of.
+    pub fn moves(&self) -> &[Move] {
+        match self {
+            Self::Relocate(one) => std::slice::from_ref(one),
+            Self::Evacuate { moves, .. } => moves,
+            Self::Swap(..) | Self::Wake { .. } | Self::Sleep { .. } => &[],
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Relocate(one) => write!(f, "move {} from {} to {}", one.vm, one.from, one.to),
+            Self::Evacuate { host, moves } => write!(f, "empty {host} ({} vms)", moves.len()),
+            Self::Swap(a, b) => write!(f, "exchange {} on {} with {} on {}", a.vm, a.from, b.vm, b.from),
+            Self::Wake { host } => write!(f, "wake {host}"),
+            Self::Sleep { host } => write!(f, "put {host} to sleep"),
+        }
+    }
+}
+
+/// Why a policy wants it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Motive {
+    /// The source is over its limit, or will be.
+    Overload {
+        /// The overloaded host.
+        host: HostId,
+        /// Its load now or at the risk quantile, as a share of capacity.
+        load: f64,
+        /// The limit, as a share of capacity.
+        limit: f64,
+    },
+    /// Emptying the host lets it sleep.
+    Consolidation {
+        /// The host to be emptied.
+        host: HostId,
+    },
+    /// The operator drains the host.
+    Drain {
+        /// The host.
+        host: HostId,
+    },
+    /// More hosts are needed than are awake.
+    Shortage {
+        /// Cores wanted at the risk quantile beyond what the awake hosts should carry.
+        cores_short: f64,
+    },
+    /// The host is empty and will not be needed for longer than sleeping takes to pay.
+    Idle {
+        /// For how long it has been empty.
+        empty_for: Duration,
+        /// After how long sleeping pays.
+        break_even: Duration,
+    },
+    /// An operator asked for it.
+    Operator {
+        /// Who.
+        who: String,
+    },
+}
+
+impl fmt::Display for Motive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Overload { host, load, limit } => {
+                write!(f, "{host} is at {:.0} % of its CPU, limit {:.0} %", load * 100.0, limit * 100.0)
+            }
+            Self::Consolidation { host } => write!(f, "{host} can be emptied and sleep"),
+            Self::Drain { host } => write!(f, "{host} is being drained"),
+            Self::Shortage { cores_short } => write!(f, "the awake hosts are {cores_short:.1} cores short"),
+            Self::Idle { empty_for, break_even } => {
+                write!(f, "empty for {} s, sleeping pays after {} s", empty_for.as_secs(), break_even.as_secs())
+            }
+            Self::Operator { who } => write!(f, "ordered by {who}"),
+        }
+    }
+}
+
+/// What doing it and leaving it would cost over the horizon, by the exact model.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Expectation {
+    /// Energy of the hosts concerned if it is done, moves and switching included.
+    pub energy_if_done: Joules,
+    /// Energy of the hosts concerned if it is left.
+    pub energy_if_left: Joules,
+    /// Core-seconds of demand that would go unserved if it is done.
+    pub overload_if_done: f64,
+    /// Core-seconds of demand that would go unserved if it is left.
+    pub overload_if_left: f64,
+    /// Time the copies take together.
+    pub copy_time: Duration,
+    /// Longest pause of a vm.
+    pub downtime: Duration,
+    /// Data copied.
+    pub copied: Bytes,
+    /// Price of leaving it less price of doing it, in joules: what the objective says is gained.
+    pub gain: Joules,
+}
+
+/// One wish of a policy.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Proposal {
+    /// What is to happen.
+    pub action: Action,
+    /// Why.
+    pub motive: Motive,
+    /// What it is expected to change.
+    pub expected: Expectation,
+}

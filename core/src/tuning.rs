@@ -1,0 +1,156 @@
+//! Every number a decision depends on, with the reason for its default.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// One value that is out of its range.
+#[derive(Debug, Clone, PartialEq, Error)]
+#[error("{field} = {value}: {expected}")]
+pub struct InvalidTuning {
+    /// Name of the field.
+    pub field: &'static str,
+    /// What was given.
+    pub value: String,
+    /// What would have been accepted.
+    pub expected: &'static str,
+}
+
+/// The numbers of the decision core. Shares are of a host's capacity, 0 to 1.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tuning {
+    /// CPU load above which a host is relieved. 0.85: between oVirt's 75 % and XO's 90 %, Nutanix' figure.
+    pub cpu_limit: f64,
+    /// CPU load at the risk quantile up to which consolidation fills a host. DPM's upper mark is 0.81.
+    pub cpu_fill_limit: f64,
+    /// How many standard deviations of a host's summed demand count as risk; 2 gave 2.5 % overloaded time on PlanetLab.
+    pub risk_z: f64,
+    /// Correlation between the demands of two vms of a host: the share of the summed deviations that does not pool.
+    pub correlation: f64,
+    /// Memory promised to vms over memory a host has. 1: never over-committed.
+    pub memory_ratio: f64,
+    /// How far ahead energy and overload are counted.
+    #[serde(with = "secs")]
+    pub horizon: Duration,
+    /// Time above the limit before relief acts: shorter peaks are left to pass.
+    #[serde(with = "secs")]
+    pub relief_after: Duration,
+    /// Rest of a vm after a move; relief of an overloaded host may break it.
+    #[serde(with = "secs")]
+    pub vm_cool_down: Duration,
+    /// Time between two changes of a host's power state.
+    #[serde(with = "secs")]
+    pub power_dwell: Duration,
+    /// Empty time before a host may sleep.
+    #[serde(with = "secs")]
+    pub sleep_after: Duration,
+    /// Hosts that stay awake at least.
+    pub min_awake: usize,
+    /// Hosts' worth of spare capacity kept awake beyond the forecast.
+    pub spare_hosts: usize,
+    /// Migrations out of one host at a time.
+    pub moves_out_per_host: usize,
+    /// Migrations into one host at a time.
+    pub moves_in_per_host: usize,
+    /// Migrations in the fleet at a time.
+    pub moves_in_fleet: usize,
+    /// Age of a host's newest sample at which it is neither source nor target, in sampling periods.
+    pub silent_periods: u32,
+    /// Share of silent hosts above which nothing is moved: the fault may be the scheduler's own.
+    pub silent_share_max: f64,
+    /// Price of one core-second of unserved demand, in joules. A core draws 2 to 10 W; a hundred times that says that
+    /// slowing a vm down is never worth the energy.
+    pub overload_joules_per_core_second: f64,
+    /// Share of its CPU a vm loses while it is copied (Voorsluys et al. 2009 measured about 10 %).
+    pub migration_slowdown: f64,
+    /// Gain below which a consolidation is not worth the disturbance, in joules.
+    pub min_gain_joules: f64,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            cpu_limit: 0.85,
+            cpu_fill_limit: 0.80,
+            risk_z: 2.0,
+            correlation: 0.1,
+            memory_ratio: 1.0,
+            horizon: Duration::from_secs(3600),
+            relief_after: Duration::from_secs(15),
+            vm_cool_down: Duration::from_secs(30 * 60),
+            power_dwell: Duration::from_secs(10 * 60),
+            sleep_after: Duration::from_secs(2 * 60),
+            min_awake: 1,
+            spare_hosts: 0,
+            moves_out_per_host: 1,
+            moves_in_per_host: 1,
+            moves_in_fleet: 4,
+            silent_periods: 3,
+            silent_share_max: 0.3,
+            overload_joules_per_core_second: 500.0,
+            migration_slowdown: 0.1,
+            min_gain_joules: 1000.0,
+        }
+    }
+}
+
+impl Tuning {
+    /// Every value that is out of its range; empty where all are well.
+    pub fn problems(&self) -> Vec<InvalidTuning> {
+        let mut problems = Vec::new();
+        let mut share = |field, value: f64, low: f64, high: f64, expected| {
+            if !(low..=high).contains(&value) {
+                problems.push(InvalidTuning { field, value: value.to_string(), expected });
+            }
+        };
+        share("cpu_limit", self.cpu_limit, 0.05, 1.0, "a share from 0.05 to 1 is needed");
+        share("cpu_fill_limit", self.cpu_fill_limit, 0.05, 1.0, "a share from 0.05 to 1 is needed");
+        share("risk_z", self.risk_z, 0.0, 10.0, "a number from 0 to 10 is needed");
+        share("correlation", self.correlation, 0.0, 1.0, "a number from 0 to 1 is needed");
+        share("memory_ratio", self.memory_ratio, 0.1, 10.0, "a ratio from 0.1 to 10 is needed");
+        share("silent_share_max", self.silent_share_max, 0.0, 1.0, "a share from 0 to 1 is needed");
+        share("migration_slowdown", self.migration_slowdown, 0.0, 1.0, "a share from 0 to 1 is needed");
+        share("min_gain_joules", self.min_gain_joules, 0.0, 1e12, "joules from 0 to 1e12 are needed");
+        let price = self.overload_joules_per_core_second;
+        share("overload_joules_per_core_second", price, 0.0, 1e9, "joules from 0 to 1e9 are needed");
+        let horizon = self.horizon.as_secs_f64();
+        share("horizon", horizon, 60.0, 86_400.0, "from 60 to 86400 seconds are needed");
+        let mut at_least_one = |field, value: usize| {
+            if value == 0 {
+                problems.push(InvalidTuning { field, value: "0".into(), expected: "at least 1 is needed" });
+            }
+        };
+        at_least_one("moves_out_per_host", self.moves_out_per_host);
+        at_least_one("moves_in_per_host", self.moves_in_per_host);
+        at_least_one("moves_in_fleet", self.moves_in_fleet);
+        at_least_one("silent_periods", self.silent_periods as usize);
+        if self.cpu_fill_limit > self.cpu_limit {
+            problems.push(InvalidTuning {
+                field: "cpu_fill_limit",
+                value: self.cpu_fill_limit.to_string(),
+                expected: "at most cpu_limit is needed, or consolidation would cause relief",
+            });
+        }
+        problems
+    }
+}
+
+/// Durations as seconds in configuration files.
+mod secs {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(span: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(span.as_secs_f64())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        let seconds = f64::deserialize(deserializer)?;
+        Duration::try_from_secs_f64(seconds).map_err(|_| {
+            serde::de::Error::custom(format!("{seconds} seconds: a finite number of at least 0 is needed"))
+        })
+    }
+}
