@@ -1,1 +1,3 @@
-fn main(){}
+//! The command line: what an operator types.
+
+fn main() {}

@@ -5,6 +5,7 @@
 //! watt, a migration's cost and an overload mean the same to all of them.
 
 pub mod command;
+pub mod counters;
 pub mod decision;
 pub mod finding;
 pub mod forecast;

@@ -1,1 +1,16 @@
-//! placeholder
+//! The wire: `ballast.v1`, its generated code, its descriptors, and checked conversions to and from core.
+//!
+//! What comes from the wire is checked here and nowhere else: a conversion fails with the path of the field, its value
+//! and what would have been accepted.
+
+/// Generated code of `ballast.v1`.
+#[allow(missing_docs, unreachable_pub, missing_debug_implementations, clippy::all, clippy::pedantic)]
+pub mod v1 {
+    tonic::include_proto!("ballast.v1");
+}
+
+/// Descriptors of every `.proto` file, for server reflection.
+pub const FILE_DESCRIPTOR_SET: &[u8] = tonic::include_file_descriptor_set!("descriptors");
+
+/// Version of the protocol spoken in `Hello`.
+pub const PROTOCOL_VERSION: u32 = 1;

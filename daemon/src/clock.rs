@@ -1,0 +1,191 @@
+//! Time as a capability: the machine's clock, or one that somebody drives.
+//!
+//! Both daemons take a [`Clock`] and read time nowhere else. The demo and the tests drive theirs, so that hours pass in
+//! seconds and nothing sleeps to synchronise.
+
+use std::{
+    future::Future,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use ballast_core::units::{Timestamp, nanos_of};
+use tokio::sync::watch;
+
+/// A clock: cheap to clone, shared by every task of a daemon.
+#[derive(Debug, Clone)]
+pub struct Clock(Arc<Source>);
+
+#[derive(Debug)]
+enum Source {
+    /// The machine's; `Instant` for spans, so that a step of the wall clock never stretches a timeout.
+    System { started: Instant },
+    /// Somebody's: time stands still until the driver moves it.
+    Driven { start: Timestamp, now: watch::Receiver<Timestamp> },
+}
+
+/// Moves a driven clock.
+#[derive(Debug)]
+pub struct Driver(watch::Sender<Timestamp>);
+
+/// The time allowed was over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("took longer than {0:?}")]
+pub struct Elapsed(pub Duration);
+
+impl Clock {
+    /// The machine's clock.
+    pub fn system() -> Self {
+        Self(Arc::new(Source::System { started: Instant::now() }))
+    }
+
+    /// A clock that stands at `start` until its driver moves it.
+    pub fn driven(start: Timestamp) -> (Self, Driver) {
+        let (sender, receiver) = watch::channel(start);
+        (Self(Arc::new(Source::Driven { start, now: receiver })), Driver(sender))
+    }
+
+    /// Wall-clock time.
+    pub fn now(&self) -> Timestamp {
+        match &*self.0 {
+            Source::System { .. } => {
+                let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                Timestamp(nanos_of(since))
+            }
+            Source::Driven { now, .. } => *now.borrow(),
+        }
+    }
+
+    /// Time since the clock was made; never goes back.
+    pub fn elapsed(&self) -> Duration {
+        match &*self.0 {
+            Source::System { started } => started.elapsed(),
+            Source::Driven { start, now } => now.borrow().since(*start),
+        }
+    }
+
+    /// Returns once `span` has passed. A driven clock whose driver is gone never gets there.
+    pub async fn sleep(&self, span: Duration) {
+        self.sleep_until(self.elapsed() + span).await;
+    }
+
+    /// Returns once [`Clock::elapsed`] has reached `moment`.
+    pub async fn sleep_until(&self, moment: Duration) {
+        match &*self.0 {
+            Source::System { started } => tokio::time::sleep_until((*started + moment).into()).await,
+            Source::Driven { start, now } => {
+                let until = start.after(moment);
+                let mut now = now.clone();
+                if now.wait_for(|now| *now >= until).await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+        }
+    }
+
+    /// Waits for `future`, but no longer than `span`.
+    ///
+    /// # Errors
+    /// [`Elapsed`] when the time was over first; the future is dropped.
+    pub async fn timeout<F: Future>(&self, span: Duration, future: F) -> Result<F::Output, Elapsed> {
+        tokio::select! {
+            biased;
+            output = future => Ok(output),
+            () = self.sleep(span) => Err(Elapsed(span)),
+        }
+    }
+
+    /// Ticks every `period`, the first after one period. Ticks that were missed are skipped, not made up for.
+    pub fn interval(&self, period: Duration) -> Interval {
+        Interval { clock: self.clone(), period, next: self.elapsed() + period }
+    }
+}
+
+impl Driver {
+    /// Moves the clock forward by `span` and returns the new time.
+    pub fn advance(&self, span: Duration) -> Timestamp {
+        self.0.send_modify(|now| *now = now.after(span));
+        *self.0.borrow()
+    }
+
+    /// Moves the clock forward to `moment`; an earlier one changes nothing.
+    pub fn advance_to(&self, moment: Timestamp) {
+        self.0.send_modify(|now| *now = (*now).max(moment));
+    }
+
+    /// The time it shows.
+    pub fn now(&self) -> Timestamp {
+        *self.0.borrow()
+    }
+}
+
+/// A regular beat.
+#[derive(Debug)]
+pub struct Interval {
+    clock: Clock,
+    period: Duration,
+    next: Duration,
+}
+
+impl Interval {
+    /// Waits for the next beat.
+    pub async fn tick(&mut self) {
+        self.clock.sleep_until(self.next).await;
+        let now = self.clock.elapsed();
+        self.next += self.period;
+        if self.next <= now {
+            self.next = now + self.period;
+        }
+    }
+
+    /// Changes the beat from the next one on.
+    pub fn set_period(&mut self, period: Duration) {
+        self.period = period;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_driven_clock_wakes_sleepers_when_their_time_has_come() {
+        let (clock, driver) = Clock::driven(Timestamp::from_secs(100));
+        let sleeper = {
+            let clock = clock.clone();
+            tokio::spawn(async move {
+                clock.sleep(Duration::from_secs(5)).await;
+                clock.now()
+            })
+        };
+        tokio::task::yield_now().await;
+        driver.advance(Duration::from_secs(4));
+        tokio::task::yield_now().await;
+        assert!(!sleeper.is_finished());
+        driver.advance(Duration::from_secs(2));
+        assert_eq!(sleeper.await.unwrap(), Timestamp::from_secs(106));
+    }
+
+    #[tokio::test]
+    async fn an_interval_skips_what_it_missed() {
+        let (clock, driver) = Clock::driven(Timestamp::EPOCH);
+        let mut interval = clock.interval(Duration::from_secs(10));
+        driver.advance(Duration::from_secs(35));
+        interval.tick().await;
+        driver.advance(Duration::from_secs(10));
+        interval.tick().await;
+        assert_eq!(clock.elapsed(), Duration::from_secs(45));
+    }
+
+    #[tokio::test]
+    async fn a_timeout_is_counted_on_the_same_clock() {
+        let (clock, driver) = Clock::driven(Timestamp::EPOCH);
+        let waiting = {
+            let clock = clock.clone();
+            tokio::spawn(async move { clock.timeout(Duration::from_secs(3), std::future::pending::<()>()).await })
+        };
+        tokio::task::yield_now().await;
+        driver.advance(Duration::from_secs(3));
+        assert_eq!(waiting.await.unwrap(), Err(Elapsed(Duration::from_secs(3))));
+    }
+}
