@@ -1,0 +1,308 @@
+//! What a live migration by pre-copy takes: one model, stepped by the simulation and run to its end by the objective.
+//!
+//! Memory is copied while the vm runs; what it writes meanwhile is copied again in the next round, until the rest fits
+//! into the allowed pause. Source of the rounds: Liu et al. 2011 and Akoush et al. 2010; what a round leaves to the next is
+//! `W (1 - e^(-D t / W))` of a working set `W` written at rate `D`, in place of the usual `min(W, D t)`, because a page
+//! written twice is copied once. Nothing here knows a host, a vm or a policy.
+
+use std::time::Duration;
+
+use crate::units::{Bytes, BytesPerSec, Cores, seconds};
+
+/// Rounds after which a copy counts as not converging.
+pub const MAX_ROUNDS: u32 = 30;
+
+/// Time the destination needs before the first byte: process start and channel set-up.
+pub const PREPARATION: Duration = Duration::from_secs(1);
+
+/// Pause of the vm beyond the copy of the last pages: device state, and the resume at the destination.
+pub const SWITCH_OVER: Duration = Duration::from_millis(100);
+
+/// Shortest pause taken as a target: below it no hypervisor can stop and resume a vm.
+const LEAST_DOWNTIME: Duration = Duration::from_millis(1);
+
+/// Bytes per second that one core can push through a migration stream without hardware help.
+const BYTES_PER_CORE_SECOND: f64 = 1.2e9;
+
+/// One copy to be made.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct CopyJob {
+    /// Memory that must go over: what the vm's process holds, pages of zeros left out.
+    pub memory: Bytes,
+    /// Rate at which the vm writes memory.
+    pub dirty_rate: BytesPerSec,
+    /// Memory it writes again and again; at most `memory` counts.
+    pub working_set: Bytes,
+    /// Rate of the copy.
+    pub bandwidth: BytesPerSec,
+    /// Longest pause allowed for the last pages.
+    pub downtime_max: Duration,
+}
+
+impl CopyJob {
+    /// The copy of a vm that holds `memory` and uses `cpu`, at full `bandwidth`; `dirty_rate` where it was measured.
+    pub fn of_vm(
+        memory: Bytes,
+        cpu: Cores,
+        dirty_rate: Option<BytesPerSec>,
+        bandwidth: BytesPerSec,
+        downtime_max: Duration,
+    ) -> Self {
+        let (assumed, working_set) = assumed_writes(cpu, memory);
+        let measured = dirty_rate.filter(|rate| rate.is_sane());
+        Self { memory, dirty_rate: measured.unwrap_or(assumed), working_set, bandwidth, downtime_max }
+    }
+}
+
+/// What a copy takes.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct CopyEstimate {
+    /// From the order until the vm runs at the destination.
+    pub duration: Duration,
+    /// Pause of the vm; for a copy that does not converge, the pause it would need after the last round.
+    pub downtime: Duration,
+    /// Data copied, repeats included.
+    pub copied: Bytes,
+    /// Passes over memory, the last pages not counted.
+    pub rounds: u32,
+    /// Whether the rest ever fits into the allowed pause within [`MAX_ROUNDS`].
+    pub converges: bool,
+}
+
+/// What a vm without a measured dirty rate is taken to write: 1 MiB/s and 32 MiB/s per busy core, over a tenth of its
+/// memory. An assumption: the tenth is the mean active share of memory in the Bitbrains traces, the rate lies in the
+/// middle of what ordinary services show; a database under load writes several times as much.
+pub fn assumed_writes(cpu: Cores, memory: Bytes) -> (BytesPerSec, Bytes) {
+    let busy = if cpu.is_sane() { cpu.get() } else { 0.0 };
+    let per_core = Bytes::from_mib(32).as_f64();
+    (BytesPerSec(Bytes::from_mib(1).as_f64() + per_core * busy), memory.scale(0.1).max(Bytes::from_mib(16)))
+}
+
+/// CPU that each end of a copy at `rate` spends on it: at most one core, as the stream is one thread.
+pub fn copy_cores(rate: BytesPerSec) -> Cores {
+    if rate.is_sane() { Cores((rate.get() / BYTES_PER_CORE_SECOND).min(1.0)) } else { Cores::ZERO }
+}
+
+/// What `job` takes if nothing disturbs it. A copy without bandwidth takes for ever (a hundred years) and moves nothing.
+pub fn estimate(job: &CopyJob) -> CopyEstimate {
+    let mut copy = PreCopy::new(*job);
+    if copy.rate <= 0.0 {
+        let forever = seconds(f64::INFINITY);
+        return CopyEstimate { duration: forever, downtime: forever, ..CopyEstimate::default() };
+    }
+    while copy.round <= MAX_ROUNDS && copy.phase() != Phase::Done {
+        copy.advance_secs(copy.until_next());
+    }
+    let converges = copy.phase() == Phase::Done;
+    CopyEstimate {
+        duration: seconds(copy.elapsed) + if converges { Duration::ZERO } else { copy.downtime() },
+        downtime: copy.downtime(),
+        copied: copy.copied(),
+        rounds: copy.round.min(MAX_ROUNDS),
+        converges,
+    }
+}
+
+/// Where a copy is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// The destination gets ready.
+    Preparing,
+    /// Memory is copied while the vm runs.
+    Copying,
+    /// The vm is paused; the last pages go over.
+    Switching,
+    /// The vm runs at the destination.
+    Done,
+}
+
+/// A copy under way. It goes on for as long as it is advanced: whoever steps it gives it up.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PreCopy {
+    phase: Phase,
+    /// Pass over memory, 0 while preparing.
+    round: u32,
+    /// Bytes left of this pass, or of the last pages.
+    left: f64,
+    /// Bytes written by the vm since this pass began.
+    dirtied: f64,
+    copied: f64,
+    elapsed: f64,
+    /// Seconds left of what takes a fixed time: preparation, or the switch-over beyond its copy.
+    fixed: f64,
+    /// Seconds of pause, known from the switch-over on.
+    pause: f64,
+    memory: f64,
+    working_set: f64,
+    dirty_rate: f64,
+    rate: f64,
+    downtime_max: f64,
+}
+
+impl PreCopy {
+    /// A copy that has just been ordered. Rates that are not sane count as zero.
+    pub fn new(job: CopyJob) -> Self {
+        let memory = job.memory.as_f64();
+        Self {
+            phase: Phase::Preparing,
+            round: 0,
+            left: memory,
+            dirtied: 0.0,
+            copied: 0.0,
+            elapsed: 0.0,
+            fixed: PREPARATION.as_secs_f64(),
+            pause: 0.0,
+            memory,
+            working_set: job.working_set.as_f64().min(memory),
+            dirty_rate: sane(job.dirty_rate),
+            rate: sane(job.bandwidth),
+            downtime_max: job.downtime_max.max(LEAST_DOWNTIME).as_secs_f64(),
+        }
+    }
+
+    /// The copy gets another share of the link.
+    pub fn set_bandwidth(&mut self, rate: BytesPerSec) {
+        self.rate = sane(rate);
+    }
+
+    /// The vm writes at another rate.
+    pub fn set_dirty_rate(&mut self, rate: BytesPerSec) {
+        self.dirty_rate = sane(rate);
+    }
+
+    /// A longer (or shorter) pause is allowed from the next round on.
+    pub fn allow_downtime(&mut self, longest: Duration) {
+        self.downtime_max = longest.max(LEAST_DOWNTIME).as_secs_f64();
+    }
+
+    /// Lets `span` pass.
+    pub fn advance(&mut self, span: Duration) -> Phase {
+        self.advance_secs(span.as_secs_f64());
+        self.phase
+    }
+
+    /// Where it is.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Pass over memory, from 1; 0 while preparing.
+    pub fn round(&self) -> u32 {
+        self.round
+    }
+
+    /// Time since it was ordered.
+    pub fn elapsed(&self) -> Duration {
+        seconds(self.elapsed)
+    }
+
+    /// Data copied so far.
+    pub fn copied(&self) -> Bytes {
+        Bytes::from_f64(self.copied)
+    }
+
+    /// Data left to copy: of this pass, and what was written since it began.
+    pub fn remaining(&self) -> Bytes {
+        Bytes::from_f64((self.left + self.dirtied).min(self.memory))
+    }
+
+    /// Rate of the copy.
+    pub fn rate(&self) -> BytesPerSec {
+        BytesPerSec(if self.phase == Phase::Copying || self.phase == Phase::Switching { self.rate } else { 0.0 })
+    }
+
+    /// Rate at which the vm writes memory.
+    pub fn dirty_rate(&self) -> BytesPerSec {
+        BytesPerSec(self.dirty_rate)
+    }
+
+    /// Pause of the vm; before the switch-over, the pause that switching now would need.
+    pub fn downtime(&self) -> Duration {
+        let now = || self.transfer_time() + SWITCH_OVER.as_secs_f64();
+        seconds(if matches!(self.phase, Phase::Switching | Phase::Done) { self.pause } else { now() })
+    }
+
+    /// Seconds until the phase or the round changes at the present rates.
+    fn until_next(&self) -> f64 {
+        match self.phase {
+            Phase::Preparing => self.fixed,
+            Phase::Copying => self.transfer_time(),
+            Phase::Switching => self.fixed + self.transfer_time(),
+            Phase::Done => f64::INFINITY,
+        }
+    }
+
+    fn advance_secs(&mut self, mut span: f64) {
+        while span > 0.0 && self.phase != Phase::Done {
+            let until = self.until_next();
+            let step = if until < span { until } else { span };
+            self.pass(step);
+            span -= step;
+            if until <= step {
+                self.change();
+            }
+        }
+    }
+
+    /// Lets `step` seconds pass within one phase and round.
+    fn pass(&mut self, step: f64) {
+        self.elapsed += step;
+        match self.phase {
+            Phase::Preparing => self.fixed -= step,
+            Phase::Copying => {
+                self.transfer(step);
+                if self.working_set > 0.0 {
+                    let fresh = 1.0 - (-self.dirty_rate * step / self.working_set).exp();
+                    self.dirtied += (self.working_set - self.dirtied) * fresh;
+                }
+            }
+            Phase::Switching => {
+                self.pause += step;
+                let waited = self.fixed.min(step);
+                self.fixed -= waited;
+                self.transfer(step - waited);
+            }
+            Phase::Done => {}
+        }
+    }
+
+    /// Seconds until what is left is over; infinite while there is no bandwidth.
+    fn transfer_time(&self) -> f64 {
+        if self.left > 0.0 { self.left / self.rate } else { 0.0 }
+    }
+
+    fn transfer(&mut self, step: f64) {
+        let sent = (self.rate * step).min(self.left);
+        self.left -= sent;
+        self.copied += sent;
+    }
+
+    /// Goes to the next phase, or to the next round.
+    fn change(&mut self) {
+        match self.phase {
+            Phase::Preparing => (self.phase, self.round) = (Phase::Copying, 1),
+            Phase::Copying => {
+                self.copied += self.left;
+                self.left = std::mem::take(&mut self.dirtied);
+                if self.left <= self.rate * self.downtime_max {
+                    (self.phase, self.fixed) = (Phase::Switching, SWITCH_OVER.as_secs_f64());
+                } else {
+                    self.round += 1;
+                }
+            }
+            Phase::Switching => {
+                self.copied += std::mem::take(&mut self.left);
+                self.phase = Phase::Done;
+            }
+            Phase::Done => {}
+        }
+    }
+}
+
+/// The bare number of a rate, zero where it is not a sane one.
+fn sane(rate: BytesPerSec) -> f64 {
+    if rate.is_sane() { rate.get() } else { 0.0 }
+}
+
+#[cfg(test)]
+mod tests;
