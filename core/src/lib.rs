@@ -11,6 +11,7 @@ pub mod finding;
 pub mod forecast;
 pub mod id;
 pub mod inventory;
+pub mod journal;
 pub mod migration_cost;
 pub mod outcome;
 pub mod policy;

@@ -1,0 +1,133 @@
+//! Segments on a real disk: what was committed comes back, whatever happened to the end of the file.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use ballast_core::{journal::HEADER_BYTES, units::Timestamp};
+
+use super::*;
+
+const OPTIONS: Options =
+    Options { kind: 9, compress: false, sync: true, segment_bytes_max: 1 << 20, total_bytes_max: None };
+const NOW: Timestamp = Timestamp::from_secs(1000);
+
+fn write(dir: &Path, options: Options, blocks: &[&[&str]]) {
+    let (mut writer, _) = SegmentWriter::open(dir, options).unwrap();
+    for block in blocks {
+        for entry in *block {
+            writer.push(entry.as_bytes()).unwrap();
+        }
+        writer.commit(NOW).unwrap();
+    }
+}
+
+fn read(dir: &Path, options: Options) -> Result<Vec<String>, SegmentError> {
+    let mut entries = Vec::new();
+    read_dir(dir, options.kind, |entry| entries.push(String::from_utf8(entry.bytes).unwrap()))?;
+    Ok(entries)
+}
+
+fn only_file(dir: &Path) -> PathBuf {
+    let files = segment_files(dir).unwrap();
+    assert_eq!(files.len(), 1);
+    files[0].clone()
+}
+
+#[test]
+fn committed_entries_come_back_in_order_after_reopening() {
+    for compress in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let options = Options { compress, ..OPTIONS };
+        write(dir.path(), options, &[&["a", "b"], &["c"]]);
+        write(dir.path(), options, &[&["d"]]);
+        assert_eq!(read(dir.path(), options).unwrap(), ["a", "b", "c", "d"]);
+    }
+}
+
+#[test]
+fn a_torn_tail_is_cut_and_writing_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), OPTIONS, &[&["kept"], &["torn"]]);
+    let path = only_file(dir.path());
+    let bytes = fs::read(&path).unwrap();
+    fs::write(&path, &bytes[..bytes.len() - 3]).unwrap();
+    let (mut writer, recovery) = SegmentWriter::open(dir.path(), OPTIONS).unwrap();
+    assert!(recovery.torn.is_some_and(|(torn, bytes)| torn == path && bytes > 0));
+    writer.push(b"after").unwrap();
+    writer.commit(NOW).unwrap();
+    assert_eq!(read(dir.path(), OPTIONS).unwrap(), ["kept", "after"]);
+}
+
+#[test]
+fn an_unfinished_new_segment_is_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), OPTIONS, &[&["kept"]]);
+    fs::write(dir.path().join("0000000000000002.seg"), b"BLS").unwrap();
+    assert_eq!(read(dir.path(), OPTIONS).unwrap(), ["kept"]);
+    write(dir.path(), OPTIONS, &[&["after"]]);
+    assert_eq!(read(dir.path(), OPTIONS).unwrap(), ["kept", "after"]);
+}
+
+#[test]
+fn damage_in_the_middle_stops_with_file_and_offset() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), OPTIONS, &[&["one"], &["two"], &["three"]]);
+    let path = only_file(dir.path());
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[HEADER_BYTES + 41] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    let error = SegmentWriter::open(dir.path(), OPTIONS).unwrap_err().to_string();
+    assert!(error.contains(&format!("{} is damaged at byte {HEADER_BYTES}", path.display())), "{error}");
+}
+
+#[test]
+fn full_segments_are_closed_and_the_oldest_deleted() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { segment_bytes_max: 400, total_bytes_max: Some(1200), ..OPTIONS };
+    let entry = "x".repeat(100);
+    for _ in 0..20 {
+        write(dir.path(), options, &[&[&entry]]);
+    }
+    let files = segment_files(dir.path()).unwrap();
+    let total: u64 = files.iter().map(|path| fs::metadata(path).unwrap().len()).sum();
+    assert!(files.len() > 1 && total <= 1600, "{} files, {total} bytes", files.len());
+    assert!(!read(dir.path(), options).unwrap().is_empty());
+}
+
+#[test]
+fn old_segments_are_dropped_by_age() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { segment_bytes_max: 100, ..OPTIONS };
+    let (mut writer, _) = SegmentWriter::open(dir.path(), options).unwrap();
+    for second in 0..5 {
+        writer.push(&[b'x'; 60]).unwrap();
+        writer.commit(Timestamp::from_secs(second)).unwrap();
+    }
+    assert_eq!(writer.drop_older_than(Timestamp::from_secs(3)).unwrap(), 2);
+    assert_eq!(read(dir.path(), options).unwrap().len(), 3);
+}
+
+#[test]
+fn a_file_of_another_kind_is_refused_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), OPTIONS, &[&["a"]]);
+    let error = read(dir.path(), Options { kind: 3, ..OPTIONS }).unwrap_err();
+    assert!(matches!(error, SegmentError::Header { .. }), "{error}");
+}
+
+#[test]
+fn a_missing_segment_in_between_is_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { segment_bytes_max: 100, ..OPTIONS };
+    write(
+        dir.path(),
+        options,
+        &[&["aaaaaaaaaaaaaaaaaaaaaaaaaa"], &["bbbbbbbbbbbbbbbbbbbbbbbbbbb"], &["ccccccccccccc"]],
+    );
+    let files = segment_files(dir.path()).unwrap();
+    assert_eq!(files.len(), 3);
+    fs::remove_file(&files[1]).unwrap();
+    assert!(matches!(read(dir.path(), options), Err(SegmentError::Corrupt { offset: 0, .. })));
+}
