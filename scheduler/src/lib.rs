@@ -1,1 +1,3 @@
-//! placeholder
+//! The scheduler: takes in telemetry, decides, commands, and keeps the record.
+
+pub mod engine;

@@ -1,0 +1,104 @@
+//! What the engine counts about itself: the source of `/metrics` and of the status line.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use ballast_core::{decision::Mode, id::Epoch};
+
+/// Why the engine does less than it should; each is shown until it is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Impairment {
+    /// The journal cannot be written: nothing is ordered.
+    JournalUnwritable {
+        /// What the system said.
+        why: String,
+    },
+    /// The telemetry log cannot be written: nothing recent can be replayed.
+    TelemetryLogUnwritable {
+        /// What the system said.
+        why: String,
+    },
+    /// The store cannot be used: a restart begins without history.
+    StoreUnusable {
+        /// What it said.
+        why: String,
+    },
+    /// A newer scheduler was seen: nothing is ordered.
+    SteppedDown {
+        /// What was seen.
+        why: String,
+    },
+}
+
+/// Everything metrics need, at one moment. Counters count from the start of the process.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EngineStats {
+    /// The scheduler's epoch.
+    pub epoch: Epoch,
+    /// The mode it is in.
+    pub mode: Mode,
+    /// Why it does less than it should; empty where all is well.
+    pub impairments: Vec<Impairment>,
+    /// Agents connected.
+    pub sessions: u64,
+    /// Sessions opened.
+    pub sessions_opened: u64,
+    /// Links refused.
+    pub sessions_refused: u64,
+    /// Batches taken.
+    pub batches: u64,
+    /// Vm samples in them.
+    pub vm_samples: u64,
+    /// Batches that had come before.
+    pub batches_duplicate: u64,
+    /// Batches that came after newer ones, or from an earlier boot; dropped.
+    pub batches_late: u64,
+    /// Batches that never came, seen as gaps in the sequence.
+    pub batches_missing: u64,
+    /// Messages that could not be understood.
+    pub malformed: u64,
+    /// Readings made missing because they were absurd.
+    pub readings_absurd: u64,
+    /// Batches that could not be written to the telemetry log.
+    pub log_dropped: u64,
+    /// Bytes written to the telemetry log before compression.
+    pub log_bytes: u64,
+    /// Windows that could not be written to the store.
+    pub store_dropped: u64,
+    /// Times the store was found damaged and rebuilt.
+    pub store_quarantined: u64,
+    /// Records journalled.
+    pub journal_records: u64,
+    /// Journal writes that failed.
+    pub journal_failures: u64,
+    /// Longest time from the receipt of a batch to its acknowledgement since the last call.
+    pub ack_delay_max: Duration,
+    /// Regular rounds held.
+    pub rounds: u64,
+    /// Looks at overloaded hosts.
+    pub relief_rounds: u64,
+    /// Decisions that chose something.
+    pub decisions: u64,
+    /// Decisions that chose nothing.
+    pub decisions_empty: u64,
+    /// Recommendations not repeated because nothing had changed.
+    pub decisions_repeated: u64,
+    /// Proposals the guard refused.
+    pub denied: u64,
+    /// Time the newest round took, from snapshot to plan.
+    pub decision_time_last: Duration,
+    /// Commands given, by kind.
+    pub commands: BTreeMap<&'static str, u64>,
+    /// Commands repeated because they were not answered.
+    pub commands_resent: u64,
+    /// Commands without an outcome.
+    pub commands_open: u64,
+    /// Outcomes, by kind of command and ending (`completed`, `failed`, `cancelled`, `vm_gone`, `abandoned`, `unresolved`,
+    /// `denied`).
+    pub outcomes: BTreeMap<(&'static str, &'static str), u64>,
+    /// Reports of commands that are not in the journal.
+    pub reports_unknown: u64,
+    /// Bytes copied by ended migrations.
+    pub copied_bytes: u64,
+    /// Pause of vms in ended migrations, summed.
+    pub downtime_total: Duration,
+}
