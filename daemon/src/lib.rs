@@ -1,4 +1,8 @@
 //! What both daemons need from the machine: a clock, segment files, configuration, logging, TLS, systemd.
 
 pub mod clock;
+pub mod config;
+pub mod logging;
+pub mod notify;
 pub mod segments;
+pub mod tls;
