@@ -180,6 +180,11 @@ pub enum DenyReason {
         /// What the system said.
         error: String,
     },
+    /// Another reason, which a newer agent knows and this version does not.
+    Other {
+        /// The agent's words.
+        reason: String,
+    },
 }
 
 impl fmt::Display for DenyReason {
@@ -198,6 +203,7 @@ impl fmt::Display for DenyReason {
             Self::NotEmpty { vms } => write!(f, "{vms} vms are on the host"),
             Self::Unsupported { what } => write!(f, "this host cannot: {what}"),
             Self::NotDurable { error } => write!(f, "the journal cannot be written: {error}"),
+            Self::Other { reason } => f.write_str(reason),
         }
     }
 }

@@ -3,7 +3,7 @@
 //! `complete` is the field that keeps vms safe: an inventory taken while the hypervisor did not answer lists nothing
 //! and proves nothing.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt};
 
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +51,17 @@ pub enum Obstacle {
     SharedFilesystem(String),
     /// The hypervisor names another reason.
     Other(String),
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::HostDevice(what) => write!(f, "uses the host's device {what}"),
+            Self::LocalDisk(what) => write!(f, "its disk {what} is on storage that other hosts do not see"),
+            Self::SharedFilesystem(what) => write!(f, "shares the host's filesystem {what}"),
+            Self::Other(what) => f.write_str(what),
+        }
+    }
 }
 
 /// The operator's wishes for a vm, from its libvirt metadata.

@@ -2,7 +2,7 @@
 //!
 //! A vm in flight counts on its source and on its destination until telemetry confirms where it is.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -66,6 +66,27 @@ pub enum Doubt {
         /// Who else claims it.
         other: HostId,
     },
+    /// It was ordered to wake and did not come back in time; it may be tried again.
+    WakeFailed {
+        /// How long it was waited for.
+        waited: Duration,
+    },
+}
+
+impl fmt::Display for Doubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Disconnected => f.write_str("no link to its agent"),
+            Self::Silent { age } => write!(f, "silent for {} s", age.as_secs()),
+            Self::HypervisorAway => f.write_str("its agent cannot reach the hypervisor"),
+            Self::InventoryIncomplete => f.write_str("no complete inventory since the link opened"),
+            Self::Absurd { what } => write!(f, "absurd reading: {what}"),
+            Self::DuplicateVm { vm, other } => write!(f, "it claims vm {vm}, which {other} claims too"),
+            Self::WakeFailed { waited } => {
+                write!(f, "did not come back {} s after the order to wake", waited.as_secs())
+            }
+        }
+    }
 }
 
 /// One host in a snapshot.
