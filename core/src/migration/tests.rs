@@ -1,0 +1,270 @@
+//! The life cycle against scripted and against random histories.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::id::Epoch;
+
+fn at(secs: u64) -> Timestamp {
+    Timestamp::from_secs(5000 + secs)
+}
+
+fn ticket() -> Ticket {
+    Ticket {
+        id: CommandId { epoch: Epoch(1), number: 7 },
+        vm: VmId::default(),
+        source: HostId::new("a").unwrap(),
+        destination: HostId::new("b").unwrap(),
+        limits: MigrationLimits::for_memory(Bytes::from_gib(1)),
+    }
+}
+
+fn begun() -> Migration {
+    let mut migration = Migration::new(ticket(), at(0));
+    assert_eq!(migration.on(Input::Start, at(0)), [Effect::Begin]);
+    migration
+}
+
+fn located(source: Presence, destination: Presence) -> Input {
+    Input::Located { source, destination }
+}
+
+#[track_caller]
+fn ending(effects: &[Effect]) -> &Ending {
+    match effects {
+        [Effect::Finish(outcome)] => &outcome.ending,
+        other => panic!("expected one outcome, got {other:?}"),
+    }
+}
+
+#[test]
+fn a_migration_passes_its_three_stages_and_books_their_times() {
+    let mut migration = begun();
+    migration.on(Input::Iteration(1), at(3));
+    migration.on(Input::Suspended, at(13));
+    let downtime = Some(Duration::from_millis(180));
+    migration.on(Input::Statistics { downtime, copied: Bytes::from_mib(92), iterations: 4 }, at(14));
+    assert_eq!(migration.on(Input::Returned(Ok(())), at(15)), [Effect::Locate]);
+    let effects = migration.on(located(Presence::Absent, Presence::Running), at(16));
+    let [Effect::Finish(outcome)] = &effects[..] else { panic!("{effects:?}") };
+    assert_eq!(outcome.ending, Ending::Completed);
+    assert_eq!(outcome.stages.preparation, Duration::from_secs(3));
+    assert_eq!(outcome.stages.migration, Duration::from_secs(10));
+    assert_eq!(outcome.stages.switching, Duration::from_secs(2));
+    assert_eq!((outcome.downtime, outcome.copied, outcome.iterations), (downtime, Bytes::from_mib(92), 4));
+}
+
+#[test]
+fn the_place_of_the_vm_outweighs_what_the_call_said() {
+    use Presence::{Absent, Moving, Paused, Running, Unknown};
+    let check = |returned: Result<(), String>, source, destination, expected: Option<&str>| {
+        let mut migration = begun();
+        migration.on(Input::Returned(returned), at(1));
+        let effects = migration.on(located(source, destination), at(2));
+        match expected {
+            Some(text) => assert_eq!(ending(&effects).to_string(), text, "{source:?} {destination:?}"),
+            None => assert!(matches!(&effects[..], [Effect::Doubt { .. }]), "{source:?} {destination:?}: {effects:?}"),
+        }
+    };
+    let lost = || Err("connection lost".to_owned());
+    check(lost(), Absent, Running, Some("completed"));
+    check(lost(), Running, Absent, Some("failed: connection lost"));
+    check(lost(), Running, Unknown, Some("failed: connection lost"));
+    check(Ok(()), Running, Absent, Some("failed: the vm runs at its source although the call succeeded"));
+    check(Ok(()), Absent, Absent, Some("the vm is gone"));
+    check(Ok(()), Absent, Unknown, None);
+    check(Ok(()), Unknown, Running, None);
+    check(Ok(()), Unknown, Absent, None);
+    check(Ok(()), Running, Running, None);
+    check(lost(), Paused, Absent, None);
+    check(lost(), Paused, Unknown, None);
+    check(lost(), Moving, Moving, None);
+}
+
+#[test]
+fn an_unknown_place_is_asked_for_again_with_growing_pauses_and_nothing_else_is_done() {
+    let mut migration = begun();
+    migration.on(Input::Returned(Err("lost".to_owned())), at(1));
+    assert_eq!(migration.on(located(Presence::Paused, Presence::Unknown), at(1)).len(), 1);
+    let mut looks = Vec::new();
+    for second in 2..200 {
+        for effect in migration.on(Input::Tick, at(second)) {
+            assert_eq!(effect, Effect::Locate);
+            looks.push(second);
+            assert_eq!(migration.on(located(Presence::Paused, Presence::Unknown), at(second)), []);
+        }
+    }
+    assert_eq!(looks, [2, 4, 8, 16, 32, 64, 124, 184]);
+    let effects = migration.on(located(Presence::Running, Presence::Absent), at(300));
+    assert_eq!(ending(&effects).to_string(), "failed: lost");
+}
+
+#[test]
+fn a_destination_that_does_not_get_ready_is_given_up() {
+    let mut migration = begun();
+    assert_eq!(migration.on(Input::Tick, at(59)), []);
+    assert!(matches!(&migration.on(Input::Tick, at(60))[..], [Effect::Abort { .. }]));
+    assert_eq!(migration.on(Input::Tick, at(61)), []);
+}
+
+#[test]
+fn the_completion_timeout_counts_from_the_first_pass() {
+    let mut migration = begun();
+    migration.on(Input::Iteration(1), at(50));
+    let mut remaining = 1 << 40;
+    for second in 51..350 {
+        remaining -= remaining / 20;
+        let progress = Progress { iteration: 1, remaining: Bytes(remaining), ..Progress::default() };
+        assert_eq!(migration.on(Input::Progress(progress), at(second)), []);
+        assert_eq!(migration.on(Input::Tick, at(second)), [], "{second}");
+    }
+    assert!(matches!(&migration.on(Input::Tick, at(350))[..], [Effect::Abort { .. }]));
+}
+
+#[test]
+fn a_stalled_copy_is_given_a_longer_pause_before_it_is_given_up() {
+    let mut migration = begun();
+    migration.on(Input::Iteration(1), at(1));
+    let mut seen = Vec::new();
+    for second in 2..200 {
+        let progress = Progress { iteration: second, remaining: Bytes::from_mib(500), ..Progress::default() };
+        for effect in migration.on(Input::Progress(progress), at(second)) {
+            seen.push((second, effect));
+        }
+    }
+    let downtimes: Vec<_> = seen.iter().filter(|(_, e)| matches!(e, Effect::AllowDowntime(_))).collect();
+    let millis = |ms| Effect::AllowDowntime(Duration::from_millis(ms));
+    assert_eq!(downtimes, [&(42, millis(450)), &(80, millis(500))]);
+    assert!(matches!(seen.last(), Some((152, Effect::Abort { .. }))), "{seen:?}");
+}
+
+#[test]
+fn a_cancel_ends_as_cancelled_only_when_the_vm_stayed() {
+    let mut migration = begun();
+    let cancel = Input::CancelRequested { reason: "operator".to_owned() };
+    assert_eq!(migration.on(cancel.clone(), at(1)), [Effect::Abort { reason: "operator".to_owned() }]);
+    assert_eq!(migration.on(cancel.clone(), at(2)), []);
+    migration.on(Input::Returned(Err("aborted".to_owned())), at(3));
+    let mut moved = migration.clone();
+    assert_eq!(
+        ending(&migration.on(located(Presence::Running, Presence::Absent), at(4))).to_string(),
+        "cancelled: operator"
+    );
+    assert_eq!(ending(&moved.on(located(Presence::Absent, Presence::Running), at(4))), &Ending::Completed);
+}
+
+#[test]
+fn an_abort_without_effect_is_repeated_and_then_the_vm_is_looked_for() {
+    let mut migration = begun();
+    migration.on(Input::CancelRequested { reason: "operator".to_owned() }, at(1));
+    let effects: Vec<_> = (2..50).flat_map(|second| migration.on(Input::Tick, at(second))).collect();
+    let abort = || Effect::Abort { reason: "operator".to_owned() };
+    assert_eq!(effects, [abort(), abort(), abort(), Effect::Locate]);
+}
+
+#[test]
+fn a_switch_over_is_never_aborted() {
+    let mut migration = begun();
+    migration.on(Input::Suspended, at(1));
+    assert_eq!(migration.on(Input::CancelRequested { reason: "late".to_owned() }, at(2)), []);
+    assert_eq!(migration.on(Input::Tick, at(60)), []);
+    assert_eq!(migration.on(Input::Tick, at(61)), [Effect::Locate]);
+}
+
+#[test]
+fn a_recovered_migration_looks_first_and_watches_on_where_a_job_runs() {
+    let mut migration = Migration::recovered(ticket(), at(0), at(100));
+    assert_eq!(migration.on(Input::Start, at(100)), []);
+    assert_eq!(migration.on(Input::Tick, at(100)), [Effect::Locate]);
+    assert_eq!(migration.on(Input::Watching, at(101)), []);
+    assert_eq!(migration.stage(), Stage::Migration);
+    migration.on(Input::Suspended, at(103));
+    assert_eq!(migration.on(Input::Returned(Ok(())), at(104)), [Effect::Locate]);
+    assert_eq!(ending(&migration.on(located(Presence::Absent, Presence::Running), at(105))), &Ending::Completed);
+}
+
+fn presences() -> impl Strategy<Value = Presence> {
+    use Presence::{Absent, Moving, Paused, Running, Unknown};
+    prop_oneof![Just(Running), Just(Paused), Just(Moving), Just(Absent), Just(Unknown)]
+}
+
+fn inputs() -> impl Strategy<Value = Input> {
+    prop_oneof![
+        Just(Input::Start),
+        Just(Input::Watching),
+        (0..9u64).prop_map(Input::Iteration),
+        (0..9u64, 0..1000u64).prop_map(|(iteration, mib)| Input::Progress(Progress {
+            iteration,
+            remaining: Bytes::from_mib(mib),
+            ..Progress::default()
+        })),
+        Just(Input::Suspended),
+        Just(Input::Returned(Ok(()))),
+        Just(Input::Returned(Err("no".to_owned()))),
+        Just(Input::Tick),
+        Just(Input::CancelRequested { reason: "stop".to_owned() }),
+        (presences(), presences()).prop_map(|(source, destination)| located(source, destination)),
+    ]
+}
+
+fn proves_completion(input: &Input) -> bool {
+    use Presence::{Absent, Paused, Running};
+    matches!(
+        input,
+        Input::Located { source: Absent, destination: Running | Paused }
+            | Input::Located { source: Paused, destination: Running }
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    /// Whatever order things happen in: one `Begin` and one `Finish` at most, nothing after the end, and `Completed`
+    /// only in answer to the vm being found at the destination.
+    #[test]
+    fn any_history_gives_at_most_one_begin_and_one_proven_outcome(
+        history in prop::collection::vec((inputs(), 0..90u64), 0..60)
+    ) {
+        let mut migration = Migration::new(ticket(), at(0));
+        let (mut begins, mut outcomes, mut now) = (0, 0, 0);
+        for (input, pause) in history {
+            now += pause;
+            let over = migration.is_over();
+            let effects = migration.on(input.clone(), at(now));
+            prop_assert!(!over || effects.is_empty());
+            for effect in effects {
+                begins += u32::from(effect == Effect::Begin);
+                if let Effect::Finish(outcome) = effect {
+                    outcomes += 1;
+                    prop_assert!(outcome.ending != Ending::Completed || proves_completion(&input));
+                    let undecided = matches!(outcome.ending, Ending::Unresolved { .. });
+                    prop_assert!(!undecided);
+                }
+                prop_assert!(begins <= 1 && outcomes <= 1);
+            }
+        }
+    }
+
+    /// From wherever it stands, time and one honest answer bring it to an end: it cannot hang.
+    #[test]
+    fn every_history_ends_once_the_vm_can_be_found(
+        history in prop::collection::vec((inputs(), 0..90u64), 0..40)
+    ) {
+        let mut migration = Migration::new(ticket(), at(0));
+        migration.on(Input::Start, at(0));
+        let mut now = 0;
+        for (input, pause) in history {
+            now += pause;
+            migration.on(input, at(now));
+        }
+        for _ in 0..2000 {
+            now += 1;
+            for effect in migration.on(Input::Tick, at(now)) {
+                if effect == Effect::Locate {
+                    migration.on(located(Presence::Running, Presence::Absent), at(now));
+                }
+            }
+        }
+        prop_assert!(migration.is_over());
+    }
+}
