@@ -1,1 +1,5 @@
-//! placeholder
+//! Harness of the end-to-end tests: sources to look through, fleets to run, machines to find.
+//!
+//! Nothing outside this crate's own tests calls it, and no shipped binary contains it.
+
+pub mod sources;
