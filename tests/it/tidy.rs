@@ -35,11 +35,16 @@ fn nowhere(words: &[String], folders: &[&str], extensions: &[&str]) {
     let mut found = Vec::new();
     for file in sources::files(folders, extensions).unwrap() {
         for (index, line) in file.text.lines().enumerate() {
-            let said = words.iter().filter(|word| line.contains(word.as_str()));
+            let said = words.iter().filter(|word| begins_a_word(line, word));
             found.extend(said.map(|word| format!("{}:{}: {word}", file.path, index + 1)));
         }
     }
     assert!(found.is_empty(), "found where it must not be:\n{}", found.join("\n"));
+}
+
+/// Whether `word` stands in `line` other than as the end of a longer word or path.
+fn begins_a_word(line: &str, word: &str) -> bool {
+    line.match_indices(word).any(|(at, _)| !line[..at].ends_with(|c: char| c.is_alphanumeric()))
 }
 
 #[test]
