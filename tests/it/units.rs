@@ -7,7 +7,7 @@ use std::{
     process::{Command, Output},
 };
 
-use ballast_tests::sources;
+use ballast_tests::{skip::skipped, sources};
 
 const UNITS: [&str; 2] = ["ballast-agent", "ballast-scheduler"];
 /// `systemd-analyze security` rates from 0 (nothing exposed) to 10; the bound.
@@ -23,7 +23,7 @@ fn systemd(tool: &str, arguments: &[&str]) -> Option<Output> {
     match Command::new(tool).args(arguments).env("LC_ALL", "C").output() {
         Ok(output) => Some(output),
         Err(error) => {
-            println!("SKIPPED: {tool}: {error}");
+            skipped("units", &format!("{tool}: {error}"));
             None
         }
     }

@@ -2,4 +2,5 @@
 //!
 //! Nothing outside this crate's own tests calls it, and no shipped binary contains it.
 
+pub mod skip;
 pub mod sources;
