@@ -2,5 +2,7 @@
 //!
 //! Nothing outside this crate's own tests calls it, and no shipped binary contains it.
 
+pub mod logs;
+pub mod scripted;
 pub mod skip;
 pub mod sources;
