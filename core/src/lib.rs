@@ -8,6 +8,7 @@ pub mod command;
 pub mod counters;
 pub mod decision;
 pub mod finding;
+pub mod fleet;
 pub mod forecast;
 pub mod id;
 pub mod inventory;

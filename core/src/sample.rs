@@ -151,6 +151,13 @@ pub enum VmState {
     Unknown,
 }
 
+impl VmState {
+    /// True where it takes memory of its host: all but shut off. Such a vm keeps its host awake.
+    pub fn holds_memory(self) -> bool {
+        self != Self::ShutOff
+    }
+}
+
 /// One vm's figures; rates are means since the sample before.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct VmSample {

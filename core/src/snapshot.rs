@@ -52,7 +52,7 @@ pub enum Doubt {
     },
     /// Its agent cannot reach the hypervisor.
     HypervisorAway,
-    /// No complete inventory since the link opened.
+    /// Its newest inventory is not complete: what it does not list may still be there.
     InventoryIncomplete,
     /// A reading was absurd: not a number, negative, or beyond what the host can do.
     Absurd {
@@ -79,7 +79,7 @@ impl fmt::Display for Doubt {
             Self::Disconnected => f.write_str("no link to its agent"),
             Self::Silent { age } => write!(f, "silent for {} s", age.as_secs()),
             Self::HypervisorAway => f.write_str("its agent cannot reach the hypervisor"),
-            Self::InventoryIncomplete => f.write_str("no complete inventory since the link opened"),
+            Self::InventoryIncomplete => f.write_str("its newest inventory is not complete"),
             Self::Absurd { what } => write!(f, "absurd reading: {what}"),
             Self::DuplicateVm { vm, other } => write!(f, "it claims vm {vm}, which {other} claims too"),
             Self::WakeFailed { waited } => {

@@ -3,7 +3,6 @@
 use ballast_core::{
     decision::Mode,
     id::{HostId, VmId},
-    sample::VmState,
     snapshot::{HostMode, HostPower, Snapshot, VmView},
     units::Bytes,
 };
@@ -66,7 +65,7 @@ impl TryFrom<v1::HostPower> for HostPower {
 /// One host of a snapshot as an operator sees it; `None` for a host that is not in it.
 pub fn host_status(snapshot: &Snapshot, host: &HostId) -> Option<v1::HostStatus> {
     let view = snapshot.hosts.get(host)?;
-    let here = || snapshot.vms.values().filter(|vm| vm.host == *host && is_up(vm));
+    let here = || snapshot.vms.values().filter(|vm| vm.host == *host && vm.record.state.holds_memory());
     let coming = snapshot.in_flight.iter().filter(|flight| flight.destination == *host);
     let reserved_coming = coming.filter_map(|flight| snapshot.vms.get(&flight.vm)).map(VmView::memory_reserved);
     let moving = snapshot.in_flight.iter().filter(|flight| flight.source == *host || flight.destination == *host);
@@ -100,11 +99,6 @@ pub fn vm_status(snapshot: &Snapshot, vm: VmId) -> Option<v1::VmStatus> {
         destination: destination.map(ToString::to_string).unwrap_or_default(),
         obstacles: stands_still_because(view),
     })
-}
-
-/// True for a vm that holds memory of its host.
-fn is_up(vm: &VmView) -> bool {
-    !matches!(vm.record.state, VmState::ShutOff | VmState::Crashed)
 }
 
 fn stands_still_because(vm: &VmView) -> Vec<String> {
