@@ -1,0 +1,104 @@
+//! Names of all metrics, in one place so that a dashboard can be checked against them: `ballast_` first, the unit last.
+//!
+//! A counter's `_total` is added by the encoder and stands in no name here.
+
+/// Declares the names.
+macro_rules! names {
+    ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
+        $($(#[$doc])* pub const $name: &str = $text;)*
+
+        /// Every name.
+        pub const ALL: &[&str] = &[$($name),*];
+    };
+}
+
+names! {
+    /// Batches of samples, by what became of them.
+    BATCHES = "ballast_batches";
+    /// Samples of vms taken.
+    VM_SAMPLES = "ballast_vm_samples";
+    /// Readings made missing as absurd.
+    ABSURD_READINGS = "ballast_absurd_readings";
+    /// Links of agents that are open.
+    LINKS = "ballast_links";
+    /// Links of agents opened.
+    LINKS_OPENED = "ballast_links_opened";
+    /// Links of agents refused.
+    LINKS_REFUSED = "ballast_links_refused";
+    /// Longest time from a batch to its acknowledgement in the last period.
+    ACK_SECONDS_MAX = "ballast_batch_ack_max_seconds";
+    /// What was dropped at a bound or by a fault.
+    DROPPED = "ballast_dropped";
+    /// Telemetry logged, before compression.
+    LOG_BYTES = "ballast_telemetry_log_bytes";
+    /// Times the store was damaged and rebuilt.
+    STORE_REBUILT = "ballast_store_rebuilt";
+    /// Records journalled.
+    JOURNAL_RECORDS = "ballast_journal_records";
+    /// Journal writes that failed.
+    JOURNAL_FAILURES = "ballast_journal_failures";
+    /// Looks at the fleet, by kind.
+    ROUNDS = "ballast_rounds";
+    /// Time of the newest round.
+    ROUND_SECONDS = "ballast_round_duration_seconds";
+    /// Decisions, by content.
+    DECISIONS = "ballast_decisions";
+    /// Steps chosen, by motive.
+    STEPS_CHOSEN = "ballast_steps_chosen";
+    /// Findings against proposals, by rule.
+    PROPOSALS_DENIED = "ballast_proposals_denied";
+    /// Commands given, by kind.
+    COMMANDS = "ballast_commands";
+    /// Commands that ended, by kind and ending.
+    COMMANDS_ENDED = "ballast_commands_ended";
+    /// Commands repeated for want of an answer.
+    COMMANDS_RESENT = "ballast_commands_resent";
+    /// Commands without outcome.
+    COMMANDS_OPEN = "ballast_commands_open";
+    /// Reports of commands nobody gave.
+    REPORTS_UNKNOWN = "ballast_reports_unknown";
+    /// Time of completed migrations.
+    MIGRATION_SECONDS = "ballast_migration_duration_seconds";
+    /// Pause of vms that moved.
+    DOWNTIME_SECONDS = "ballast_migration_downtime_seconds";
+    /// Memory copied by migrations.
+    COPIED_BYTES = "ballast_migration_copied_bytes";
+    /// Migrations under way.
+    MIGRATIONS_RUNNING = "ballast_migrations_running";
+    /// Calls refused, by status code.
+    CALLS_REFUSED = "ballast_calls_refused";
+    /// Watchers of migrations that were too slow and were given a fresh list.
+    WATCHERS_BEHIND = "ballast_watchers_behind";
+    /// The scheduler's epoch.
+    EPOCH = "ballast_epoch";
+    /// One for the mode in force, zero for the others.
+    MODE = "ballast_mode";
+    /// One for the forecaster in use.
+    FORECAST_METHOD = "ballast_forecast_method";
+    /// One for each thing that does not work.
+    IMPAIRED = "ballast_impaired";
+    /// Energy of all hosts.
+    ENERGY_JOULES = "ballast_fleet_energy_joules";
+    /// Hosts, by power state.
+    HOSTS = "ballast_hosts";
+    /// Hosts whose figures are not acted on.
+    HOSTS_DOUBTED = "ballast_hosts_doubted";
+    /// Vms known.
+    VMS = "ballast_vms";
+    /// Power of a host.
+    HOST_POWER_WATTS = "ballast_host_power_watts";
+    /// CPU in use on a host.
+    HOST_CPU_USED_CORES = "ballast_host_cpu_used_cores";
+    /// CPU a host has for vms.
+    HOST_CPU_CAPACITY_CORES = "ballast_host_cpu_capacity_cores";
+    /// Memory promised to vms of a host.
+    HOST_MEMORY_RESERVED_BYTES = "ballast_host_memory_reserved_bytes";
+    /// Memory a host has for vms.
+    HOST_MEMORY_CAPACITY_BYTES = "ballast_host_memory_capacity_bytes";
+    /// Age of a host's newest sample.
+    HOST_SAMPLE_AGE_SECONDS = "ballast_host_sample_age_seconds";
+    /// CPU a vm uses.
+    VM_CPU_USED_CORES = "ballast_vm_cpu_used_cores";
+    /// Share of time a vm waits for a host CPU.
+    VM_STEAL_RATIO = "ballast_vm_steal_ratio";
+}

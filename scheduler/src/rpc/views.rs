@@ -1,0 +1,101 @@
+//! The engine's records as operators see them on the wire. Hosts and vms are converted by `ballast_proto::convert`.
+
+use ballast_core::{
+    decision::{Decision, Step, Trigger},
+    id::VmId,
+    snapshot::Snapshot,
+};
+use ballast_proto::{
+    convert::{host_status, vm_status},
+    v1,
+};
+
+use crate::engine::{DecisionRecord, MigrationRecord, OperatorError};
+
+/// All hosts, in order of name.
+pub(super) fn hosts(snapshot: &Snapshot) -> Vec<v1::HostStatus> {
+    snapshot.hosts.keys().filter_map(|host| host_status(snapshot, host)).collect()
+}
+
+/// The vms for which `wanted` holds of their host, in order of host and name.
+pub(super) fn vms(snapshot: &Snapshot, wanted: impl Fn(&str) -> bool) -> Vec<v1::VmStatus> {
+    let there = snapshot.vms.values().filter(|vm| wanted(vm.host.as_str()));
+    let mut vms: Vec<v1::VmStatus> = there.filter_map(|vm| vm_status(snapshot, vm.id())).collect();
+    vms.sort_by(|a, b| (&a.host, &a.name, &a.vm).cmp(&(&b.host, &b.name, &b.vm)));
+    vms
+}
+
+/// The vm of that uuid, or the only one of that name.
+///
+/// # Errors
+/// [`OperatorError::UnknownVm`] or [`OperatorError::AmbiguousVm`].
+pub(super) fn vm_named(snapshot: &Snapshot, named: &str) -> Result<VmId, OperatorError> {
+    if let Ok(vm) = named.parse::<VmId>()
+        && snapshot.vms.contains_key(&vm)
+    {
+        return Ok(vm);
+    }
+    let bearers: Vec<VmId> = snapshot.vms.values().filter(|vm| vm.record.name == named).map(|vm| vm.id()).collect();
+    match bearers.as_slice() {
+        [one] => Ok(*one),
+        [] => Err(OperatorError::UnknownVm { vm: named.to_owned() }),
+        _ => Err(OperatorError::AmbiguousVm { name: named.to_owned(), vms: bearers }),
+    }
+}
+
+/// A migration as it stands.
+pub(super) fn migration(record: MigrationRecord) -> v1::Migration {
+    v1::Migration {
+        migration_id: record.id.to_string(),
+        decision_id: record.decision.to_string(),
+        vm: record.vm.to_string(),
+        name: record.name,
+        source: record.source.to_string(),
+        destination: record.destination.to_string(),
+        motive: record.motive,
+        ordered_at_unix_nanos: record.ordered_at.nanos(),
+        progress: Some(record.progress.into()),
+        outcome: record.outcome.map(Into::into),
+    }
+}
+
+/// A decision in short.
+pub(super) fn decision(record: &DecisionRecord) -> v1::DecisionSummary {
+    let decision = &record.decision;
+    v1::DecisionSummary {
+        decision_id: decision.id.to_string(),
+        at_unix_nanos: decision.at.nanos(),
+        trigger: trigger(&decision.trigger),
+        policy: decision.policy.clone(),
+        chosen: chosen(decision),
+        considered_count: small(decision.considered.len()),
+        denied_count: small(decision.denied.len()),
+        executed: record.executed,
+    }
+}
+
+fn trigger(trigger: &Trigger) -> String {
+    match trigger {
+        Trigger::Relief => "relief".to_owned(),
+        Trigger::Round => "round".to_owned(),
+        Trigger::Operator { who, overridden: false } => format!("operator {who}"),
+        Trigger::Operator { who, overridden: true } => format!("operator {who}, with override"),
+    }
+}
+
+fn chosen(decision: &Decision) -> Vec<String> {
+    decision.chosen.steps.iter().map(|planned| format!("{}: {}", step(&planned.step), planned.motive)).collect()
+}
+
+fn step(step: &Step) -> String {
+    match step {
+        Step::Migrate(one) => format!("move {} from {} to {}", one.vm, one.from, one.to),
+        Step::Sleep { host } => format!("put {host} to sleep"),
+        Step::Wake { host, by } => format!("wake {host} by {by}"),
+    }
+}
+
+/// A count as the wire carries it; saturates.
+pub(super) fn small(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
