@@ -1,1 +1,26 @@
-//! placeholder
+//! A fleet that moves in time: hosts, vms with demand replayed from recorded traces, contention, power, live migrations
+//! round by round, sleep and wake, and faults on request.
+//!
+//! Deterministic: the same scenario, seed and orders give the same fleet to the last bit, in however many steps time is
+//! advanced. It knows no task, no socket and no clock: whoever uses it says what time it is. The simulated drivers of the
+//! agent, the demo and the scoreboard use it; the scheduler never does.
+
+pub mod error;
+mod flight;
+mod host;
+pub mod ledger;
+mod noise;
+pub mod observe;
+pub mod placement;
+pub mod scenario;
+pub mod score;
+pub mod trace;
+mod vm;
+pub mod world;
+
+pub use error::SimError;
+pub use flight::FlightEvent;
+pub use ledger::Ledger;
+pub use scenario::{FleetSize, Scenario};
+pub use score::baseline;
+pub use world::World;
