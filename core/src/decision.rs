@@ -2,6 +2,8 @@
 //!
 //! The same value feeds the log line, the `Explain` RPC, the CLI, the journal and the golden transcripts.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -28,6 +30,17 @@ pub enum Trigger {
     },
 }
 
+impl fmt::Display for Trigger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Relief => f.write_str("relief of an overloaded host"),
+            Self::Round => f.write_str("regular round"),
+            Self::Operator { who, overridden: false } => write!(f, "ordered by {who}"),
+            Self::Operator { who, overridden: true } => write!(f, "ordered by {who}, comfort set aside"),
+        }
+    }
+}
+
 /// Whether plans are carried out.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -39,6 +52,16 @@ pub enum Mode {
     Recommend,
     /// Decide and act.
     Auto,
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Off => "off",
+            Self::Recommend => "recommend",
+            Self::Auto => "auto",
+        })
+    }
 }
 
 /// One thing to do now, as the dispatcher takes it.
@@ -59,6 +82,16 @@ pub enum Step {
         /// The awake host that carries out the order.
         by: HostId,
     },
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Migrate(one) => write!(f, "move {} from {} to {}", one.vm, one.from, one.to),
+            Self::Sleep { host } => write!(f, "put {host} to sleep"),
+            Self::Wake { host, by } => write!(f, "wake {host} through {by}"),
+        }
+    }
 }
 
 /// A step of the plan, with what it rests on.

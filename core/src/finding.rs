@@ -152,6 +152,11 @@ pub enum Finding {
         /// Which command.
         by: CommandId,
     },
+    /// What was accepted before moves the vm already.
+    MovedTwice {
+        /// Which vm.
+        vm: VmId,
+    },
     /// libvirt runs a job on the vm.
     HypervisorBusy {
         /// Which vm.
@@ -278,6 +283,7 @@ impl fmt::Display for Finding {
             Self::Storage { vm, storage, host } => write!(f, "{host} does not reach storage {storage} of vm {vm}"),
             Self::Obstructed { vm, obstacles } => write!(f, "vm {vm} cannot be moved: {obstacles:?}"),
             Self::Locked { vm, by } => write!(f, "vm {vm} is held by command {by}"),
+            Self::MovedTwice { vm } => write!(f, "vm {vm} is to be moved already"),
             Self::HypervisorBusy { vm } => write!(f, "libvirt runs a job on vm {vm}"),
             Self::Frozen { vm, why } => write!(f, "vm {vm} is left alone: {why}"),
             Self::CoolDown { vm, left } => write!(f, "vm {vm} moved lately, {} s of rest left", left.as_secs()),

@@ -6,20 +6,28 @@
 
 pub mod command;
 pub mod counters;
+pub mod decide;
 pub mod decision;
+pub mod explain;
 pub mod finding;
 pub mod fleet;
+#[cfg(test)]
+mod fixture;
 pub mod forecast;
+pub mod guard;
 pub mod id;
 pub mod inventory;
 pub mod journal;
 pub mod migration;
 pub mod migration_cost;
+pub mod objective;
 pub mod outcome;
+pub mod planner;
 pub mod policy;
 pub mod power;
 pub mod proposal;
 pub mod queue;
+pub mod risk;
 pub mod sample;
 pub mod snapshot;
 pub mod tuning;

@@ -1,5 +1,18 @@
 //! What could be moved: a policy looks at the fleet and proposes; it decides nothing.
 
+mod board;
+mod capacity;
+mod consolidate;
+mod drain;
+mod greedy;
+mod none;
+mod relieve;
+#[cfg(test)]
+mod tests;
+
+pub use greedy::RiskGreedy;
+pub use none::LeaveAlone;
+
 use crate::{forecast::Forecasts, proposal::Proposal, snapshot::Snapshot, tuning::Tuning};
 
 /// All that a policy may look at.
@@ -31,4 +44,16 @@ pub trait Policy: Send {
 
     /// What it would like to happen. It may be wrong: the guard checks every proposal.
     fn propose(&mut self, view: View<'_>) -> Advice;
+}
+
+/// The names that [`by_name`] knows.
+pub const NAMES: [&str; 2] = [RiskGreedy::NAME, LeaveAlone::NAME];
+
+/// The policy of that name; `None` for a name that is not among [`NAMES`].
+pub fn by_name(name: &str) -> Option<Box<dyn Policy>> {
+    match name {
+        RiskGreedy::NAME => Some(Box::new(RiskGreedy)),
+        LeaveAlone::NAME => Some(Box::new(LeaveAlone)),
+        _ => None,
+    }
 }

@@ -1,0 +1,131 @@
+//! One decision from one view: policy, guard, planner, and everything that was thought of on the way.
+//!
+//! The same input gives the same decision, byte for byte. Called by the scheduler's control loop, by replay, by the
+//! simulation and by the operator's interface; it carries nothing out.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    decision::{Decision, Denial, Mode, Plan, Planned, Step, Trigger},
+    finding::Finding,
+    guard::Guard,
+    id::{DecisionId, HostId, VmId},
+    objective::Objective,
+    planner::{self, Planning},
+    policy::{Advice, Policy, View},
+    proposal::{Action, Motive, Move, Proposal},
+    risk::FleetLoad,
+};
+
+/// Proposals of a kind that a decision lists; what is beyond is counted in its notes.
+pub const LISTED_MAX: usize = 64;
+
+/// What a decision is made from.
+#[derive(Debug, Clone)]
+pub struct DecideInput<'a> {
+    /// The fleet, its forecasts, and the numbers to decide by.
+    pub view: View<'a>,
+    /// The decision's id.
+    pub id: DecisionId,
+    /// What set it off. For [`Trigger::Relief`] only relief, and the waking it needs, is taken from the policy.
+    pub trigger: Trigger,
+    /// The mode it is made in; it changes nothing but what the decision says of itself.
+    pub mode: Mode,
+}
+
+/// One move that an operator orders.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManualMove {
+    /// Which vm.
+    pub vm: VmId,
+    /// Where to.
+    pub to: HostId,
+    /// Who orders it.
+    pub who: String,
+    /// Set aside findings that are matters of comfort.
+    pub set_aside_comfort: bool,
+}
+
+/// What came of an operator's order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Manual {
+    /// The decision; its plan has one step where the order stands, none where it was denied.
+    pub decision: Decision,
+    /// What spoke against it and was set aside.
+    pub set_aside: Vec<Finding>,
+}
+
+/// Decides what is to happen next.
+pub fn decide(input: &DecideInput<'_>, policy: &mut dyn Policy) -> Decision {
+    let Advice { mut proposals, mut notes } = policy.propose(input.view);
+    if input.trigger == Trigger::Relief {
+        proposals.retain(|proposal| matches!(proposal.motive, Motive::Overload { .. }));
+    }
+    let mut guard = Guard::new(input.view.snapshot, input.view.forecasts, input.view.tuning);
+    let planning = planner::plan(&mut guard, proposals);
+    notes.extend(planning.notes.iter().cloned());
+    let mut decision = blank(input, policy.name());
+    decision.notes = notes;
+    list(&mut decision, planning);
+    decision
+}
+
+/// Decides on one move that an operator orders: the same guard, with comfort set aside where that was asked for.
+pub fn decide_manual(input: &DecideInput<'_>, order: &ManualMove) -> Manual {
+    let View { snapshot, forecasts, tuning, .. } = input.view;
+    let proposal = manual_proposal(input.view, order);
+    let findings = Guard::new(snapshot, forecasts, tuning).check(&proposal.action, &proposal.motive);
+    let may_go = |finding: &Finding| order.set_aside_comfort && finding.can_be_overridden();
+    let (set_aside, standing): (Vec<_>, Vec<_>) = findings.into_iter().partition(may_go);
+    let mut decision = blank(input, "operator");
+    decision.trigger = Trigger::Operator { who: order.who.clone(), overridden: !set_aside.is_empty() };
+    decision.notes = set_aside.iter().map(|finding| format!("set aside: {finding}")).collect();
+    match (&proposal.action, standing.is_empty()) {
+        (Action::Relocate(one), true) => {
+            let step = Step::Migrate(one.clone());
+            let planned = Planned { step, motive: proposal.motive, expected: proposal.expected };
+            decision.chosen = Plan { steps: vec![planned] };
+        }
+        _ => decision.denied.push(Denial { proposal, findings: standing }),
+    }
+    Manual { decision, set_aside }
+}
+
+fn manual_proposal(view: View<'_>, order: &ManualMove) -> Proposal {
+    // A vm that is not known has no source; the guard says so whatever stands there.
+    let from = view.snapshot.vms.get(&order.vm).map_or_else(|| order.to.clone(), |vm| vm.host.clone());
+    let one = Move { vm: order.vm, from, to: order.to.clone() };
+    let fleet = FleetLoad::of(view.snapshot, view.forecasts);
+    let objective = Objective::new(view.snapshot, view.tuning);
+    let expected = objective.relocate(std::slice::from_ref(&one), &fleet, |host| fleet.host(host).copied());
+    Proposal { action: Action::Relocate(one), motive: Motive::Operator { who: order.who.clone() }, expected }
+}
+
+fn blank(input: &DecideInput<'_>, policy: &str) -> Decision {
+    Decision {
+        id: input.id,
+        at: input.view.snapshot.taken_at,
+        trigger: input.trigger.clone(),
+        mode: input.mode,
+        policy: policy.to_owned(),
+        forecast: input.view.forecasts.method.clone(),
+        chosen: Plan::default(),
+        considered: Vec::new(),
+        denied: Vec::new(),
+        notes: Vec::new(),
+    }
+}
+
+fn list(decision: &mut Decision, planning: Planning) {
+    let Planning { plan, mut passed, mut denied, .. } = planning;
+    for (kind, all) in [("considered", passed.len()), ("denied", denied.len())] {
+        if all > LISTED_MAX {
+            decision.notes.push(format!("{all} proposals were {kind}, the first {LISTED_MAX} are listed"));
+        }
+    }
+    passed.truncate(LISTED_MAX);
+    denied.truncate(LISTED_MAX);
+    decision.chosen = plan;
+    decision.considered = passed;
+    decision.denied = denied;
+}

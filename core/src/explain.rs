@@ -1,0 +1,99 @@
+//! A decision in words: what was chosen and why, what lost, what was denied. For the `Explain` RPC, the CLI and logs.
+
+use std::fmt::Write as _;
+
+use crate::{
+    decision::Decision,
+    id::VmId,
+    proposal::{Action, Expectation, Motive, Proposal},
+};
+
+/// Length of a uuid as text.
+const UUID_LEN: usize = 36;
+
+/// The decision in words. `name` gives a vm's name; a vm without one shows its uuid.
+pub fn explain(decision: &Decision, name: &dyn Fn(VmId) -> Option<String>) -> String {
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let _ignored = write_decision(&mut text, decision);
+    with_names(&text, name)
+}
+
+fn write_decision(out: &mut String, decision: &Decision) -> std::fmt::Result {
+    let Decision { id, at, trigger, mode, policy, forecast, .. } = decision;
+    writeln!(out, "decision {id} at {at}: {trigger}, mode {mode}, policy {policy}, forecast {forecast}")?;
+    writeln!(out, "\nchosen:")?;
+    if decision.chosen.steps.is_empty() {
+        writeln!(out, "  nothing")?;
+    }
+    for (index, planned) in decision.chosen.steps.iter().enumerate() {
+        writeln!(out, "  {}. {}", index + 1, planned.step)?;
+        write_reasons(out, &planned.motive, &planned.expected)?;
+    }
+    section(out, "considered, not done now", &decision.considered, |out, passed| {
+        write_proposal(out, &passed.proposal)?;
+        writeln!(out, "     not now: {}", passed.why)
+    })?;
+    section(out, "denied", &decision.denied, |out, denial| {
+        write_proposal(out, &denial.proposal)?;
+        denial.findings.iter().try_for_each(|finding| writeln!(out, "     denied: {finding}"))
+    })?;
+    section(out, "notes", &decision.notes, |out, note| writeln!(out, "  - {note}"))
+}
+
+fn section<T>(
+    out: &mut String,
+    title: &str,
+    items: &[T],
+    each: impl Fn(&mut String, &T) -> std::fmt::Result,
+) -> std::fmt::Result {
+    if items.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\n{title}:")?;
+    items.iter().try_for_each(|item| each(out, item))
+}
+
+fn write_proposal(out: &mut String, proposal: &Proposal) -> std::fmt::Result {
+    writeln!(out, "  - {}", proposal.action)?;
+    if let Action::Evacuate { moves, .. } = &proposal.action {
+        moves.iter().try_for_each(|one| writeln!(out, "     {} to {}", one.vm, one.to))?;
+    }
+    write_reasons(out, &proposal.motive, &proposal.expected)
+}
+
+fn write_reasons(out: &mut String, motive: &Motive, expected: &Expectation) -> std::fmt::Result {
+    writeln!(out, "     because {motive}")?;
+    let kwh = |joules: crate::units::Joules| joules.kwh();
+    let (done, left) = (expected.energy_if_done, expected.energy_if_left);
+    writeln!(
+        out,
+        "     if done: {:.4} kWh and {:.1} core-seconds unserved; if left: {:.4} kWh and {:.1} core-seconds unserved",
+        kwh(done),
+        expected.overload_if_done,
+        kwh(left),
+        expected.overload_if_left
+    )?;
+    if !expected.copy_time.is_zero() {
+        let (time, pause) = (expected.copy_time.as_secs_f64(), expected.downtime.as_millis());
+        writeln!(out, "     copies {} in {time:.1} s, pauses a vm for up to {pause} ms", expected.copied)?;
+    }
+    writeln!(out, "     gain {:.0} J by the objective", expected.gain.get())
+}
+
+/// The text with every uuid of a known vm followed by its name.
+fn with_names(text: &str, name: &dyn Fn(VmId) -> Option<String>) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(next) = rest.chars().next() {
+        let uuid = rest.get(..UUID_LEN).filter(|part| part.as_bytes().get(8) == Some(&b'-'));
+        if let Some((part, name)) = uuid.and_then(|part| Some((part, name(part.parse().ok()?)?))) {
+            let _ignored = write!(out, "{name} ({part})");
+            rest = &rest[UUID_LEN..];
+        } else {
+            out.push(next);
+            rest = &rest[next.len_utf8()..];
+        }
+    }
+    out
+}

@@ -1,0 +1,271 @@
+//! The rules for moving a vm: one small function each, all of them asked, so that a denial names every reason.
+
+use crate::{
+    finding::Finding,
+    guard::Guard,
+    id::HostId,
+    inventory::CpuNeed,
+    proposal::{Motive, Move},
+    sample::VmState,
+    snapshot::{HostMode, HostPower, HostView, VmView},
+    units::Cores,
+};
+
+/// One move with everything it names looked up.
+struct Case<'c> {
+    guard: &'c Guard<'c>,
+    vm: &'c VmView,
+    from: &'c HostView,
+    to: &'c HostView,
+    motive: &'c Motive,
+    /// Moves of the same wish that come before it.
+    also: &'c [Move],
+}
+
+type Rule = fn(&Case<'_>, &mut Vec<Finding>);
+
+/// Every rule about a move whose vm and hosts are known.
+const RULES: [Rule; 19] = [
+    place,
+    running,
+    doubt,
+    awake,
+    draining,
+    cpu_now,
+    cpu_ahead,
+    memory,
+    pins,
+    immovable,
+    anti_affinity,
+    cpu_model,
+    networks,
+    storages,
+    obstacles,
+    held,
+    once,
+    frozen,
+    cool_down,
+];
+
+/// All findings about `one`, bounds on concurrent moves left out.
+pub(super) fn movement(guard: &Guard<'_>, one: &Move, motive: &Motive, also: &[Move]) -> Vec<Finding> {
+    let mut findings = unknown(guard, one);
+    if one.from == one.to {
+        findings.push(Finding::SameHost { host: one.to.clone() });
+    }
+    let hosts = &guard.snapshot.hosts;
+    let known = guard.snapshot.vms.get(&one.vm).zip(hosts.get(&one.from)).zip(hosts.get(&one.to));
+    if let Some(((vm, from), to)) = known {
+        let case = Case { guard, vm, from, to, motive, also };
+        RULES.iter().for_each(|rule| rule(&case, &mut findings));
+    }
+    findings
+}
+
+fn unknown(guard: &Guard<'_>, one: &Move) -> Vec<Finding> {
+    let hosts = [&one.from, &one.to].into_iter().filter(|host| !guard.snapshot.hosts.contains_key(*host));
+    let mut findings: Vec<_> = hosts.map(|host| Finding::UnknownHost { host: host.clone() }).collect();
+    if !guard.snapshot.vms.contains_key(&one.vm) {
+        findings.push(Finding::UnknownVm { vm: one.vm });
+    }
+    findings
+}
+
+/// Findings about how many moves run at a time; the bounds count what is in flight and what was accepted.
+pub(super) fn concurrency(guard: &Guard<'_>, one: &Move) -> Vec<Finding> {
+    let flying = guard.snapshot.in_flight.iter().map(|flight| (&flight.source, &flight.destination));
+    let ends: Vec<_> = flying.chain(guard.accepted_moves().map(|one| (&one.from, &one.to))).collect();
+    let full = |host: Option<&HostId>, running: usize, limit: usize| {
+        (running >= limit).then(|| Finding::Concurrency { host: host.cloned(), limit })
+    };
+    let tuning = guard.tuning;
+    let out = ends.iter().filter(|(from, _)| *from == &one.from).count();
+    let into = ends.iter().filter(|(_, to)| *to == &one.to).count();
+    let bounds = [
+        full(Some(&one.from), out, tuning.moves_out_per_host),
+        full(Some(&one.to), into, tuning.moves_in_per_host),
+        full(None, ends.len(), tuning.moves_in_fleet),
+    ];
+    bounds.into_iter().flatten().collect()
+}
+
+impl Case<'_> {
+    /// CPU that the move may bring its destination to: consolidation leaves more room than need does.
+    fn cpu_limit(&self) -> Cores {
+        let tuning = self.guard.tuning;
+        let comfort = matches!(self.motive, Motive::Consolidation { .. });
+        self.to.inventory.cpu_capacity * if comfort { tuning.cpu_fill_limit } else { tuning.cpu_limit }
+    }
+
+    /// The destination's load with the vm on it.
+    fn would_be(&self) -> crate::risk::HostLoad {
+        let load = self.guard.booked(self.to.id(), self.also);
+        self.guard.load.vm(self.vm.id()).map_or(load, |vm| load.with(vm))
+    }
+
+    /// Whether the wish is what it claims: its source is over the limit, now or at the next step.
+    fn relieves_overload(&self) -> bool {
+        let Motive::Overload { host, .. } = self.motive else { return false };
+        let limit = self.from.inventory.cpu_capacity * self.guard.tuning.cpu_limit;
+        let over = |load: &crate::risk::HostLoad| load.now() > limit || load.next_step(&self.guard.risk) > limit;
+        host == self.from.id() && self.guard.load.host(host).is_some_and(over)
+    }
+
+    /// Whether the operator wants the source empty, and the move is for that.
+    fn drains(&self) -> bool {
+        self.from.mode == HostMode::Draining && matches!(self.motive, Motive::Drain { .. })
+    }
+}
+
+fn place(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    if case.vm.host != *case.from.id() {
+        let (claimed, actual) = (case.from.id().clone(), case.vm.host.clone());
+        findings.push(Finding::NotThere { vm: case.vm.id(), claimed, actual });
+    }
+}
+
+fn running(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    if case.vm.record.state != VmState::Running {
+        findings.push(Finding::NotRunning { vm: case.vm.id() });
+    }
+}
+
+fn doubt(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    for host in [case.from, case.to].into_iter().filter(|host| !host.is_trusted()) {
+        findings.push(Finding::Doubtful { host: host.id().clone(), doubts: host.doubts.clone() });
+    }
+}
+
+fn awake(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    if case.to.power != HostPower::Awake || case.guard.falls_asleep(case.to.id()) {
+        findings.push(Finding::NotAwake { host: case.to.id().clone() });
+    }
+}
+
+fn draining(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    if case.to.mode == HostMode::Draining {
+        findings.push(Finding::BeingDrained { host: case.to.id().clone() });
+    }
+}
+
+fn cpu_now(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    let (would_be, limit) = (case.would_be().now(), case.cpu_limit());
+    if would_be > limit {
+        findings.push(Finding::CpuNow { host: case.to.id().clone(), would_be, limit });
+    }
+}
+
+fn cpu_ahead(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    let (would_be, limit) = (case.would_be().ahead(&case.guard.risk), case.cpu_limit());
+    if would_be > limit {
+        findings.push(Finding::CpuAhead { host: case.to.id().clone(), would_be, limit });
+    }
+}
+
+fn memory(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    let would_be = case.would_be().memory;
+    let limit = case.to.inventory.memory_capacity.scale(case.guard.tuning.memory_ratio);
+    if would_be > limit {
+        findings.push(Finding::Memory { host: case.to.id().clone(), would_be, limit });
+    }
+}
+
+fn pins(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    let pinned = &case.vm.record.labels.pinned_to;
+    if !pinned.is_empty() && !pinned.contains(case.to.id()) {
+        findings.push(Finding::Pinned { vm: case.vm.id(), host: case.to.id().clone() });
+    }
+}
+
+fn immovable(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    if case.vm.record.labels.immovable {
+        findings.push(Finding::Immovable { vm: case.vm.id() });
+    }
+}
+
+fn anti_affinity(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    let (guard, to) = (case.guard, case.to.id());
+    let groups = &case.vm.record.labels.anti_affinity;
+    if groups.is_empty() {
+        return;
+    }
+    let arriving = guard.accepted_moves().chain(case.also).filter(|one| one.to == *to).map(|one| one.vm);
+    let others = guard.load.residents(to).iter().copied().chain(arriving).filter(|other| *other != case.vm.id());
+    for other in others.filter_map(|other| guard.snapshot.vms.get(&other)) {
+        let shared = groups.intersection(&other.record.labels.anti_affinity);
+        findings.extend(shared.map(|group| Finding::AntiAffinity {
+            vm: case.vm.id(),
+            other: other.id(),
+            group: group.clone(),
+            host: to.clone(),
+        }));
+    }
+}
+
+fn cpu_model(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    let host = &case.to.inventory;
+    let needs = match &case.vm.record.cpu {
+        CpuNeed::Any => return,
+        CpuNeed::Model(model) if host.cpu_models.contains(model) => return,
+        CpuNeed::SameAs(model) if host.cpu_model == *model => return,
+        CpuNeed::Model(model) | CpuNeed::SameAs(model) => model.clone(),
+    };
+    findings.push(Finding::CpuModel { vm: case.vm.id(), needs, host: host.host.clone() });
+}
+
+fn networks(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    let missing = case.vm.record.networks.difference(&case.to.inventory.networks);
+    findings.extend(missing.map(|network| Finding::Network {
+        vm: case.vm.id(),
+        network: network.clone(),
+        host: case.to.id().clone(),
+    }));
+}
+
+fn storages(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    let missing = case.vm.record.storages.difference(&case.to.inventory.storages);
+    findings.extend(missing.map(|storage| Finding::Storage {
+        vm: case.vm.id(),
+        storage: storage.clone(),
+        host: case.to.id().clone(),
+    }));
+}
+
+fn obstacles(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    if !case.vm.record.obstacles.is_empty() {
+        findings.push(Finding::Obstructed { vm: case.vm.id(), obstacles: case.vm.record.obstacles.clone() });
+    }
+}
+
+fn held(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    let vm = case.vm.id();
+    let flies = case.guard.snapshot.in_flight.iter().find(|flight| flight.vm == vm).map(|flight| flight.command);
+    if let Some(by) = case.vm.locked_by.or(flies) {
+        findings.push(Finding::Locked { vm, by });
+    }
+    if case.vm.record.busy {
+        findings.push(Finding::HypervisorBusy { vm });
+    }
+}
+
+fn once(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    let vm = case.vm.id();
+    if case.guard.accepted_moves().chain(case.also).any(|one| one.vm == vm) {
+        findings.push(Finding::MovedTwice { vm });
+    }
+}
+
+fn frozen(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    if let Some(why) = &case.vm.frozen {
+        findings.push(Finding::Frozen { vm: case.vm.id(), why: why.clone() });
+    }
+}
+
+fn cool_down(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    let now = case.guard.snapshot.taken_at;
+    let Some(moved) = case.vm.last_moved_at else { return };
+    let left = case.guard.tuning.vm_cool_down.saturating_sub(now.since(moved));
+    if !left.is_zero() && !case.relieves_overload() && !case.drains() {
+        findings.push(Finding::CoolDown { vm: case.vm.id(), left });
+    }
+}

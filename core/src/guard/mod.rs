@@ -1,0 +1,149 @@
+//! The shield: says of every wish what stands against it. Nothing reaches an agent that it has not passed.
+//!
+//! It shares no code with any policy: it adds up demand with [`crate::risk`] and reads the snapshot, that is all. A
+//! policy gone mad can at worst propose what is denied here, with a reason. Called by [`crate::decide`] for proposals
+//! and for each step of a plan, and by the scheduler before it carries out what was approved later.
+
+mod checks;
+mod power;
+#[cfg(test)]
+mod tests;
+
+use crate::{
+    decision::Step,
+    finding::Finding,
+    forecast::Forecasts,
+    id::HostId,
+    proposal::{Action, Motive, Move},
+    risk::{FleetLoad, HostLoad, Risk},
+    snapshot::{Doubt, HostPower, HostView, Snapshot},
+    tuning::Tuning,
+    units::count,
+};
+
+/// Holds one snapshot, and what has been accepted on top of it.
+#[derive(Debug, Clone)]
+pub struct Guard<'a> {
+    snapshot: &'a Snapshot,
+    tuning: &'a Tuning,
+    risk: Risk,
+    load: FleetLoad<'a>,
+    accepted: Vec<Step>,
+}
+
+impl<'a> Guard<'a> {
+    /// Guards `snapshot`.
+    pub fn new(snapshot: &'a Snapshot, forecasts: &Forecasts, tuning: &'a Tuning) -> Self {
+        let load = FleetLoad::of(snapshot, forecasts);
+        Self { snapshot, tuning, risk: Risk::of(tuning), load, accepted: Vec::new() }
+    }
+
+    /// Everything that stands against `action`, with what was accepted before counted in. Bounds on concurrent moves are
+    /// not asked of an evacuation: it is a matter of several rounds, and each of its steps is asked.
+    pub fn check(&self, action: &Action, motive: &Motive) -> Vec<Finding> {
+        let mut findings = self.silence();
+        match action {
+            Action::Relocate(one) => findings.extend(self.check_move(one, motive, &[])),
+            Action::Evacuate { host, moves } => findings.extend(self.check_evacuation(host, moves, motive)),
+            Action::Swap(..) => findings.push(Finding::Unsupported { what: "an exchange of two vms".into() }),
+            Action::Wake { host } => findings.extend(power::wake(self, host, motive)),
+            Action::Sleep { host } => findings.extend(power::sleep(self, host)),
+        }
+        findings
+    }
+
+    /// Everything that stands against carrying out one step now.
+    pub fn check_step(&self, step: &Step, motive: &Motive) -> Vec<Finding> {
+        match step {
+            Step::Migrate(one) => self.check(&Action::Relocate(one.clone()), motive),
+            Step::Sleep { host } => self.check(&Action::Sleep { host: host.clone() }, motive),
+            Step::Wake { host, .. } => self.check(&Action::Wake { host: host.clone() }, motive),
+        }
+    }
+
+    /// Counts a step as accepted: whatever is checked from now on has to live with it.
+    pub fn accept(&mut self, step: Step) {
+        self.accepted.push(step);
+    }
+
+    /// The awake, trusted host that can carry out the order to wake `host`.
+    pub fn waker_of(&self, host: &HostId) -> Option<&'a HostId> {
+        let can = |other: &&HostView| other.id() != host && other.power == HostPower::Awake && other.is_trusted();
+        let falls_asleep = |other: &&HostView| self.falls_asleep(other.id());
+        self.snapshot.hosts.values().filter(can).find(|other| !falls_asleep(other)).map(HostView::id)
+    }
+
+    fn check_move(&self, one: &Move, motive: &Motive, also: &[Move]) -> Vec<Finding> {
+        let mut findings = checks::movement(self, one, motive, also);
+        findings.extend(checks::concurrency(self, one));
+        findings
+    }
+
+    fn check_evacuation(&self, host: &HostId, moves: &[Move], motive: &Motive) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        if !self.snapshot.hosts.contains_key(host) {
+            findings.push(Finding::UnknownHost { host: host.clone() });
+        }
+        for (index, one) in moves.iter().enumerate() {
+            if one.from != *host {
+                findings.push(Finding::NotThere { vm: one.vm, claimed: host.clone(), actual: one.from.clone() });
+            }
+            findings.extend(checks::movement(self, one, motive, &moves[..index]));
+        }
+        let left = self.left_behind(host, moves);
+        if left > 0 && matches!(motive, Motive::Consolidation { .. }) {
+            findings.push(Finding::NotEmpty { host: host.clone(), vms: left });
+        }
+        findings
+    }
+
+    /// Vms that `moves` and the migrations under way leave on `host`.
+    fn left_behind(&self, host: &HostId, moves: &[Move]) -> usize {
+        let leaves = |vm| {
+            let flies = self.snapshot.in_flight.iter().any(|flight| flight.vm == vm && flight.source == *host);
+            flies || moves.iter().any(|one| one.vm == vm)
+        };
+        self.load.residents(host).iter().filter(|vm| !leaves(**vm)).count()
+    }
+
+    /// Silence of so many hosts that it is likelier ours than theirs. One silent host explains itself.
+    fn silence(&self) -> Vec<Finding> {
+        let expected = || self.snapshot.hosts.values().filter(|host| host.power == HostPower::Awake);
+        let unheard = |doubt: &Doubt| matches!(doubt, Doubt::Disconnected | Doubt::Silent { .. });
+        let silent = expected().filter(|host| host.doubts.iter().any(unheard)).count();
+        let of = expected().count();
+        let too_many = silent > 1 && count(silent) > self.tuning.silent_share_max * count(of);
+        if too_many { vec![Finding::FleetSilent { silent, of }] } else { Vec::new() }
+    }
+
+    fn accepted_moves(&self) -> impl Iterator<Item = &Move> {
+        self.accepted.iter().filter_map(|step| if let Step::Migrate(one) = step { Some(one) } else { None })
+    }
+
+    fn falls_asleep(&self, host: &HostId) -> bool {
+        self.accepted.iter().any(|step| matches!(step, Step::Sleep { host: sleeper } if sleeper == host))
+    }
+
+    /// The load of a host with the accepted moves and `also` on their way to it; nothing is taken off a source, for a vm
+    /// may turn back until it has arrived.
+    fn booked(&self, host: &HostId, also: &[Move]) -> HostLoad {
+        let mut load = self.load.host(host).copied().unwrap_or_default();
+        let arriving = self.accepted_moves().chain(also).filter(|one| one.to == *host);
+        arriving.filter_map(|one| self.load.vm(one.vm)).for_each(|vm| load.add(vm));
+        load
+    }
+}
+
+/// Everything that stands against `action` on top of the moves `accepted` before it.
+pub fn check(
+    action: &Action,
+    motive: &Motive,
+    snapshot: &Snapshot,
+    forecasts: &Forecasts,
+    tuning: &Tuning,
+    accepted: &[Move],
+) -> Vec<Finding> {
+    let mut guard = Guard::new(snapshot, forecasts, tuning);
+    accepted.iter().for_each(|one| guard.accept(Step::Migrate(one.clone())));
+    guard.check(action, motive)
+}

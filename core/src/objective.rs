@@ -1,0 +1,248 @@
+//! The price of having vms where they are, in joules over the horizon: energy, slowdown at its price, and what it costs
+//! to get there. Serving, simulation and scoring judge by this and nothing else.
+//!
+//! It takes the demand as [`crate::risk`] adds it up and a copy's cost as [`crate::migration_cost`] has it. It decides
+//! nothing: policies compare its figures, and people read them in a decision.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::{
+    command::MigrationLimits,
+    id::{HostId, VmId},
+    migration_cost::{self, CopyEstimate, CopyJob},
+    power::PowerCurve,
+    proposal::{Expectation, Move},
+    risk::{FleetLoad, HostLoad, MOMENTS, Risk},
+    snapshot::{HostView, Snapshot, VmView},
+    tuning::Tuning,
+    units::{Bytes, Cores, Joules, Watts},
+};
+
+/// What holding one host for the horizon comes to.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct HostCost {
+    /// Energy.
+    pub energy: Joules,
+    /// Core-seconds of demand expected to go unserved.
+    pub unserved: f64,
+}
+
+/// The judge: a snapshot, what its vms will ask for, and the prices.
+#[derive(Debug, Clone, Copy)]
+pub struct Objective<'a> {
+    snapshot: &'a Snapshot,
+    tuning: &'a Tuning,
+    risk: Risk,
+}
+
+impl<'a> Objective<'a> {
+    /// Judges changes to `snapshot` at the prices of `tuning`.
+    pub fn new(snapshot: &'a Snapshot, tuning: &'a Tuning) -> Self {
+        Self { snapshot, tuning, risk: Risk::of(tuning) }
+    }
+
+    /// Energy and unserved demand as one price.
+    pub fn price(&self, cost: HostCost) -> Joules {
+        cost.energy + Joules(cost.unserved * self.tuning.overload_joules_per_core_second)
+    }
+
+    /// What `load` on an awake host costs over the horizon.
+    pub fn awake(&self, load: &HostLoad, power: &PowerCurve) -> HostCost {
+        let watts = |moment: usize| power.at(load.utilisation(moment)) * self.risk.weights[moment];
+        let mean: Watts = (0..MOMENTS).map(watts).sum();
+        HostCost { energy: mean.over(self.tuning.horizon), unserved: self.unserved(load) }
+    }
+
+    /// What the whole fleet costs over the horizon if it is left as it is: the sum that a decision makes smaller.
+    pub fn fleet(&self, fleet: &FleetLoad<'_>) -> HostCost {
+        let cost = |(id, load)| {
+            let host = self.snapshot.hosts.get(id)?;
+            let asleep = host.power == crate::snapshot::HostPower::Asleep;
+            let sleeping = || host.inventory.power.asleep().over(self.tuning.horizon);
+            let still = || HostCost { energy: sleeping(), unserved: self.unserved(load) };
+            Some(if asleep { still() } else { self.awake(load, &host.inventory.power) })
+        };
+        fleet.hosts().filter_map(cost).fold(HostCost::default(), |sum, one| HostCost {
+            energy: sum.energy + one.energy,
+            unserved: sum.unserved + one.unserved,
+        })
+    }
+
+    /// The copy of `vm` from `from` to `to`, alone on the link.
+    pub fn copy(&self, vm: &VmView, from: &HostView, to: &HostView) -> CopyEstimate {
+        migration_cost::estimate(&copy_job(vm, from, to))
+    }
+
+    /// What `moves` change while their hosts stay awake. `load` gives each host's demand before them; moves and vms that
+    /// are not known count as nothing.
+    pub fn relocate(
+        &self,
+        moves: &[Move],
+        vms: &FleetLoad<'_>,
+        load: impl Fn(&HostId) -> Option<HostLoad>,
+    ) -> Expectation {
+        self.judge(moves, None, vms, load)
+    }
+
+    /// What `moves` change if `host`, which they empty, then goes to sleep.
+    pub fn evacuate(
+        &self,
+        host: &HostId,
+        moves: &[Move],
+        vms: &FleetLoad<'_>,
+        load: impl Fn(&HostId) -> Option<HostLoad>,
+    ) -> Expectation {
+        self.judge(moves, Some(host), vms, load)
+    }
+
+    /// What waking `host` changes for the demand and capacity of `short`, which it joins.
+    pub fn wake(&self, host: &HostView, short: &HostLoad) -> Expectation {
+        let (power, horizon) = (&host.inventory.power, self.tuning.horizon);
+        let helped = short.with_cores(host.inventory.cpu_capacity);
+        self.settled(Expectation {
+            energy_if_left: power.asleep().over(horizon),
+            energy_if_done: power.peak().over(power.wake_time()) + power.idle().over(less(horizon, power.wake_time())),
+            overload_if_left: self.unserved(short),
+            overload_if_done: self.unserved(&helped),
+            ..Expectation::default()
+        })
+    }
+
+    /// What putting the empty `host` to sleep changes; `rest` is the fleet's demand on the hosts that stay awake.
+    pub fn sleep(&self, host: &HostView, rest: &HostLoad) -> Expectation {
+        let with = rest.with_cores(host.inventory.cpu_capacity);
+        self.settled(Expectation {
+            energy_if_left: host.inventory.power.idle().over(self.tuning.horizon),
+            energy_if_done: self.asleep_energy(&host.inventory.power, self.tuning.horizon),
+            overload_if_left: self.unserved(&with),
+            overload_if_done: self.unserved(rest),
+            ..Expectation::default()
+        })
+    }
+
+    fn unserved(&self, load: &HostLoad) -> f64 {
+        load.unserved(&self.risk).get() * self.tuning.horizon.as_secs_f64()
+    }
+
+    /// One sleep and one wake, and the sleep between them.
+    fn asleep_energy(&self, power: &PowerCurve, span: Duration) -> Joules {
+        power.cycle_energy() + power.asleep().over(less(span, power.fall_asleep_time() + power.wake_time()))
+    }
+
+    fn judge(
+        &self,
+        moves: &[Move],
+        emptied: Option<&HostId>,
+        vms: &FleetLoad<'_>,
+        load: impl Fn(&HostId) -> Option<HostLoad>,
+    ) -> Expectation {
+        let (before, after) = loads(moves, vms, load);
+        let mut expected = Expectation::default();
+        self.add_copies(moves, &mut expected);
+        for (host, load) in &before {
+            self.add_host(host, load, |cost| {
+                expected.energy_if_left += cost.energy;
+                expected.overload_if_left += cost.unserved;
+            });
+        }
+        for (host, load) in after.iter().filter(|(host, _)| Some(**host) != emptied) {
+            self.add_host(host, load, |cost| {
+                expected.energy_if_done += cost.energy;
+                expected.overload_if_done += cost.unserved;
+            });
+        }
+        if let Some((host, load)) = emptied.and_then(|host| self.snapshot.hosts.get(host).zip(before.get(host))) {
+            expected.energy_if_done += self.emptying_energy(host, load, expected.copy_time);
+        }
+        self.settled(expected)
+    }
+
+    fn add_host(&self, host: &HostId, load: &HostLoad, mut add: impl FnMut(HostCost)) {
+        if let Some(host) = self.snapshot.hosts.get(host) {
+            add(self.awake(load, &host.inventory.power));
+        }
+    }
+
+    /// Energy of a host that works as before while its vms are copied away, waits, and sleeps for what is left.
+    fn emptying_energy(&self, host: &HostView, before: &HostLoad, copying: Duration) -> Joules {
+        let power = &host.inventory.power;
+        let lanes = u32::try_from(self.tuning.moves_out_per_host.max(1)).unwrap_or(u32::MAX);
+        let busy = (copying / lanes).min(self.tuning.horizon);
+        let waiting = self.tuning.sleep_after.min(less(self.tuning.horizon, busy));
+        power.at(before.utilisation(0)).over(busy)
+            + power.idle().over(waiting)
+            + self.asleep_energy(power, less(self.tuning.horizon, busy + waiting))
+    }
+
+    /// Adds what the copies cost: the CPU both ends spend on them, and what their vms lose.
+    fn add_copies(&self, moves: &[Move], expected: &mut Expectation) {
+        for one in moves {
+            let hosts = self.snapshot.hosts.get(&one.from).zip(self.snapshot.hosts.get(&one.to));
+            let Some((vm, (from, to))) = self.snapshot.vms.get(&one.vm).zip(hosts) else { continue };
+            let copy = self.copy(vm, from, to);
+            let busy = copy.duration.as_secs_f64();
+            let used = vm.cpu_used().unwrap_or_default().get();
+            let cores = migration_cost::copy_cores(bandwidth(from, to));
+            expected.energy_if_done +=
+                (per_core(from) + per_core(to)).over(copy.duration.min(self.tuning.horizon)) * cores.get();
+            expected.overload_if_done += used * (self.tuning.migration_slowdown * busy + copy.downtime.as_secs_f64());
+            expected.copy_time = expected.copy_time.saturating_add(copy.duration);
+            expected.downtime = expected.downtime.max(copy.downtime);
+            expected.copied = expected.copied + copy.copied;
+        }
+    }
+
+    /// Works out the gain.
+    fn settled(&self, expected: Expectation) -> Expectation {
+        let left = self.price(HostCost { energy: expected.energy_if_left, unserved: expected.overload_if_left });
+        let done = self.price(HostCost { energy: expected.energy_if_done, unserved: expected.overload_if_done });
+        Expectation { gain: left - done, ..expected }
+    }
+}
+
+/// The copy that moving `vm` takes: what its process holds, over the slower of the two links.
+pub fn copy_job(vm: &VmView, from: &HostView, to: &HostView) -> CopyJob {
+    let sample = vm.sample.as_ref();
+    let held = sample.and_then(|sample| sample.memory_resident.value().or(sample.memory_used.value()));
+    let memory = held.unwrap_or_else(|| vm.memory_reserved()).max(Bytes::from_mib(1));
+    let dirty_rate = sample.and_then(|sample| sample.dirty_rate.value());
+    let downtime = MigrationLimits::for_memory(vm.memory_reserved()).downtime_max;
+    CopyJob::of_vm(memory, vm.cpu_used().unwrap_or_default(), dirty_rate, bandwidth(from, to), downtime)
+}
+
+fn bandwidth(from: &HostView, to: &HostView) -> crate::units::BytesPerSec {
+    from.inventory.migration_bandwidth.min(to.inventory.migration_bandwidth)
+}
+
+/// Power that one more busy core draws on average.
+fn per_core(host: &HostView) -> Watts {
+    let power = &host.inventory.power;
+    (power.peak() - power.idle()) / host.inventory.cpu_capacity.max(Cores(1.0)).get()
+}
+
+fn less(span: Duration, taken: Duration) -> Duration {
+    span.saturating_sub(taken)
+}
+
+type Loads<'m> = BTreeMap<&'m HostId, HostLoad>;
+
+/// The load of every host concerned, before and after the moves.
+fn loads<'m>(
+    moves: &'m [Move],
+    vms: &FleetLoad<'_>,
+    load: impl Fn(&HostId) -> Option<HostLoad>,
+) -> (Loads<'m>, Loads<'m>) {
+    let hosts = moves.iter().flat_map(|one| [&one.from, &one.to]);
+    let before: Loads<'m> = hosts.filter_map(|host| Some((host, load(host)?))).collect();
+    let mut after = before.clone();
+    let mut change = |host: &HostId, vm: VmId, apply: fn(&mut HostLoad, &crate::risk::VmLoad)| {
+        if let Some((at, vm)) = after.get_mut(host).zip(vms.vm(vm)) {
+            apply(at, vm);
+        }
+    };
+    for one in moves {
+        change(&one.from, one.vm, HostLoad::remove);
+        change(&one.to, one.vm, HostLoad::add);
+    }
+    (before, after)
+}

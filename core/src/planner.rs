@@ -1,0 +1,109 @@
+//! From wishes to steps: the most urgent first, each past the guard on top of what was taken before, within the bounds on
+//! concurrent moves. Every step may begin at once, whatever becomes of the others.
+//!
+//! Called by [`crate::decide`]. It makes no choice of its own: a policy says what, the guard says whether, this says when.
+
+use crate::{
+    decision::{Denial, Passed, Plan, Planned, Step},
+    finding::Finding,
+    guard::Guard,
+    proposal::{Action, Motive, Move, Proposal},
+};
+
+/// What became of the wishes.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Planning {
+    /// What is to be done now.
+    pub plan: Plan,
+    /// What is possible and has to wait.
+    pub passed: Vec<Passed>,
+    /// What the guard refused.
+    pub denied: Vec<Denial>,
+    /// What is only begun.
+    pub notes: Vec<String>,
+}
+
+/// Plans `proposals`, and has the guard count every step that is taken.
+pub fn plan(guard: &mut Guard<'_>, mut proposals: Vec<Proposal>) -> Planning {
+    proposals.sort_by_key(|proposal| urgency(&proposal.motive));
+    let mut planning = Planning::default();
+    for proposal in proposals {
+        let findings = guard.check(&proposal.action, &proposal.motive);
+        match verdict(findings) {
+            Verdict::Fine => take(guard, proposal, &mut planning),
+            Verdict::Later(why) => planning.passed.push(Passed { proposal, why }),
+            Verdict::Never(findings) => planning.denied.push(Denial { proposal, findings }),
+        }
+    }
+    planning
+}
+
+/// Relief before capacity, capacity before comfort; at equal urgency the policy's order stands.
+fn urgency(motive: &Motive) -> u8 {
+    match motive {
+        Motive::Operator { .. } | Motive::Overload { .. } => 0,
+        Motive::Shortage { .. } => 1,
+        Motive::Drain { .. } => 2,
+        Motive::Consolidation { .. } => 3,
+        Motive::Idle { .. } => 4,
+    }
+}
+
+enum Verdict {
+    Fine,
+    /// Nothing but a bound on concurrent moves is in the way.
+    Later(String),
+    Never(Vec<Finding>),
+}
+
+fn verdict(findings: Vec<Finding>) -> Verdict {
+    let is_bound = |finding: &Finding| matches!(finding, Finding::Concurrency { .. });
+    match findings.first() {
+        None => Verdict::Fine,
+        Some(first) if findings.iter().all(is_bound) => Verdict::Later(first.to_string()),
+        Some(_) => Verdict::Never(findings),
+    }
+}
+
+fn take(guard: &mut Guard<'_>, proposal: Proposal, planning: &mut Planning) {
+    match &proposal.action {
+        Action::Relocate(one) => accept(guard, Step::Migrate(one.clone()), &proposal, planning),
+        Action::Evacuate { moves, .. } => begin(guard, moves.clone(), proposal, planning),
+        Action::Sleep { host } => accept(guard, Step::Sleep { host: host.clone() }, &proposal, planning),
+        Action::Wake { host } => match guard.waker_of(host).cloned() {
+            Some(by) => accept(guard, Step::Wake { host: host.clone(), by }, &proposal, planning),
+            None => deny(Finding::NobodyToWakeIt { host: host.clone() }, proposal, planning),
+        },
+        Action::Swap(..) => deny(Finding::Unsupported { what: "an exchange of two vms".into() }, proposal, planning),
+    }
+}
+
+fn deny(finding: Finding, proposal: Proposal, planning: &mut Planning) {
+    planning.denied.push(Denial { proposal, findings: vec![finding] });
+}
+
+fn accept(guard: &mut Guard<'_>, step: Step, proposal: &Proposal, planning: &mut Planning) {
+    guard.accept(step.clone());
+    planning.plan.steps.push(Planned { step, motive: proposal.motive.clone(), expected: proposal.expected });
+}
+
+/// Begins an evacuation with as many of its moves as the bounds allow; the next rounds go on with it.
+fn begin(guard: &mut Guard<'_>, moves: Vec<Move>, proposal: Proposal, planning: &mut Planning) {
+    let all = moves.len();
+    let (mut begun, mut hindrance) = (0, None);
+    for one in moves {
+        let step = Step::Migrate(one);
+        match guard.check_step(&step, &proposal.motive).into_iter().next() {
+            None => {
+                accept(guard, step, &proposal, planning);
+                begun += 1;
+            }
+            Some(finding) => hindrance = hindrance.or(Some(finding)),
+        }
+    }
+    match hindrance {
+        Some(finding) if begun == 0 => planning.passed.push(Passed { proposal, why: finding.to_string() }),
+        Some(_) => planning.notes.push(format!("{}: {begun} of {all} moves begin now", proposal.action)),
+        None => {}
+    }
+}

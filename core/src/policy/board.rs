@@ -1,0 +1,284 @@
+//! The policies' working copy of the fleet: what has been proposed this round is already played on it.
+//!
+//! Vms that are leaving a host do not count among those that could be moved from it; their load still does. Who may go
+//! where is a yes or no here, to search quickly; the reasons are the guard's business.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    id::{HostId, VmId},
+    inventory::CpuNeed,
+    objective::Objective,
+    policy::View,
+    proposal::Move,
+    risk::{FleetLoad, HostLoad, Risk, VmLoad},
+    sample::VmState,
+    snapshot::{HostMode, HostPower, HostView, InFlight, VmView},
+    tuning::Tuning,
+    units::Cores,
+};
+
+/// One host on the board.
+#[derive(Debug, Clone)]
+pub(super) struct Slot<'a> {
+    pub(super) host: &'a HostView,
+    /// What counts on it, proposed arrivals included.
+    pub(super) load: HostLoad,
+    /// Load that will be gone once the migrations under way have ended.
+    pub(super) leaving: Vec<VmLoad>,
+    /// Vms on it that are not leaving.
+    pub(super) settled: Vec<&'a VmView>,
+    /// Vms that are arriving, or proposed to.
+    pub(super) arriving: usize,
+    /// Anti-affinity groups of the vms that count here.
+    groups: BTreeMap<&'a str, usize>,
+    /// To be emptied by a proposal of this round.
+    pub(super) emptied: bool,
+    /// To be woken by a proposal of this round.
+    pub(super) woken: bool,
+}
+
+impl Slot<'_> {
+    /// The load without what is already leaving.
+    pub(super) fn remaining(&self) -> HostLoad {
+        self.leaving.iter().fold(self.load, |load, vm| load.without(vm))
+    }
+
+    /// True where it is in use and awake, or will soon be.
+    pub(super) fn is_up(&self) -> bool {
+        let waking = self.host.power == HostPower::Waking || self.woken;
+        self.host.is_eligible_target() || (waking && self.host.mode == HostMode::Active)
+    }
+
+    /// True where no vm is on it, leaving it or coming.
+    pub(super) fn is_empty(&self) -> bool {
+        self.load.vms == 0
+    }
+
+    /// True where vms are on it to stay, or coming.
+    pub(super) fn is_inhabited(&self) -> bool {
+        !self.settled.is_empty() || self.arriving > 0
+    }
+
+    /// True where it sleeps, may be used, and is not being woken.
+    pub(super) fn could_wake(&self) -> bool {
+        self.host.power == HostPower::Asleep && self.host.mode == HostMode::Active && !self.woken
+    }
+
+    /// Watts per core at full load: less is better.
+    pub(super) fn watts_per_core(&self) -> f64 {
+        let inventory = &self.host.inventory;
+        inventory.power.peak().get() / inventory.cpu_capacity.get().max(f64::MIN_POSITIVE)
+    }
+}
+
+/// The fleet as the round has it so far.
+#[derive(Debug, Clone)]
+pub(super) struct Board<'a> {
+    pub(super) view: View<'a>,
+    pub(super) risk: Risk,
+    pub(super) fleet: FleetLoad<'a>,
+    pub(super) slots: Vec<Slot<'a>>,
+    pub(super) moved: BTreeSet<VmId>,
+    index: BTreeMap<&'a HostId, usize>,
+    weights: [f64; 2],
+    best_watts: f64,
+}
+
+impl<'a> Board<'a> {
+    pub(super) fn new(view: View<'a>) -> Self {
+        let fleet = FleetLoad::of(view.snapshot, view.forecasts);
+        let slots: Vec<Slot<'a>> = view.snapshot.hosts.values().map(|host| empty_slot(host, &fleet)).collect();
+        let index = view.snapshot.hosts.keys().enumerate().map(|(index, id)| (id, index)).collect();
+        let watts = slots.iter().map(Slot::watts_per_core).fold(f64::INFINITY, f64::min);
+        let (risk, moved) = (Risk::of(view.tuning), BTreeSet::new());
+        let mut board = Self { view, risk, fleet, slots, moved, index, weights: [0.5; 2], best_watts: watts };
+        board.weights = board.scarcity();
+        board.fill();
+        board
+    }
+
+    pub(super) fn tuning(&self) -> &'a Tuning {
+        self.view.tuning
+    }
+
+    pub(super) fn objective(&self) -> Objective<'a> {
+        Objective::new(self.view.snapshot, self.view.tuning)
+    }
+
+    pub(super) fn slot_of(&self, host: &HostId) -> Option<usize> {
+        self.index.get(host).copied()
+    }
+
+    /// The load of a host as the round has it so far.
+    pub(super) fn load_of(&self, host: &HostId) -> Option<HostLoad> {
+        self.slot_of(host).map(|slot| self.slots[slot].load)
+    }
+
+    /// Watts that one more busy core draws on the most efficient host that is up.
+    pub(super) fn best_marginal(&self) -> f64 {
+        let marginal = |slot: &Slot<'_>| {
+            let inventory = &slot.host.inventory;
+            (inventory.power.peak() - inventory.power.idle()).get()
+                / inventory.cpu_capacity.get().max(f64::MIN_POSITIVE)
+        };
+        let least = self.slots.iter().filter(|slot| slot.is_up()).map(marginal).fold(f64::INFINITY, f64::min);
+        if least.is_finite() { least } else { 0.0 }
+    }
+
+    /// Puts every vm where it counts.
+    fn fill(&mut self) {
+        let snapshot = self.view.snapshot;
+        let flights: BTreeMap<VmId, &InFlight> = snapshot.in_flight.iter().map(|flight| (flight.vm, flight)).collect();
+        for slot in 0..self.slots.len() {
+            let host = self.slots[slot].host.id();
+            for vm in self.fleet.residents(host).to_vec() {
+                let flight = flights.get(&vm);
+                let Some((view, load)) = snapshot.vms.get(&vm).zip(self.fleet.vm(vm).copied()) else { continue };
+                let slot = &mut self.slots[slot];
+                view.record.labels.anti_affinity.iter().for_each(|group| *slot.groups.entry(group).or_default() += 1);
+                match flight {
+                    Some(flight) if flight.destination == *host => slot.arriving += 1,
+                    Some(_) => slot.leaving.push(load),
+                    None => slot.settled.push(view),
+                }
+            }
+        }
+    }
+
+    /// How scarce CPU and memory are on the awake hosts: the scarcer one weighs more when vms are placed.
+    fn scarcity(&self) -> [f64; 2] {
+        let awake = |id: &HostId| self.view.snapshot.hosts.get(id).is_some_and(|host| host.power == HostPower::Awake);
+        let pool = self.fleet.pool(awake);
+        let cpu = pool.ahead(&self.risk).ratio_of(pool.capacity).max(0.01);
+        let memory = pool.memory.ratio_of(pool.memory_capacity).max(0.01);
+        [cpu / (cpu + memory), memory / (cpu + memory)]
+    }
+
+    /// True where the vm may be moved at all; its rest after a move is asked separately.
+    pub(super) fn is_movable(&self, vm: &VmView) -> bool {
+        let record = &vm.record;
+        let held = vm.locked_by.is_some() || vm.frozen.is_some() || record.busy || self.moved.contains(&vm.id());
+        !held && record.state == VmState::Running && record.obstacles.is_empty() && !record.labels.immovable
+    }
+
+    /// True where the vm moved so lately that only need may move it again.
+    pub(super) fn is_resting(&self, vm: &VmView) -> bool {
+        let rest = self.tuning().vm_cool_down;
+        vm.last_moved_at.is_some_and(|moved| self.view.snapshot.taken_at.since(moved) < rest)
+    }
+
+    /// The host's load with `vm`, where it may and can take it within `limit` (a share of its CPU).
+    pub(super) fn with(&self, slot: usize, vm: &VmView, limit: f64) -> Option<HostLoad> {
+        let (slot, load) = (&self.slots[slot], self.fleet.vm(vm.id())?);
+        let would_be = slot.load.with(load);
+        let cpu = would_be.capacity * limit;
+        let memory = would_be.memory_capacity.scale(self.tuning().memory_ratio);
+        let has_room = would_be.now() <= cpu && would_be.memory <= memory && would_be.ahead(&self.risk) <= cpu;
+        (has_room && suits(slot, vm)).then_some(would_be)
+    }
+
+    /// The best host for `vm` among those for which `allowed` holds: least room left over, the scarcer resource weighing
+    /// more (the L2 norm of Panigrahy et al. 2011, Heuristics for Vector Bin Packing), and most efficient.
+    pub(super) fn best_target(&self, vm: &VmView, limit: f64, allowed: impl Fn(&Slot<'a>) -> bool) -> Option<usize> {
+        let mut best: Option<(f64, usize)> = None;
+        for (index, slot) in self.slots.iter().enumerate() {
+            let open = slot.host.is_eligible_target() && !slot.emptied && *slot.host.id() != vm.host && allowed(slot);
+            let Some(load) = open.then(|| self.with(index, vm, limit)).flatten() else { continue };
+            let score = self.score(slot, &load, limit);
+            if best.is_none_or(|(least, _)| score < least) {
+                best = Some((score, index));
+            }
+        }
+        best.map(|(_, index)| index)
+    }
+
+    fn score(&self, slot: &Slot<'_>, load: &HostLoad, limit: f64) -> f64 {
+        let cpu = limit - load.ahead(&self.risk).ratio_of(load.capacity);
+        let memory = 1.0 - load.memory.ratio_of(load.memory_capacity);
+        let efficiency = slot.watts_per_core() / self.best_watts.max(f64::MIN_POSITIVE) - 1.0;
+        self.weights[0] * cpu * cpu + self.weights[1] * memory * memory + efficiency
+    }
+
+    /// Plays a move: the vm counts on its target from now on, and may not be moved again; its source keeps its load
+    /// until it has really left.
+    pub(super) fn play(&mut self, one: &Move) {
+        let Some(vm) = self.view.snapshot.vms.get(&one.vm) else { return };
+        let Some(load) = self.fleet.vm(one.vm).copied() else { return };
+        self.moved.insert(one.vm);
+        if let Some(slot) = self.slot_of(&one.to).map(|slot| &mut self.slots[slot]) {
+            slot.load.add(&load);
+            slot.arriving += 1;
+            vm.record.labels.anti_affinity.iter().for_each(|group| *slot.groups.entry(group).or_default() += 1);
+        }
+        if let Some(slot) = self.slot_of(&one.from).map(|slot| &mut self.slots[slot]) {
+            slot.settled.retain(|other| other.id() != one.vm);
+            slot.leaving.push(load);
+        }
+    }
+
+    /// Sets room aside for a vm on a host that is not awake yet.
+    pub(super) fn reserve(&mut self, slot: usize, vm: VmId) {
+        if let Some(load) = self.fleet.vm(vm) {
+            self.slots[slot].load.add(load);
+        }
+    }
+
+    /// Sleeping hosts, the best to wake first: those that have not failed to wake, then the most efficient.
+    pub(super) fn wakeable(&self) -> Vec<usize> {
+        let mut asleep: Vec<usize> = (0..self.slots.len()).filter(|slot| self.slots[*slot].could_wake()).collect();
+        asleep.sort_by(|a, b| {
+            let (a, b) = (&self.slots[*a], &self.slots[*b]);
+            let doubts = a.host.doubts.len().cmp(&b.host.doubts.len());
+            doubts.then(a.watts_per_core().total_cmp(&b.watts_per_core())).then_with(|| a.host.id().cmp(b.host.id()))
+        });
+        asleep
+    }
+
+    /// Takes back the moves to which no proposal came.
+    pub(super) fn restore(&mut self, before: Vec<(usize, Slot<'a>)>, moves: &[Move]) {
+        before.into_iter().for_each(|(index, slot)| self.slots[index] = slot);
+        moves.iter().for_each(|one| {
+            self.moved.remove(&one.vm);
+        });
+    }
+
+    /// The fleet's demand over the capacity of the hosts in use that are awake (or on their way), are not to be emptied,
+    /// and for which `counts` holds; and how many they are.
+    pub(super) fn pool(&self, counts: impl Fn(usize, &Slot<'a>) -> bool) -> (HostLoad, usize) {
+        let slots = || {
+            let used = self.slots.iter().enumerate().filter(|(_, slot)| slot.is_up() && !slot.emptied);
+            used.filter(|(index, slot)| counts(*index, slot)).map(|(_, slot)| &slot.load)
+        };
+        (self.fleet.pool_over(slots()), slots().count())
+    }
+
+    /// Cores missing on the hosts counted by [`Self::pool`] to carry the fleet at the risk quantile with the spare hosts;
+    /// negative where there is room. `fill` is the share of a host's CPU that counts.
+    pub(super) fn cores_short(&self, pool: &HostLoad, hosts: usize, fill: f64) -> Cores {
+        let usable = pool.capacity * fill;
+        let spare = usable / crate::units::count(hosts.max(1)) * crate::units::count(self.tuning().spare_hosts);
+        pool.ahead(&self.risk) + spare - usable
+    }
+}
+
+fn empty_slot<'a>(host: &'a HostView, fleet: &FleetLoad<'a>) -> Slot<'a> {
+    let load = fleet.host(host.id()).copied().unwrap_or_default();
+    let (leaving, settled) = (Vec::new(), Vec::new());
+    Slot { host, load, leaving, settled, arriving: 0, groups: BTreeMap::new(), emptied: false, woken: false }
+}
+
+/// Whether the host has what the vm needs and nobody forbids it.
+fn suits(slot: &Slot<'_>, vm: &VmView) -> bool {
+    let (record, host) = (&vm.record, &slot.host.inventory);
+    let labels = &record.labels;
+    let cpu = match &record.cpu {
+        CpuNeed::Any => true,
+        CpuNeed::Model(model) => host.cpu_models.contains(model),
+        CpuNeed::SameAs(model) => host.cpu_model == *model,
+    };
+    cpu && (labels.pinned_to.is_empty() || labels.pinned_to.contains(&host.host))
+        && record.networks.is_subset(&host.networks)
+        && record.storages.is_subset(&host.storages)
+        && !labels.anti_affinity.iter().any(|group| slot.groups.contains_key(group.as_str()))
+}

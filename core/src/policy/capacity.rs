@@ -1,0 +1,69 @@
+//! How many hosts stay awake: wakes ahead of need, puts empty hosts to sleep when the rest suffices.
+
+use std::time::Duration;
+
+use crate::{
+    inventory::SleepSupport,
+    policy::{
+        Advice,
+        board::{Board, Slot},
+        consolidate::HEADROOM,
+    },
+    proposal::{Action, Motive, Proposal},
+};
+
+/// Hosts put to sleep in one round.
+const SLEEPS_PER_ROUND: usize = 16;
+
+/// Proposes to wake hosts where the fleet's demand at the risk quantile, with the spares, is more than the awake hosts
+/// should carry, or too few are awake. True where it is.
+pub(super) fn wake_ahead(board: &mut Board<'_>, advice: &mut Advice) -> bool {
+    let mut sleepers = board.wakeable().into_iter();
+    let mut is_short = false;
+    loop {
+        let (pool, hosts) = board.pool(|_, _| true);
+        let short = board.cores_short(&pool, hosts, board.tuning().cpu_fill_limit);
+        if short.get() <= 0.0 && hosts >= board.tuning().min_awake {
+            return is_short;
+        }
+        is_short = true;
+        let Some(slot) = sleepers.next() else {
+            let short = short.get().max(0.0);
+            advice
+                .notes
+                .push(format!("{hosts} hosts are awake, {short:.1} cores are short, and none is asleep to be woken"));
+            return true;
+        };
+        let host = board.slots[slot].host;
+        let expected = board.objective().wake(host, &pool);
+        let motive = Motive::Shortage { cores_short: short.get().max(0.0) };
+        advice.proposals.push(Proposal { action: Action::Wake { host: host.id().clone() }, motive, expected });
+        board.slots[slot].woken = true;
+    }
+}
+
+/// Proposes to put hosts to sleep that have been empty long enough, the least efficient first.
+pub(super) fn sleep_idle(board: &mut Board<'_>, advice: &mut Advice) {
+    let mut idle: Vec<usize> = (0..board.slots.len()).filter(|slot| may_sleep(board, &board.slots[*slot])).collect();
+    idle.sort_by(|a, b| board.slots[*b].watts_per_core().total_cmp(&board.slots[*a].watts_per_core()).then(a.cmp(b)));
+    for slot in idle.into_iter().take(SLEEPS_PER_ROUND) {
+        let (rest, hosts) = board.pool(|index, _| index != slot);
+        let short = board.cores_short(&rest, hosts, board.tuning().cpu_fill_limit * HEADROOM);
+        if short.get() > 0.0 || hosts < board.tuning().min_awake {
+            return;
+        }
+        let host = board.slots[slot].host;
+        let expected = board.objective().sleep(host, &rest);
+        let motive = Motive::Idle { empty_for: host.empty_for, break_even: host.inventory.power.break_even() };
+        advice.proposals.push(Proposal { action: Action::Sleep { host: host.id().clone() }, motive, expected });
+        board.slots[slot].emptied = true;
+    }
+}
+
+fn may_sleep(board: &Board<'_>, slot: &Slot<'_>) -> bool {
+    let (host, tuning) = (slot.host, board.tuning());
+    let awake_for = board.view.snapshot.taken_at.since(host.power_since);
+    let can = host.is_eligible_target() && host.inventory.sleep != SleepSupport::None;
+    let empty = slot.is_empty() && host.empty_for >= tuning.sleep_after && host.empty_for > Duration::ZERO;
+    can && empty && !slot.woken && awake_for >= tuning.power_dwell
+}

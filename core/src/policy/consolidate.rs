@@ -1,0 +1,148 @@
+//! Consolidation: empties the hosts that are cheapest to empty for what their sleep saves, all of a host or none of it.
+//!
+//! Planned anew every round: a host half emptied is cheaper still to finish, so an evacuation goes on by itself.
+
+use crate::{
+    id::HostId,
+    inventory::SleepSupport,
+    objective::Objective,
+    policy::{
+        Advice,
+        board::{Board, Slot},
+    },
+    proposal::{Action, Expectation, Motive, Move, Proposal},
+    snapshot::VmView,
+    units::{Bytes, Joules, count},
+};
+
+/// Share of the fill limit up to which the rest of the fleet may be filled when hosts go to sleep: what lies between this
+/// and the limit keeps sleeping and waking from taking turns.
+pub(super) const HEADROOM: f64 = 0.9;
+
+/// Hosts for which an evacuation is worked out in one round, the cheapest first; or a fiftieth of the fleet.
+const CANDIDATES: usize = 20;
+
+/// Proposes evacuations, at most as many as there may be moves at a time.
+pub(super) fn consolidate(board: &mut Board<'_>, advice: &mut Advice) {
+    let candidates = candidates(board);
+    let tried = CANDIDATES.max(board.slots.len() / 50);
+    let (mut found, mut unplaced, mut unpaid) = (0, 0, 0);
+    for slot in candidates.into_iter().take(tried) {
+        if found == board.tuning().moves_in_fleet || !rest_suffices(board, slot) {
+            break;
+        }
+        match evacuate(board, slot) {
+            Ok(proposal) => {
+                advice.proposals.push(proposal);
+                found += 1;
+            }
+            Err(NoWay::Unplaced) => unplaced += 1,
+            Err(NoWay::Unpaid) => unpaid += 1,
+        }
+    }
+    if unplaced > 0 {
+        advice.notes.push(format!("{unplaced} hosts could be emptied only where there is no room"));
+    }
+    if unpaid > 0 {
+        advice.notes.push(format!("{unpaid} hosts could be emptied, but it would cost more than it saves"));
+    }
+}
+
+enum NoWay {
+    Unplaced,
+    Unpaid,
+}
+
+/// Hosts that may be emptied, those first whose data costs least for what their sleep saves.
+fn candidates(board: &Board<'_>) -> Vec<usize> {
+    let objective = board.objective();
+    let may = |slot: &usize| may_be_emptied(board, &objective, &board.slots[*slot]);
+    let mut ranked: Vec<(f64, usize)> =
+        (0..board.slots.len()).filter(may).map(|slot| (cost_over_saving(board, &board.slots[slot]), slot)).collect();
+    ranked.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    ranked.into_iter().map(|(_, slot)| slot).collect()
+}
+
+fn may_be_emptied(board: &Board<'_>, objective: &Objective<'_>, slot: &Slot<'_>) -> bool {
+    let can_go = |vm: &&VmView| {
+        board.is_movable(vm) && !board.is_resting(vm) && objective.copy(vm, slot.host, slot.host).converges
+    };
+    let sleeps = slot.host.inventory.sleep != SleepSupport::None;
+    let open = slot.host.is_eligible_target() && sleeps && slot.arriving == 0 && !slot.settled.is_empty();
+    open && slot.settled.iter().all(can_go)
+}
+
+/// Data to copy over the power that sleep saves: what the host draws now, less what it draws asleep, less what its load
+/// will draw where it is most efficient.
+fn cost_over_saving(board: &Board<'_>, slot: &Slot<'_>) -> f64 {
+    let held = |vm: &&VmView| {
+        let resident = vm.sample.as_ref().and_then(|sample| sample.memory_resident.value());
+        resident.unwrap_or_else(|| vm.memory_reserved())
+    };
+    let data: Bytes = slot.settled.iter().map(held).sum();
+    let elsewhere = board.best_marginal() * slot.load.now().get();
+    let power = &slot.host.inventory.power;
+    let saved = (power.at(slot.load.utilisation(0)) - power.asleep()).get() - elsewhere;
+    data.as_f64() / saved.max(1.0)
+}
+
+/// True where the fleet does without this host: the hosts that hold vms carry all demand, and with the empty ones there
+/// are spares enough.
+fn rest_suffices(board: &Board<'_>, slot: usize) -> bool {
+    let fill = board.tuning().cpu_fill_limit * HEADROOM;
+    let (inhabited, _) = board.pool(|index, other| index != slot && other.is_inhabited());
+    let (all, hosts) = board.pool(|index, _| index != slot);
+    let carried = inhabited.ahead(&board.risk) <= inhabited.capacity * fill;
+    carried && board.cores_short(&all, hosts, fill).get() <= 0.0 && hosts >= board.tuning().min_awake
+}
+
+fn evacuate(board: &mut Board<'_>, slot: usize) -> Result<Proposal, NoWay> {
+    let host = board.slots[slot].host.id().clone();
+    let vms = by_size(board, slot);
+    let mut undo = vec![(slot, board.slots[slot].clone())];
+    board.slots[slot].emptied = true;
+    let mut moves = Vec::new();
+    let mut played = Vec::new();
+    for vm in vms {
+        let Some(to) = board.best_target(vm, board.tuning().cpu_fill_limit, Slot::is_inhabited) else {
+            board.restore(undo, &moves);
+            return Err(NoWay::Unplaced);
+        };
+        let one = Move { vm: vm.id(), from: host.clone(), to: board.slots[to].host.id().clone() };
+        if !played.contains(&to) {
+            played.push(to);
+            undo.push((to, board.slots[to].clone()));
+        }
+        board.play(&one);
+        moves.push(one);
+    }
+    let before = |id: &HostId| undo.iter().find(|(_, slot)| slot.host.id() == id).map(|(_, slot)| slot.load);
+    let expected = board.objective().evacuate(&host, &moves, &board.fleet, before);
+    if pays(board, slot, &expected) {
+        let motive = Motive::Consolidation { host: host.clone() };
+        return Ok(Proposal { action: Action::Evacuate { host, moves }, motive, expected });
+    }
+    board.restore(undo, &moves);
+    Err(NoWay::Unpaid)
+}
+
+/// The host's vms, those first that take the largest share of any resource: the hardest to place.
+fn by_size<'a>(board: &Board<'a>, slot: usize) -> Vec<&'a VmView> {
+    let slot = &board.slots[slot];
+    let share = |vm: &VmView| {
+        let cpu = board.fleet.vm(vm.id()).map_or(0.0, |load| load.peak().ratio_of(slot.load.capacity));
+        cpu.max(vm.memory_reserved().ratio_of(slot.load.memory_capacity))
+    };
+    let mut vms = slot.settled.clone();
+    vms.sort_by(|a, b| share(b).total_cmp(&share(a)).then_with(|| a.id().cmp(&b.id())));
+    vms
+}
+
+/// True where the gain is worth the disturbance and the host sleeps for longer than its sleep takes to pay.
+fn pays(board: &Board<'_>, slot: usize, expected: &Expectation) -> bool {
+    let tuning = board.tuning();
+    let copying = expected.copy_time.as_secs_f64() / count(tuning.moves_out_per_host.max(1));
+    let power = &board.slots[slot].host.inventory.power;
+    let asleep = tuning.horizon.as_secs_f64() - copying - tuning.sleep_after.as_secs_f64();
+    expected.gain >= Joules(tuning.min_gain_joules) && asleep >= power.break_even().as_secs_f64()
+}

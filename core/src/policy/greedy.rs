@@ -1,0 +1,36 @@
+//! The risk-aware greedy policy: relief, wake-ahead, drain, consolidation, sleep, by the exact model and nothing learned.
+//!
+//! The anchor that everything later must beat, and what the scheduler goes on with when it has no model.
+
+use crate::policy::{Advice, Policy, View, board::Board, capacity, consolidate, drain, relieve};
+
+/// Keeps no state: what it proposes follows from the view alone, so a round that was only half carried out goes on in the
+/// next.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RiskGreedy;
+
+impl RiskGreedy {
+    /// Its name.
+    pub const NAME: &'static str = "risk-greedy";
+}
+
+impl Policy for RiskGreedy {
+    fn name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn propose(&mut self, view: View<'_>) -> Advice {
+        let mut board = Board::new(view);
+        let mut advice = Advice::default();
+        let unhelped = relieve::relieve(&mut board, &mut advice);
+        let short = capacity::wake_ahead(&mut board, &mut advice);
+        drain::drain(&mut board, &mut advice);
+        if unhelped || short {
+            advice.notes.push("no host is emptied while capacity is short".into());
+        } else {
+            consolidate::consolidate(&mut board, &mut advice);
+            capacity::sleep_idle(&mut board, &mut advice);
+        }
+        advice
+    }
+}

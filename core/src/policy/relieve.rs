@@ -1,0 +1,178 @@
+//! Relief: takes from a host that is over its limit, or about to be, the vms whose move clears it at least cost.
+
+use crate::{
+    objective::Objective,
+    policy::{
+        Advice,
+        board::{Board, Slot},
+    },
+    proposal::{Action, Motive, Move, Proposal},
+    risk::HostLoad,
+    snapshot::{HostPower, VmView},
+    units::{Bytes, Cores},
+};
+
+/// Overloaded hosts looked at in one round, the worst first: the rest is looked at in the next.
+const HOSTS_PER_ROUND: usize = 32;
+
+/// Vms taken from one host in one round where no single one clears it.
+const VMS_PER_HOST: usize = 4;
+
+/// Proposes relief for every host in need. True where some host in need could not be helped.
+pub(super) fn relieve(board: &mut Board<'_>, advice: &mut Advice) -> bool {
+    let mut needy: Vec<(f64, usize)> =
+        (0..board.slots.len()).filter_map(|slot| Some((need(board, slot)?, slot))).collect();
+    needy.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+    if needy.len() > HOSTS_PER_ROUND {
+        advice
+            .notes
+            .push(format!("{} hosts are in need of relief, the worst {HOSTS_PER_ROUND} are seen to", needy.len()));
+    }
+    let mut unhelped = false;
+    for (load, slot) in needy.into_iter().take(HOSTS_PER_ROUND) {
+        unhelped |= !relieve_host(board, slot, load, advice);
+    }
+    unhelped
+}
+
+/// What counts as clear: now below the limit, and at the next step within what the host has.
+struct Mark {
+    limit: Cores,
+    capacity: Cores,
+}
+
+impl Mark {
+    fn of(board: &Board<'_>, slot: &Slot<'_>) -> Self {
+        let capacity = slot.load.capacity;
+        Self { limit: capacity * board.tuning().cpu_limit, capacity }
+    }
+
+    fn is_clear(&self, board: &Board<'_>, load: &HostLoad) -> bool {
+        load.now() <= self.limit && load.next_step(&board.risk) <= self.capacity
+    }
+}
+
+/// The load (as a share of capacity) for which the host needs relief, or nothing where it does not. A peak that is
+/// shorter than `relief_after` is left to pass; a forecast has to exceed all the host has, for the room between the limit
+/// and that is what keeps forecasts from stirring up vms.
+fn need(board: &Board<'_>, slot: usize) -> Option<f64> {
+    let slot = &board.slots[slot];
+    let mark = Mark::of(board, slot);
+    if slot.host.power != HostPower::Awake || !slot.host.is_trusted() || slot.settled.is_empty() {
+        return None;
+    }
+    let (now, ahead) = (slot.load.now(), slot.load.next_step(&board.risk));
+    if now > mark.limit && slot.host.overloaded_for >= board.tuning().relief_after {
+        return Some(now.ratio_of(mark.capacity));
+    }
+    (ahead > mark.capacity).then(|| ahead.ratio_of(mark.capacity))
+}
+
+fn relieve_host(board: &mut Board<'_>, slot: usize, load: f64, advice: &mut Advice) -> bool {
+    let (host, mark) = (board.slots[slot].host.id().clone(), Mark::of(board, &board.slots[slot]));
+    if mark.is_clear(board, &board.slots[slot].remaining()) {
+        advice.notes.push(format!("{host} is at {:.0} %, what is leaving it already is enough", load * 100.0));
+        return true;
+    }
+    let motive = Motive::Overload { host: host.clone(), load, limit: board.tuning().cpu_limit };
+    let choices = choices(board, slot, &mark);
+    let mut stuck = None;
+    let mut taken = 0;
+    for vm in &choices {
+        if taken == VMS_PER_HOST || mark.is_clear(board, &board.slots[slot].remaining()) {
+            break;
+        }
+        match target(board, vm) {
+            Some(to) => {
+                advice.proposals.push(propose(board, vm, to, &motive));
+                taken += 1;
+            }
+            None => stuck = stuck.or(Some(*vm)),
+        }
+    }
+    if taken > 0 {
+        return true;
+    }
+    match stuck {
+        Some(vm) => wake_for(board, slot, vm, &motive, advice),
+        None => {
+            advice.notes.push(format!("{host} is at {:.0} %, none of its vms may be moved", load * 100.0));
+            false
+        }
+    }
+}
+
+/// The movable vms of a host in the order in which they should go: rested before resting, copies that end before those
+/// that may not, those that clear the host alone before others, least data (per core of relief) first.
+fn choices<'a>(board: &Board<'a>, slot: usize, mark: &Mark) -> Vec<&'a VmView> {
+    let (objective, slot) = (board.objective(), &board.slots[slot]);
+    let remaining = slot.remaining();
+    let movable = slot.settled.iter().copied().filter(|vm| board.is_movable(vm));
+    let mut ranked: Vec<_> =
+        movable.filter_map(|vm| Some((rank(board, &objective, slot, &remaining, mark, vm)?, vm))).collect();
+    ranked.sort_by(|(a, _), (b, _)| {
+        (a.0, a.1, a.2).cmp(&(b.0, b.1, b.2)).then(a.3.total_cmp(&b.3)).then_with(|| a.4.cmp(&b.4))
+    });
+    ranked.into_iter().map(|(_, vm)| vm).collect()
+}
+
+type Rank = (bool, bool, bool, f64, crate::id::VmId);
+
+fn rank(
+    board: &Board<'_>,
+    objective: &Objective<'_>,
+    slot: &Slot<'_>,
+    remaining: &HostLoad,
+    mark: &Mark,
+    vm: &VmView,
+) -> Option<Rank> {
+    let load = board.fleet.vm(vm.id())?;
+    let relief = load.peak().get();
+    if relief <= 0.0 {
+        return None;
+    }
+    let copy = objective.copy(vm, slot.host, slot.host);
+    let alone = mark.is_clear(board, &remaining.without(load));
+    let data = copy.copied.max(Bytes(1)).as_f64();
+    Some((board.is_resting(vm), !copy.converges, !alone, if alone { data } else { data / relief }, vm.id()))
+}
+
+/// Where relief goes: a host that stays comfortable, or else one that stays below its limit.
+fn target(board: &Board<'_>, vm: &VmView) -> Option<usize> {
+    let tuning = board.tuning();
+    let any = |_: &Slot<'_>| true;
+    board.best_target(vm, tuning.cpu_fill_limit, any).or_else(|| board.best_target(vm, tuning.cpu_limit, any))
+}
+
+/// Proposes one move and plays it.
+pub(super) fn propose(board: &mut Board<'_>, vm: &VmView, to: usize, motive: &Motive) -> Proposal {
+    let one = Move { vm: vm.id(), from: vm.host.clone(), to: board.slots[to].host.id().clone() };
+    let moves = std::slice::from_ref(&one);
+    let expected = board.objective().relocate(moves, &board.fleet, |host| board.load_of(host));
+    board.play(&one);
+    Proposal { action: Action::Relocate(one), motive: motive.clone(), expected }
+}
+
+/// Proposes to wake a host that could take `vm`, unless one that could is waking already. True where help will come.
+pub(super) fn wake_for(board: &mut Board<'_>, slot: usize, vm: &VmView, motive: &Motive, advice: &mut Advice) -> bool {
+    let limit = board.tuning().cpu_limit;
+    let coming = |slot: &Slot<'_>| slot.is_up() && !slot.host.is_eligible_target();
+    let waking =
+        (0..board.slots.len()).find(|other| coming(&board.slots[*other]) && board.with(*other, vm, limit).is_some());
+    if let Some(other) = waking {
+        board.reserve(other, vm.id());
+        advice.notes.push(format!("vm {} waits for {}, which is waking", vm.id(), board.slots[other].host.id()));
+        return true;
+    }
+    let Some(sleeper) = board.wakeable().into_iter().find(|other| board.with(*other, vm, limit).is_some()) else {
+        advice.notes.push(format!("no host, awake or asleep, has room for vm {} of {}", vm.id(), vm.host));
+        return false;
+    };
+    let host = board.slots[sleeper].host;
+    let expected = board.objective().wake(host, &board.slots[slot].load);
+    board.slots[sleeper].woken = true;
+    board.reserve(sleeper, vm.id());
+    let action = Action::Wake { host: host.id().clone() };
+    advice.proposals.push(Proposal { action, motive: motive.clone(), expected });
+    true
+}
