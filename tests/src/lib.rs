@@ -2,6 +2,8 @@
 //!
 //! Nothing outside this crate's own tests calls it, and no shipped binary contains it.
 
+pub mod certificates;
+pub mod lab;
 pub mod logs;
 pub mod scripted;
 pub mod skip;

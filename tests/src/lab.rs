@@ -1,0 +1,285 @@
+//! Real libvirt hosts on one machine, through `tests/lab/lab.sh`: what the tests of module `lab` run on.
+//!
+//! Names and addresses are this harness's own, so that a lab somebody keeps by hand is left alone.
+
+use std::{
+    ffi::OsStr,
+    fs::File,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::sources;
+
+/// First three octets of the lab's network.
+pub const NETWORK: &str = "10.79.0";
+/// Where this machine is on it: the scheduler's address.
+pub const HERE: &str = "10.79.0.254";
+/// What the hosts' names begin with.
+const PREFIX: &str = "e2e";
+
+/// Why this machine cannot hold a lab; `None` where it can, or where `BALLAST_LAB=required` says that it must.
+pub fn lacks() -> Option<String> {
+    if std::env::var_os("BALLAST_LAB").is_some_and(|value| value == "required") {
+        return None;
+    }
+    for tool in ["libvirtd", "qemu-system-x86_64", "virsh", "ip", "ping", "busybox"] {
+        let found = Command::new("sh").args(["-c", &format!("command -v {tool}")]).stdout(Stdio::null()).status();
+        if !found.is_ok_and(|status| status.success()) {
+            return Some(format!("{tool} is not installed"));
+        }
+    }
+    let probe = "ip netns add ballast-probe && ip netns del ballast-probe && unshare --mount --uts true";
+    let output = Command::new("sh").args(["-c", probe]).output().ok()?;
+    (!output.status.success()).then(|| String::from_utf8_lossy(&output.stderr).trim().to_owned())
+}
+
+/// Hosts `e2e1` … with their vms; gone when it goes out of scope.
+#[derive(Debug)]
+pub struct Lab {
+    folder: PathBuf,
+}
+
+impl Lab {
+    /// Starts `hosts` hosts.
+    ///
+    /// # Errors
+    /// What the script said.
+    pub fn up(hosts: usize) -> Result<Self> {
+        // Below the system's own folder for such things: paths of Unix sockets are at most 107 bytes long.
+        let folder = std::env::temp_dir().join("ballast-lab-tests");
+        std::fs::create_dir_all(&folder)?;
+        let lab = Self { folder };
+        lab.script(["down"])?;
+        lab.script(["up", &hosts.to_string()])?;
+        Ok(lab)
+    }
+
+    /// Name of a host, counted from 1.
+    pub fn host(number: usize) -> String {
+        format!("{PREFIX}{number}")
+    }
+
+    /// Starts a vm that uses `load` percent of a CPU, and waits until it answers.
+    ///
+    /// # Errors
+    /// What the script said.
+    pub fn vm(&self, host: &str, name: &str, address: &str, load: u32) -> Result<()> {
+        self.script(["guest", host, name, address, "128", &load.to_string()])?;
+        self.script(["wait-ping", address, "120"]).map(drop)
+    }
+
+    /// Changes the CPU a vm uses, in percent.
+    ///
+    /// # Errors
+    /// What the script said.
+    pub fn load(&self, name: &str, load: u32) -> Result<()> {
+        self.script(["load", name, &load.to_string()]).map(drop)
+    }
+
+    /// How an agent reaches the libvirtd of its host, and how other libvirtd do.
+    ///
+    /// # Errors
+    /// What the script said.
+    pub fn uris(&self, host: &str) -> Result<(String, String)> {
+        let uri = self.script(["uri", host])?;
+        let migration = self.script(["migration-uri", host])?;
+        Ok((uri.trim().to_owned(), migration.trim().to_owned()))
+    }
+
+    /// Runs virsh on a host.
+    ///
+    /// # Errors
+    /// What virsh said.
+    pub fn virsh(&self, host: &str, arguments: &[&str]) -> Result<String> {
+        self.script(["virsh", host].iter().chain(arguments))
+    }
+
+    /// Hosts on which a vm runs (of the first `hosts`), asked of libvirt and of nobody else.
+    pub fn running_on(&self, vm: &str, hosts: usize) -> Vec<String> {
+        let runs = |host: &String| self.virsh(host, &["domstate", vm]).is_ok_and(|state| state.trim() == "running");
+        (1..=hosts).map(Self::host).filter(runs).collect()
+    }
+
+    /// Kills the libvirtd of a host as a crash would.
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub fn kill_libvirtd(&self, host: &str) -> Result<()> {
+        let pid = std::fs::read_to_string(self.folder.join(host).join("libvirtd.pid")).context("read libvirtd.pid")?;
+        let status = Command::new("kill").args(["-9", pid.trim()]).status()?;
+        ensure!(status.success(), "libvirtd of {host} was not there to be killed");
+        Ok(())
+    }
+
+    /// Starts it again.
+    ///
+    /// # Errors
+    /// What the script said.
+    pub fn restart_libvirtd(&self, host: &str) -> Result<()> {
+        self.script(["restart-libvirtd", host]).map(drop)
+    }
+
+    /// Starts a program where a host is: in its network and under its name. Its output goes to `<name>.log`.
+    ///
+    /// # Errors
+    /// Where it cannot be started.
+    pub fn daemon_in(&self, host: &str, name: &str, program: &Path, arguments: &[&OsStr]) -> Result<Daemon> {
+        let mut command = self.command();
+        command.args(["in", host]).arg(program).args(arguments);
+        self.daemon(name, command)
+    }
+
+    /// Starts a program on this machine itself.
+    ///
+    /// # Errors
+    /// Where it cannot be started.
+    pub fn daemon_here(&self, name: &str, program: &Path, arguments: &[&OsStr]) -> Result<Daemon> {
+        let mut command = Command::new(program);
+        command.args(arguments);
+        self.daemon(name, command)
+    }
+
+    fn daemon(&self, name: &str, mut command: Command) -> Result<Daemon> {
+        let log = self.folder.join(format!("{name}.log"));
+        // A program that is started again goes on in the same log.
+        let out = File::options().append(true).create(true).open(&log)?;
+        let child = command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out).spawn();
+        Ok(Daemon { child: child.with_context(|| format!("start {name}"))?, log })
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(sources::root().join("tests/lab/lab.sh"));
+        command.env("LAB", &self.folder).env("LAB_HOST", PREFIX).env("LAB_NET", NETWORK);
+        command
+    }
+
+    fn script<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Result<String> {
+        let arguments: Vec<S> = arguments.into_iter().collect();
+        // To a file: a daemon the script leaves behind keeps a pipe open for ever.
+        let out = tempfile::NamedTempFile::new()?;
+        let status = self
+            .command()
+            .args(&arguments)
+            .stdin(Stdio::null())
+            .stdout(out.reopen()?)
+            .stderr(out.reopen()?)
+            .status()
+            .context("start lab.sh")?;
+        let said = std::fs::read_to_string(out.path())?;
+        if !status.success() {
+            let called: Vec<_> = arguments.iter().map(|argument| argument.as_ref().to_string_lossy()).collect();
+            bail!("lab.sh {}: {said}", called.join(" "));
+        }
+        Ok(said)
+    }
+}
+
+impl Drop for Lab {
+    #[allow(clippy::print_stdout)] // the output of a test is where people look
+    fn drop(&mut self) {
+        if let Err(error) = self.script(["down"]) {
+            println!("the lab could not be taken down: {error:#}");
+        }
+    }
+}
+
+/// A program a test has started; killed when it goes out of scope.
+#[derive(Debug)]
+pub struct Daemon {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Daemon {
+    /// All it has said.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Kills it as a crash would.
+    ///
+    /// # Errors
+    /// Where it cannot be killed or waited for.
+    pub fn crash(mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Daemon {
+    #[allow(clippy::print_stdout)] // the output of a test is where people look
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("--- {}\n{}", self.log.display(), self.log());
+        }
+        // It may have been killed before; either way it is gone afterwards.
+        drop(self.child.kill().and_then(|()| self.child.wait()));
+    }
+}
+
+/// A `ping` ten times a second, to see how long a vm is away.
+#[derive(Debug)]
+pub struct Ping {
+    daemon: Daemon,
+}
+
+/// Time between two pings.
+const PING_SECONDS: f64 = 0.1;
+
+impl Ping {
+    /// Begins to ping.
+    ///
+    /// # Errors
+    /// Where `ping` cannot be started.
+    pub fn start(lab: &Lab, address: &str) -> Result<Self> {
+        let interval = PING_SECONDS.to_string();
+        let arguments = ["-O", "-i", &interval, address].map(OsStr::new);
+        Ok(Self { daemon: lab.daemon_here(&format!("ping-{address}"), Path::new("ping"), &arguments)? })
+    }
+
+    /// Answers so far, and the longest time without one, in seconds.
+    pub fn longest_gap(&self) -> (usize, f64) {
+        let log = self.daemon.log();
+        let answered: Vec<u32> = log.lines().filter(|line| line.contains("bytes from")).filter_map(sequence).collect();
+        let missed = answered.windows(2).map(|pair| pair[1].saturating_sub(pair[0] + 1)).max().unwrap_or(0);
+        (answered.len(), f64::from(missed) * PING_SECONDS)
+    }
+}
+
+fn sequence(line: &str) -> Option<u32> {
+    let (_, rest) = line.split_once("icmp_seq=")?;
+    rest.split_whitespace().next()?.parse().ok()
+}
+
+/// A program of the workspace, built where it is not yet.
+///
+/// # Errors
+/// What cargo said.
+pub fn program(name: &str) -> Result<PathBuf> {
+    let test = std::env::current_exe()?;
+    // <target>/<profile>/deps/<test>
+    let folder = test.ancestors().nth(2).context("the test lies in no target folder")?;
+    let mut command = Command::new(env!("CARGO"));
+    command.args(["build", "--workspace", "--bins", "--locked", "--quiet"]).current_dir(sources::root());
+    command.env("CARGO_TARGET_DIR", folder.parent().context("no target folder")?);
+    if folder.ends_with("release") {
+        command.arg("--release");
+    }
+    let output = command.output()?;
+    ensure!(output.status.success(), "build {name}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(folder.join(name))
+}
