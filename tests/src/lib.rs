@@ -5,6 +5,8 @@
 pub mod certificates;
 pub mod lab;
 pub mod logs;
+pub mod process;
+pub mod scheduler;
 pub mod scripted;
 pub mod skip;
 pub mod sources;

@@ -1,6 +1,6 @@
 //! Watches what a test's daemons log: a WARN or ERROR that the test did not announce fails it.
 //!
-//! Works per thread, so a test and its daemons run on one current-thread runtime.
+//! Works per thread: [`crate::process`] hands it on to the daemons' threads.
 
 use std::{
     fmt,
@@ -9,8 +9,8 @@ use std::{
 
 use tracing::{
     Event, Level, Subscriber,
+    dispatcher::{self, DefaultGuard, Dispatch},
     field::{Field, Visit},
-    subscriber::DefaultGuard,
 };
 use tracing_subscriber::{
     Layer,
@@ -37,6 +37,7 @@ struct Seen {
 #[must_use = "the log is watched only while this lives"]
 pub struct Logs {
     seen: Arc<Mutex<Seen>>,
+    dispatch: Dispatch,
     _guard: DefaultGuard,
 }
 
@@ -45,7 +46,14 @@ impl Logs {
     pub fn watch() -> Self {
         let seen = Arc::new(Mutex::new(Seen::default()));
         let subscriber = tracing_subscriber::registry().with(Collector(Arc::clone(&seen)));
-        Self { seen, _guard: tracing::subscriber::set_default(subscriber) }
+        let dispatch = Dispatch::new(subscriber);
+        let guard = dispatcher::set_default(&dispatch);
+        Self { seen, dispatch, _guard: guard }
+    }
+
+    /// For another thread whose log belongs to this test.
+    pub fn dispatch(&self) -> Dispatch {
+        self.dispatch.clone()
     }
 
     /// Announces a WARN or ERROR whose text holds `words`.
