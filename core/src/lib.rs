@@ -10,9 +10,9 @@ pub mod decide;
 pub mod decision;
 pub mod explain;
 pub mod finding;
-pub mod fleet;
 #[cfg(test)]
 mod fixture;
+pub mod fleet;
 pub mod forecast;
 pub mod guard;
 pub mod id;

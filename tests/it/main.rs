@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)] // a test fails by panicking and tells by printing
 
 mod architecture;
+mod lab;
 mod tidy;
 mod units;

@@ -3,7 +3,9 @@
 //! Nothing outside this crate's own tests calls it, and no shipped binary contains it.
 
 pub mod certificates;
+pub mod grpc;
 pub mod lab;
+pub mod lab_fleet;
 pub mod logs;
 pub mod process;
 pub mod scheduler;

@@ -1,0 +1,150 @@
+//! The real programs on the lab's hosts: an agent in each, a scheduler beside them, TLS between all.
+
+use std::{ffi::OsStr, fs, path::PathBuf, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use ballast_daemon::{
+    clock::Clock,
+    tls::{Role, TlsFiles},
+};
+use ballast_proto::v1::{self, operator_client::OperatorClient};
+use tonic::transport::{Channel, Endpoint};
+
+use crate::{
+    certificates::Authority,
+    lab::{self, Daemon, HERE, Lab},
+};
+
+/// The scheduler's port on the lab's network.
+pub const PORT: u16 = 7070;
+/// Between two looks at something that takes its time.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// A fleet of real programs on real hosts.
+#[derive(Debug)]
+pub struct LabFleet {
+    // The programs end before the lab they run in.
+    /// The scheduler.
+    pub scheduler: Daemon,
+    /// The agents, in the order of the hosts.
+    pub agents: Vec<Daemon>,
+    /// The hosts and their vms.
+    pub lab: Lab,
+    operator: TlsFiles,
+    _folder: tempfile::TempDir,
+}
+
+impl LabFleet {
+    /// Starts a scheduler in `mode` and an agent on each of the lab's `hosts` hosts.
+    ///
+    /// # Errors
+    /// Where something does not start, with what it said.
+    pub fn start(lab: Lab, hosts: usize, mode: &str) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let authority = Authority::new(folder.path())?;
+        let operator = authority.issue(Role::Operator, "lab", None)?;
+        let scheduler = start_scheduler(&lab, &authority, folder.path().to_path_buf(), mode)?;
+        let start = |number: usize| start_agent(&lab, &authority, folder.path().to_path_buf(), &Lab::host(number));
+        let agents = (1..=hosts).map(start).collect::<Result<_>>()?;
+        Ok(Self { scheduler, agents, lab, operator, _folder: folder })
+    }
+
+    /// Certificates of an operator.
+    pub fn operator_files(&self) -> &TlsFiles {
+        &self.operator
+    }
+
+    /// Address of the scheduler, as clients write it.
+    pub fn address() -> String {
+        format!("{HERE}:{PORT}")
+    }
+
+    /// A client for operators.
+    ///
+    /// # Errors
+    /// Where the scheduler cannot be reached within half a minute.
+    pub async fn operator(&self) -> Result<OperatorClient<Channel>> {
+        let tls = self.operator.client(HERE)?;
+        let endpoint = Endpoint::from_shared(format!("https://{}", Self::address()))?.tls_config(tls)?;
+        let channel = eventually(Duration::from_secs(30), async || endpoint.connect().await.ok()).await;
+        Ok(OperatorClient::new(channel.context("the scheduler cannot be reached")?))
+    }
+
+    /// Waits until every host has reported and none is doubted.
+    ///
+    /// # Errors
+    /// With what is doubted, after a minute.
+    pub async fn trusted(&self, operator: &OperatorClient<Channel>, hosts: usize) -> Result<Vec<v1::HostStatus>> {
+        let mut last = Vec::new();
+        let seen = eventually(Duration::from_secs(60), async || {
+            let reply = operator.clone().list_hosts(v1::ListHostsRequest {}).await.ok()?.into_inner();
+            let well = |host: &v1::HostStatus| host.doubts.is_empty() && host.sample.is_some();
+            let all = reply.hosts.len() == hosts && reply.hosts.iter().all(well);
+            last.clone_from(&reply.hosts);
+            all.then_some(reply.hosts)
+        })
+        .await;
+        ensure!(seen.is_some(), "hosts after a minute: {last:#?}");
+        seen.context("hosts")
+    }
+}
+
+/// Asks until there is an answer, for at most `limit` of real time.
+pub async fn eventually<T>(limit: Duration, mut ask: impl AsyncFnMut() -> Option<T>) -> Option<T> {
+    let clock = Clock::system();
+    loop {
+        if let Some(answer) = ask().await {
+            return Some(answer);
+        }
+        if clock.elapsed() > limit {
+            return None;
+        }
+        clock.sleep(LOOK).await;
+    }
+}
+
+fn tls_section(files: &TlsFiles) -> String {
+    format!(
+        "[tls]\nca = {:?}\ncert = {:?}\nkey = {:?}\n",
+        files.ca.display().to_string(),
+        files.cert.display().to_string(),
+        files.key.display().to_string()
+    )
+}
+
+/// Samples every second and rounds every five, so that a test need not wait; the rest is as shipped, but for rests of vms
+/// that would outlast the test.
+fn start_scheduler(lab: &Lab, authority: &Authority, folder: PathBuf, mode: &str) -> Result<Daemon> {
+    let files = authority.issue(Role::Scheduler, "lab", Some(HERE.parse()?))?;
+    let config = folder.join("scheduler.toml");
+    let text = format!(
+        "[scheduler]\nlisten = \"{HERE}:{PORT}\"\nmetrics_listen = \"\"\ndata_dir = {:?}\nmode = {mode:?}\n\
+         period_seconds = 1.0\nround_seconds = 5.0\nrelief_seconds = 1.0\n{}\
+         [tuning]\nrelief_after = 5.0\nvm_cool_down = 60.0\n[log]\nfilter = \"info,ballast_scheduler=debug\"\n",
+        folder.join("scheduler").display().to_string(),
+        tls_section(&files)
+    );
+    fs::write(&config, text)?;
+    let program = lab::program("ballast-scheduler")?;
+    lab.daemon_here("scheduler", &program, &[OsStr::new("--config"), config.as_os_str(), OsStr::new("run")])
+}
+
+fn start_agent(lab: &Lab, authority: &Authority, folder: PathBuf, host: &str) -> Result<Daemon> {
+    let files = authority.issue(Role::Agent, host, None)?;
+    let config = folder.join(format!("{host}.toml"));
+    let (uri, migration_uri) = lab.uris(host)?;
+    // One core for the vms of a host, counted by what they use: the hosts share this machine's processors.
+    let text = format!(
+        "[agent]\nhost = {host:?}\nscheduler = \"https://{HERE}:{PORT}\"\ndata_dir = {:?}\nperiod_seconds = 1.0\n\
+         log = \"info,ballast_agent=debug\"\n{}\
+         [libvirt]\nuri = {uri:?}\nmigration_uri = {migration_uri:?}\n\
+         [host]\ncpu_cores = 1.0\nmemory_mib = 1024\ncpu_accounting = \"vms\"\n\
+         [power]\nclass = \"ml110-g5\"\nsources = []\n",
+        folder.join(host).display().to_string(),
+        tls_section(&files)
+    );
+    fs::write(&config, text)?;
+    let program = lab::program("ballast-agent")?;
+    let arguments = [OsStr::new("--config"), config.as_os_str(), OsStr::new("run")];
+    lab.daemon_in(host, &format!("agent-{host}"), &program, &arguments)
+}
