@@ -1,0 +1,352 @@
+#!/usr/bin/env bash
+# A fleet of real libvirt hosts on one machine, for the tests that need real migrations.
+#
+# Every host is a libvirtd of its own in its own network, mount and UTS namespace; all of them hang on one bridge.
+# Every vm is a real QEMU Linux (software-emulated, so no /dev/kvm is needed) that uses as much CPU as it is told,
+# dirties memory, reads and writes its disk, reports through its balloon and answers ping. Disks are exported over the
+# network (NBD), so that libvirt's own check for shared storage passes and no migration needs VIR_MIGRATE_UNSAFE.
+#
+#   lab.sh deps                                install what it needs (Debian, root)
+#   lab.sh up N                                start the hosts kvm1 … kvmN
+#   lab.sh guest HOST NAME IP MIB LOAD [LABEL…]  define and start a vm; LABEL is immovable, pin=HOST or group=NAME
+#   lab.sh guests HOST COUNT MIB LOAD          the same for COUNT vms at once, named idle1 …
+#   lab.sh load NAME LOAD                      change the CPU a vm uses, in percent of one vCPU
+#   lab.sh uri HOST                            how an agent of HOST reaches its libvirtd
+#   lab.sh migration-uri HOST                  how other hosts' libvirtd reach it
+#   lab.sh in HOST COMMAND…                    run a command where HOST is: its network, its name
+#   lab.sh virsh HOST ARGUMENT…                virsh on HOST
+#   lab.sh restart-libvirtd HOST               start libvirtd of HOST again after it was killed; its vms went on
+#   lab.sh wait-ping IP [SECONDS]              wait until a vm answers
+#   lab.sh down                                stop and remove all of it; harmless when nothing runs
+#
+# Environment: LAB (folder for everything it writes), LAB_HOST (prefix of the hosts' names), LAB_NET (first three
+# octets; hosts are .1 …, vms take .100 …).
+set -euo pipefail
+
+LAB=${LAB:-/tmp/ballast-lab-$UID}
+LAB_HOST=${LAB_HOST:-kvm}
+LAB_NET=${LAB_NET:-10.77.0}
+SWITCH="$LAB_HOST-switch"
+SHARE_IP=$LAB_NET.254
+
+fail() { echo "lab: $*" >&2; exit 1; }
+
+usage() { sed -n '2,/^set -/{/^set -/d;s/^# \{0,1\}//;p}' "$0"; }
+
+require_root() { [[ $EUID -eq 0 ]] || fail "needs root: it makes network namespaces and starts libvirtd"; }
+
+# Calls the rest of its arguments until they succeed, for at most $1 seconds.
+wait_for() {
+  local end=$((SECONDS + $1)); shift
+  until "$@" >/dev/null 2>&1; do
+    ((SECONDS < end)) || return 1
+    sleep 0.2
+  done
+}
+
+deps() {
+  require_root
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get update -q
+  # An image may carry qemu-utils of a newer release than qemu-system-x86; one version must serve both.
+  local utils
+  utils=$(apt-cache madison qemu-utils | awk 'NR == 1 {print $3}')
+  apt-get install -qy --no-install-recommends --allow-downgrades \
+    libvirt-daemon libvirt-daemon-driver-qemu libvirt-daemon-system libvirt-clients libvirt-dev \
+    qemu-system-x86 "qemu-utils=$utils" busybox-static cpio iproute2 iputils-ping pkg-config
+}
+
+# --- the vms' kernel and userland -------------------------------------------------------------------------------
+
+MODULES="virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci virtio_blk failover net_failover \
+virtio_net virtio_balloon"
+
+vm_init() {
+  cat <<INIT
+#!/bin/busybox sh
+/bin/busybox --install -s /bin
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+mount -t tmpfs -o size=60% tmp /tmp
+for module in $MODULES; do insmod /modules/\$module.ko; done
+INIT
+  cat <<'INIT'
+address=$(sed -n 's/.*address=\([^ ]*\).*/\1/p' /proc/cmdline)
+ip link set lo up
+ip link set eth0 up
+ip addr add "$address" dev eth0
+echo VM-UP
+
+# The first sector of the disk holds the load in percent; `lab.sh load` changes it from outside.
+read_load() {
+  echo 1 > /proc/sys/vm/drop_caches
+  load=$(dd if=/dev/vda bs=512 count=1 2>/dev/null | sed -n '1s/^\([0-9]*\).*/\1/p')
+  [ -n "$load" ] || load=0
+}
+
+centiseconds() { read -r up _ < /proc/uptime; now=${up%.*}${up#*.}; }
+
+beat=0
+load=0
+while :; do
+  if [ $((beat % 5)) -eq 0 ]; then
+    read_load
+    dd if=/dev/vda of=/dev/null bs=64k skip=16 count=4 2>/dev/null
+    dd if=/dev/zero of=/dev/vda bs=4k seek=512 count=16 conv=notrunc 2>/dev/null
+    dd if=/dev/urandom of=/tmp/dirty bs=64k count=8 2>/dev/null
+  fi
+  beat=$((beat + 1))
+  centiseconds
+  end=$((now + load))
+  while [ "$now" -lt "$end" ]; do centiseconds; done
+  [ "$load" -ge 100 ] || sleep "0.$(printf %02d $((99 - load > 0 ? 99 - load : 1)))"
+done
+INIT
+}
+
+image() {
+  [[ -f $LAB/initrd.gz && -f $LAB/vmlinuz ]] && return
+  local work=$LAB/image package
+  rm -rf "$work"
+  mkdir -p "$work/root"/{bin,dev,proc,sys,tmp,modules} "$work/deb"
+  package=$(apt-cache depends linux-image-cloud-amd64 | awk '/Depends: linux-image/ {print $2; exit}')
+  [[ -n $package ]] || fail "no cloud kernel in the package lists: run lab.sh deps first"
+  (cd "$work/deb" && apt-get download -q "$package" >/dev/null && dpkg -x "$package"_*.deb ../x)
+  cp "$(command -v busybox)" "$work/root/bin/busybox"
+  local module
+  for module in $MODULES; do
+    cp "$(find "$work/x" -path '*/modules/*' -name "$module.ko" -print -quit)" "$work/root/modules/"
+  done
+  vm_init > "$work/root/init"
+  chmod +x "$work/root/init"
+  cp "$work"/x/boot/vmlinuz-* "$LAB/vmlinuz"
+  (cd "$work/root" && find . | cpio --quiet -o -H newc | gzip -1) > "$LAB/initrd.gz.new"
+  mv "$LAB/initrd.gz.new" "$LAB/initrd.gz"
+  rm -rf "$work"
+}
+
+# --- hosts ------------------------------------------------------------------------------------------------------
+
+libvirtd_conf() {  # NUMBER
+  # Two hosts with one host_uuid are one host to libvirt, and it refuses to migrate between them.
+  cat <<CONF
+listen_tls = 0
+listen_tcp = 1
+listen_addr = "$LAB_NET.$1"
+auth_tcp = "none"
+auth_unix_rw = "none"
+auth_unix_ro = "none"
+unix_sock_rw_perms = "0777"
+host_uuid = "$(printf '%08d-aaaa-4bbb-8ccc-%012d' "$1" "$1")"
+CONF
+}
+
+qemu_conf() {  # NUMBER
+  cat <<CONF
+security_driver = "none"
+user = "root"
+group = "root"
+cgroup_controllers = [ ]
+namespaces = [ ]
+remember_owner = 0
+stdio_handler = "file"
+migration_host = "$LAB_NET.$1"
+CONF
+}
+
+host_start_script() {  # HOST
+  cat <<START
+set -e
+mount --make-rprivate /
+mkdir -p /run/libvirt /var/lib/libvirt /var/cache/libvirt /var/log/libvirt /etc/libvirt
+mount --bind "$LAB/$1/run" /run/libvirt
+mount --bind "$LAB/$1/etc" /etc/libvirt
+mount --bind "$LAB/$1/lib" /var/lib/libvirt
+mount --bind "$LAB/$1/cache" /var/cache/libvirt
+mount --bind "$LAB/$1/log" /var/log/libvirt
+hostname "$1"
+exec libvirtd --listen --pid-file "$LAB/$1/libvirtd.pid"
+START
+}
+
+host_network() {  # NUMBER
+  local host=$LAB_HOST$1
+  ip netns add "$host"
+  ip link add "v$host" type veth peer name eth0 netns "$host"
+  ip link set "v$host" master "$SWITCH" up
+  ip -n "$host" link add br0 type bridge
+  ip -n "$host" link set eth0 master br0 up
+  ip -n "$host" addr add "$LAB_NET.$1/24" dev br0
+  ip -n "$host" link set br0 up
+  ip -n "$host" link set lo up
+}
+
+libvirtd_start() {  # HOST
+  local host=$1
+  setsid ip netns exec "$host" unshare --mount --uts bash "$LAB/$host/start.sh" > "$LAB/$host/libvirtd.out" 2>&1 &
+}
+
+host_up() {  # NUMBER
+  local number=$1 host=$LAB_HOST$1
+  mkdir -p "$LAB/$host"/{run,etc/qemu,lib,cache,log}
+  host_network "$number"
+  libvirtd_conf "$number" > "$LAB/$host/etc/libvirtd.conf"
+  qemu_conf "$number" > "$LAB/$host/etc/qemu.conf"
+  host_start_script "$host" > "$LAB/$host/start.sh"
+  libvirtd_start "$host"
+}
+
+up() {
+  require_root
+  local count=${1:?how many hosts}
+  ip link show "$SWITCH" >/dev/null 2>&1 && fail "already up: lab.sh down first"
+  trap 'down' ERR INT TERM
+  mkdir -p "$LAB"
+  image
+  ip link add "$SWITCH" type bridge
+  ip addr add "$SHARE_IP/24" dev "$SWITCH"
+  ip link set "$SWITCH" up
+  local number
+  for number in $(seq "$count"); do host_up "$number"; done
+  for number in $(seq "$count"); do
+    wait_for 60 virsh_ "$LAB_HOST$number" hostname || {
+      tail -n 20 "$LAB/$LAB_HOST$number/libvirtd.out" >&2
+      down
+      fail "libvirtd of $LAB_HOST$number did not answer within a minute"
+    }
+  done
+  trap - ERR INT TERM
+}
+
+# Starts libvirtd of a host again after a test has killed it; its vms have gone on running.
+restart_libvirtd() { libvirtd_start "$1"; wait_for 60 virsh_ "$1" hostname || fail "libvirtd of $1 did not come back"; }
+
+uri() { echo "qemu+unix:///system?socket=$LAB/$1/run/libvirt-sock"; }
+
+migration_uri() { echo "qemu+tcp://$LAB_NET.${1#"$LAB_HOST"}/system"; }
+
+in_host() {
+  local host=$1; shift
+  # The command line travels as arguments of its own, so nothing in it is read by a shell again.
+  exec ip netns exec "$host" unshare --uts bash -c 'hostname "$0"; exec "$@"' "$host" "$@"
+}
+
+virsh_() { local host=$1; shift; ip netns exec "$host" virsh -q -c "$(uri "$host")" "$@"; }
+
+# --- vms --------------------------------------------------------------------------------------------------------
+
+load() { printf '%-16s\n' "$2" | dd of="$LAB/disks/$1.raw" conv=notrunc status=none; }
+
+disk_serve() {  # NAME
+  local port
+  mkdir -p "$LAB/disks"
+  [[ -f $LAB/disks/$1.pid ]] && return
+  truncate -s 16M "$LAB/disks/$1.raw"
+  # One port per vm, counted up in a file under a lock, so that guests may be started side by side.
+  exec 9> "$LAB/disks/lock"
+  flock 9
+  port=$(($(cat "$LAB/disks/last-port" 2>/dev/null || echo 10808) + 1))
+  echo "$port" > "$LAB/disks/last-port"
+  flock -u 9
+  exec 9>&-
+  echo "$port" > "$LAB/disks/$1.port"
+  # Source and destination hold it open together during a migration, hence --shared.
+  qemu-nbd --format=raw --export-name="$1" --bind="$SHARE_IP" --port="$port" --shared=8 --persistent \
+    --fork --pid-file="$LAB/disks/$1.pid" "$LAB/disks/$1.raw"
+}
+
+vm_labels() {
+  [[ $# -gt 0 ]] || return 0
+  echo "<metadata><b:vm xmlns:b='https://ballast.dev/vm/1'>"
+  local label
+  for label in "$@"; do
+    case $label in
+      immovable) echo "<b:immovable/>" ;;
+      pin=*) echo "<b:pin host='${label#pin=}'/>" ;;
+      group=*) echo "<b:anti-affinity group='${label#group=}'/>" ;;
+      *) fail "label $label: immovable, pin=HOST or group=NAME is needed" ;;
+    esac
+  done
+  echo "</b:vm></metadata>"
+}
+
+vm_xml() {  # NAME IP MIB [LABEL…]
+  local name=$1 ip=$2 mib=$3; shift 3
+  cat <<XML
+<domain type='qemu'>
+  <name>$name</name>
+  $(vm_labels "$@")
+  <memory unit='MiB'>$mib</memory>
+  <vcpu>1</vcpu>
+  <os>
+    <type arch='x86_64' machine='q35'>hvm</type>
+    <kernel>$LAB/vmlinuz</kernel>
+    <initrd>$LAB/initrd.gz</initrd>
+    <cmdline>console=ttyS0 quiet panic=1 address=$ip/24</cmdline>
+  </os>
+  <features><acpi/></features>
+  <cpu mode='custom' match='exact'><model>qemu64</model></cpu>
+  <devices>
+    <disk type='network' device='disk'>
+      <driver name='qemu' type='raw' cache='none'/>
+      <source protocol='nbd' name='$name'><host name='$SHARE_IP' port='$(cat "$LAB/disks/$name.port")'/></source>
+      <target dev='vda' bus='virtio'/>
+    </disk>
+    <interface type='bridge'><source bridge='br0'/><model type='virtio'/></interface>
+    <serial type='file'><source path='$LAB/$name.log'/></serial>
+    <controller type='usb' model='none'/>
+    <video><model type='none'/></video>
+    <memballoon model='virtio'><stats period='2'/></memballoon>
+  </devices>
+</domain>
+XML
+}
+
+guest() {
+  [[ $# -ge 5 ]] || fail "guest HOST NAME IP MIB LOAD [LABEL…]"
+  local host=$1 name=$2 ip=$3 mib=$4 percent=$5; shift 5
+  disk_serve "$name"
+  load "$name" "$percent"
+  vm_xml "$name" "$ip" "$mib" "$@" > "$LAB/$name.xml"
+  virsh_ "$host" define "$LAB/$name.xml"
+  virsh_ "$host" start "$name"
+}
+
+guests() {
+  [[ $# -eq 4 ]] || fail "guests HOST COUNT MIB LOAD"
+  local number
+  for number in $(seq "$2"); do guest "$1" "idle$number" "$LAB_NET.$((99 + number))" "$3" "$4"; done
+}
+
+wait_ping() {
+  wait_for "${2:-120}" ping -c 1 -W 1 "$1" || fail "$1 does not answer ping"
+}
+
+down() {
+  trap - ERR INT TERM
+  require_root
+  local host pid file
+  for host in $(ip netns list | awk -v prefix="$LAB_HOST" '$1 ~ "^" prefix "[0-9]+$" {print $1}'); do
+    for pid in $(ip netns pids "$host" 2>/dev/null); do kill -9 "$pid" 2>/dev/null || true; done
+    ip netns del "$host" 2>/dev/null || true
+  done
+  for file in "$LAB"/disks/*.pid; do
+    [[ -f $file ]] && kill "$(cat "$file")" 2>/dev/null || true
+  done
+  ip link del "$SWITCH" 2>/dev/null || true
+  rm -rf "$LAB"/"$LAB_HOST"[0-9]* "$LAB/disks" "$LAB"/*.xml "$LAB"/*.log
+}
+
+command=${1:-help}
+shift || true
+case $command in
+  deps | up | guest | guests | load | uri | down) "$command" "$@" ;;
+  migration-uri) migration_uri "$@" ;;
+  restart-libvirtd) restart_libvirtd "$@" ;;
+  in) in_host "$@" ;;
+  virsh) virsh_ "$@" ;;
+  wait-ping) wait_ping "$@" ;;
+  help | -h | --help) usage ;;
+  *) usage >&2; exit 2 ;;
+esac
