@@ -4,6 +4,9 @@
 //! A driver never destroys, undefines, resumes or starts a vm: the hypervisors' migration protocol alone decides who
 //! runs it.
 
+#[cfg(feature = "libvirt")]
+pub mod libvirt;
+
 use std::{future::Future, time::Duration};
 
 use ballast_core::{

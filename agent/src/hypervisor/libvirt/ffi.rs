@@ -1,0 +1,319 @@
+//! The calls that the `virt` crate does not wrap, or wraps unsoundly: bulk and job statistics, migration with our own
+//! parameters, abort, and events.
+//!
+//! `virt` frees libvirt's arrays with Rust's allocator, leaks records and string parameters, and panics on a parameter
+//! of an unexpected type; here every block that libvirt allocated goes back to libvirt. Nothing in this file decides
+//! anything; the rest of the driver calls it and contains no `unsafe`.
+
+// The only unsafe code of the workspace: libvirt is a C library.
+#![allow(unsafe_code)]
+
+use std::{
+    ffi::{CStr, CString, c_char, c_int, c_uint, c_void},
+    panic::{AssertUnwindSafe, catch_unwind},
+    ptr, slice,
+    sync::Arc,
+};
+
+use ballast_core::id::VmId;
+use virt::{connect::Connect, domain::Domain, error::Error};
+use virt_sys as sys;
+
+use super::params::{Params, Value};
+
+/// Statistics of one domain as one bulk call gave them.
+#[derive(Debug)]
+pub(super) struct StatsRecord {
+    /// Which.
+    pub(super) vm: VmId,
+    /// The number libvirt gives a domain each time it starts or arrives.
+    pub(super) run: u32,
+    /// What was read.
+    pub(super) params: Params,
+}
+
+/// Something that libvirt said of a domain.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Event {
+    /// Its state changed.
+    Lifecycle {
+        /// `VIR_DOMAIN_EVENT_*`.
+        kind: u32,
+        /// The kind's own detail.
+        detail: u32,
+    },
+    /// A migration of it begins another pass over memory.
+    Iteration(u64),
+    /// A job of it ended well; final figures.
+    JobCompleted(Params),
+}
+
+/// Receives events on libvirt's event thread; must neither block nor panic.
+pub(super) trait EventSink: Send + Sync {
+    /// Takes one event.
+    fn take(&self, vm: VmId, event: Event);
+}
+
+/// Handle of registered callbacks; give it back to [`deregister_events`] before the connection is closed.
+#[derive(Debug, Default)]
+pub(super) struct Registration(Vec<c_int>);
+
+/// Reads the groups `groups` of `domains` in one call. Domains that are gone are left out; those whose monitor is busy
+/// answer only in part.
+pub(super) fn domain_stats(domains: &[&Domain], groups: u32) -> Result<Vec<StatsRecord>, Error> {
+    if domains.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut handles: Vec<sys::virDomainPtr> = domains.iter().map(|domain| domain.as_ptr()).collect();
+    handles.push(ptr::null_mut());
+    let mut records: *mut sys::virDomainStatsRecordPtr = ptr::null_mut();
+    let flags = sys::VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE | sys::VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT;
+    // SAFETY: `handles` is a null-terminated array of live domains of one connection; libvirt writes one pointer to
+    // `records` and keeps neither.
+    let count = unsafe { sys::virDomainListGetStats(handles.as_mut_ptr(), groups, &mut records, flags) };
+    let Ok(count) = usize::try_from(count) else { return Err(Error::last_error()) };
+    let mut read = Vec::with_capacity(count);
+    for index in 0..count {
+        // SAFETY: libvirt returned `count` valid record pointers, alive until the list is freed below.
+        let record = unsafe { &**records.add(index) };
+        read.extend(stats_record(record));
+    }
+    // SAFETY: `records` comes from virDomainListGetStats and is freed once, with the function meant for it.
+    unsafe { sys::virDomainStatsRecordListFree(records) };
+    Ok(read)
+}
+
+fn stats_record(record: &sys::virDomainStatsRecord) -> Option<StatsRecord> {
+    let vm = domain_id(record.dom)?;
+    // SAFETY: the record holds a live domain handle; the call only reads it.
+    let run = unsafe { sys::virDomainGetID(record.dom) };
+    Some(StatsRecord { vm, run, params: read_params(record.params, record.nparams) })
+}
+
+/// The job of a domain: its type (`VIR_DOMAIN_JOB_*`) and figures.
+pub(super) fn job_stats(domain: &Domain) -> Result<(u32, Params), Error> {
+    let (mut kind, mut params, mut count) = (0, ptr::null_mut(), 0);
+    // SAFETY: all four pointers are valid for writing; `domain` is alive.
+    let result = unsafe { sys::virDomainGetJobStats(domain.as_ptr(), &mut kind, &mut params, &mut count, 0) };
+    if result < 0 {
+        return Err(Error::last_error());
+    }
+    let read = read_params(params, count);
+    // SAFETY: the array comes from libvirt with this length and is freed once, strings included.
+    unsafe { sys::virTypedParamsFree(params, count) };
+    Ok((u32::try_from(kind).unwrap_or_default(), read))
+}
+
+/// Moves a domain, peer to peer; returns when it has moved or has not. `bandwidth_mib` is in MiB/s.
+pub(super) fn migrate(
+    domain: &Domain,
+    destination: &CStr,
+    bandwidth_mib: Option<u64>,
+    flags: u32,
+) -> Result<(), Error> {
+    let (mut params, mut count, mut capacity) = (ptr::null_mut(), 0, 0);
+    if let Some(bandwidth) = bandwidth_mib {
+        let name = sys::VIR_MIGRATE_PARAM_BANDWIDTH.as_ptr();
+        // SAFETY: libvirt allocates and grows the array through the three pointers; the name is a static C string.
+        let added = unsafe { sys::virTypedParamsAddULLong(&mut params, &mut count, &mut capacity, name, bandwidth) };
+        if added < 0 {
+            return Err(Error::last_error());
+        }
+    }
+    let length = c_uint::try_from(count).unwrap_or_default();
+    // SAFETY: `domain` is alive, `destination` is a C string, `params` holds `length` parameters; nothing is kept.
+    let result = unsafe { sys::virDomainMigrateToURI3(domain.as_ptr(), destination.as_ptr(), params, length, flags) };
+    let outcome = if result < 0 { Err(Error::last_error()) } else { Ok(()) };
+    // SAFETY: the array was allocated by virTypedParamsAddULLong (or is null with length 0) and is freed once.
+    unsafe { sys::virTypedParamsFree(params, count) };
+    outcome
+}
+
+/// Stops the job of a domain.
+pub(super) fn abort_job(domain: &Domain) -> Result<(), Error> {
+    // SAFETY: `domain` is alive.
+    if unsafe { sys::virDomainAbortJob(domain.as_ptr()) } < 0 { Err(Error::last_error()) } else { Ok(()) }
+}
+
+/// A text as C wants it; what follows a NUL byte is cut off.
+pub(super) fn c_string(text: &str) -> CString {
+    CString::new(text.split('\0').next().unwrap_or_default()).unwrap_or_default()
+}
+
+/// Has lifecycle, iteration and job events of all domains of `connection` delivered to `sink`.
+pub(super) fn register_events(connection: &Connect, sink: &Arc<dyn EventSink>) -> Result<Registration, Error> {
+    type Generic = unsafe extern "C" fn(sys::virConnectPtr, sys::virDomainPtr, *mut c_void);
+    // SAFETY: libvirt calls each callback with the signature that belongs to its event id, as its documentation of
+    // virConnectDomainEventRegisterAny demands the cast; the casts only change the declared type of the pointer.
+    let callbacks: [(u32, Generic); 3] = unsafe {
+        [
+            (
+                sys::VIR_DOMAIN_EVENT_ID_LIFECYCLE,
+                std::mem::transmute::<sys::virConnectDomainEventCallback, Generic>(Some(on_lifecycle)),
+            ),
+            (
+                sys::VIR_DOMAIN_EVENT_ID_MIGRATION_ITERATION,
+                std::mem::transmute::<sys::virConnectDomainEventMigrationIterationCallback, Generic>(Some(
+                    on_iteration,
+                )),
+            ),
+            (
+                sys::VIR_DOMAIN_EVENT_ID_JOB_COMPLETED,
+                std::mem::transmute::<sys::virConnectDomainEventJobCompletedCallback, Generic>(Some(on_job_completed)),
+            ),
+        ]
+    };
+    let mut registration = Registration::default();
+    for (event, callback) in callbacks {
+        match register(connection, event, callback, sink) {
+            Ok(id) => registration.0.push(id),
+            Err(error) => {
+                deregister_events(connection, registration);
+                return Err(error);
+            }
+        }
+    }
+    Ok(registration)
+}
+
+fn register(
+    connection: &Connect,
+    event: u32,
+    callback: unsafe extern "C" fn(sys::virConnectPtr, sys::virDomainPtr, *mut c_void),
+    sink: &Arc<dyn EventSink>,
+) -> Result<c_int, Error> {
+    let opaque = Box::into_raw(Box::new(Arc::clone(sink)));
+    let event = c_int::try_from(event).unwrap_or_default();
+    // SAFETY: the connection is alive; a null domain means all; `opaque` is a leaked box that `free_sink` takes back
+    // once libvirt is done with the callback.
+    let id = unsafe {
+        sys::virConnectDomainEventRegisterAny(
+            connection.as_ptr(),
+            ptr::null_mut(),
+            event,
+            Some(callback),
+            opaque.cast(),
+            Some(free_sink),
+        )
+    };
+    if id < 0 {
+        let error = Error::last_error();
+        // SAFETY: a failed registration keeps nothing and never calls the free function, so the box is ours again.
+        drop(unsafe { Box::from_raw(opaque) });
+        return Err(error);
+    }
+    Ok(id)
+}
+
+/// Ends the delivery of events. On a dead connection this only frees what this process holds.
+pub(super) fn deregister_events(connection: &Connect, registration: Registration) {
+    for id in registration.0 {
+        // SAFETY: the id was given by a registration on this connection, which is alive.
+        unsafe { sys::virConnectDomainEventDeregisterAny(connection.as_ptr(), id) };
+    }
+}
+
+// === callbacks: on libvirt's event thread ===
+
+unsafe extern "C" fn free_sink(opaque: *mut c_void) {
+    // SAFETY: `opaque` is the box leaked in `register`; libvirt calls this once, after the last callback.
+    drop(unsafe { Box::from_raw(opaque.cast::<Arc<dyn EventSink>>()) });
+}
+
+unsafe extern "C" fn on_lifecycle(
+    _: sys::virConnectPtr,
+    domain: sys::virDomainPtr,
+    kind: c_int,
+    detail: c_int,
+    opaque: *mut c_void,
+) -> c_int {
+    let unsigned = |value: c_int| u32::try_from(value).unwrap_or(u32::MAX);
+    deliver(domain, opaque, || Event::Lifecycle { kind: unsigned(kind), detail: unsigned(detail) });
+    0
+}
+
+unsafe extern "C" fn on_iteration(
+    _: sys::virConnectPtr,
+    domain: sys::virDomainPtr,
+    iteration: c_int,
+    opaque: *mut c_void,
+) {
+    deliver(domain, opaque, || Event::Iteration(u64::try_from(iteration).unwrap_or_default()));
+}
+
+unsafe extern "C" fn on_job_completed(
+    _: sys::virConnectPtr,
+    domain: sys::virDomainPtr,
+    params: sys::virTypedParameterPtr,
+    count: c_int,
+    opaque: *mut c_void,
+) {
+    // libvirt owns the parameters and frees them after the callback.
+    deliver(domain, opaque, || Event::JobCompleted(read_params(params, count)));
+}
+
+/// Hands an event to the sink; a panic must not unwind into libvirt.
+fn deliver(domain: sys::virDomainPtr, opaque: *mut c_void, event: impl FnOnce() -> Event) {
+    // SAFETY: `opaque` is the box leaked in `register`, alive until `free_sink`; it is only borrowed here.
+    let sink = unsafe { &*opaque.cast::<Arc<dyn EventSink>>() };
+    let hand_over = || {
+        if let Some(vm) = domain_id(domain) {
+            sink.take(vm, event());
+        }
+    };
+    // The panic hook has already told of it; there is nobody else to tell.
+    drop(catch_unwind(AssertUnwindSafe(hand_over)));
+}
+
+// === reading what libvirt returned ===
+
+fn domain_id(domain: sys::virDomainPtr) -> Option<VmId> {
+    if domain.is_null() {
+        return None;
+    }
+    let mut text: [c_char; sys::VIR_UUID_STRING_BUFLEN as usize] = [0; sys::VIR_UUID_STRING_BUFLEN as usize];
+    // SAFETY: the handle is alive and the buffer has the length that libvirt documents for it.
+    if unsafe { sys::virDomainGetUUIDString(domain, text.as_mut_ptr()) } < 0 {
+        return None;
+    }
+    // SAFETY: libvirt wrote a NUL-terminated text into the buffer.
+    unsafe { CStr::from_ptr(text.as_ptr()) }.to_str().ok()?.parse().ok()
+}
+
+fn read_params(params: sys::virTypedParameterPtr, count: c_int) -> Params {
+    let length = usize::try_from(count).unwrap_or_default();
+    if params.is_null() || length == 0 {
+        return Params::default();
+    }
+    // SAFETY: libvirt returned `count` parameters at `params`, alive and unchanged during this call.
+    let params = unsafe { slice::from_raw_parts(params, length) };
+    params.iter().filter_map(read_param).collect()
+}
+
+fn read_param(param: &sys::virTypedParameter) -> Option<(String, Value)> {
+    // SAFETY: libvirt terminates the name inside its 80 bytes.
+    let name = unsafe { CStr::from_ptr(param.field.as_ptr()) }.to_str().ok()?.to_owned();
+    let kind = u32::try_from(param.type_).ok()?;
+    // SAFETY: `kind` says which field of the union libvirt has set.
+    let value = unsafe {
+        match kind {
+            sys::VIR_TYPED_PARAM_INT => Value::Signed(param.value.i.into()),
+            sys::VIR_TYPED_PARAM_UINT => Value::Unsigned(param.value.ui.into()),
+            sys::VIR_TYPED_PARAM_LLONG => Value::Signed(param.value.l),
+            sys::VIR_TYPED_PARAM_ULLONG => Value::Unsigned(param.value.ul),
+            sys::VIR_TYPED_PARAM_DOUBLE => Value::Float(param.value.d),
+            sys::VIR_TYPED_PARAM_BOOLEAN => Value::Unsigned(u64::from(param.value.b != 0)),
+            sys::VIR_TYPED_PARAM_STRING => Value::Text(read_text(param.value.s)?),
+            _ => return None,
+        }
+    };
+    Some((name, value))
+}
+
+fn read_text(text: *const c_char) -> Option<String> {
+    if text.is_null() {
+        return None;
+    }
+    // SAFETY: a string parameter is NUL-terminated and alive as long as its array.
+    Some(unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned())
+}

@@ -1,0 +1,416 @@
+//! The driver for real hosts: libvirt, with QEMU behind it. The only place that says `virt::`.
+//!
+//! ```text
+//! control ──── facts, abort, downtime, whereabouts; events of all vms ─▶ hub ─▶ roster, watchers, changes
+//! telemetry ── one bulk call per tick for the vms at rest        single ── vms on the move or slow, one by one
+//! migration ── one connection each: the blocking call and looks at its job
+//! ```
+//!
+//! Every libvirt call blocks, so each has a thread, a slot and a deadline (`session`). It never destroys, undefines,
+//! resumes or starts a domain, and never migrates with `VIR_MIGRATE_UNSAFE`.
+
+mod domain_xml;
+mod events;
+mod facts;
+mod ffi;
+mod host_xml;
+mod migration;
+mod params;
+mod roster;
+mod session;
+mod storage;
+mod telemetry;
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use ballast_core::{counters::VmCounters, id::VmId, sample::VmState};
+use ballast_daemon::clock::Clock;
+use tokio::sync::{Mutex, mpsc, watch};
+use tracing::warn;
+use virt::{domain::Domain, error::ErrorNumber};
+
+use self::{
+    events::Hub,
+    facts::Surroundings,
+    ffi::EventSink,
+    migration::{Look, Watch, Watcher},
+    params::JobKind,
+    session::{Failure, Link, Session, Slots, explain_alone, of_vm, on_thread, slots},
+    telemetry::Telemetry,
+};
+use super::{Hypervisor, HypervisorError, HypervisorFacts, MigrationEvent, MigrationJob, Whereabouts};
+
+/// How the driver works; every field has a default that suits a host of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LibvirtOptions {
+    /// The local libvirtd.
+    pub uri: String,
+    /// Longest wait for a short call.
+    pub call_timeout: Duration,
+    /// Longest wait for the facts: a few calls per vm.
+    pub facts_timeout: Duration,
+    /// Between two looks at a running migration.
+    pub progress_period: Duration,
+    /// How often guests shall account for their memory; at least a second. An account older than twice this, or
+    /// than ten seconds, does not count. Zero leaves guests alone that do not do so by themselves.
+    pub balloon_period: Duration,
+    /// Paths whose content every host of the fleet sees, where that cannot be told from the filesystem: block devices
+    /// of a SAN, a clustered volume group.
+    pub shared_paths: Vec<PathBuf>,
+    /// Where `/proc` and `/sys` are found.
+    pub root: PathBuf,
+}
+
+impl Default for LibvirtOptions {
+    fn default() -> Self {
+        Self {
+            uri: "qemu:///system".into(),
+            call_timeout: Duration::from_secs(10),
+            facts_timeout: Duration::from_secs(30),
+            // nova's period; the decisions are coarser.
+            progress_period: Duration::from_millis(500),
+            balloon_period: Duration::from_secs(5),
+            shared_paths: Vec::new(),
+            root: PathBuf::from("/"),
+        }
+    }
+}
+
+/// Events of a migration wait here for the caller.
+const WAITING_MIGRATION_EVENTS: usize = 64;
+/// How often connections are looked after.
+const KEEPER_PERIOD: Duration = Duration::from_secs(1);
+/// How often the roster is listed anew while nothing moves, in case an event was lost.
+const RELIST_PERIOD: Duration = Duration::from_secs(60);
+
+/// The libvirt driver.
+#[derive(Debug)]
+pub struct LibvirtHypervisor {
+    inner: Arc<Inner>,
+    changes: Mutex<watch::Receiver<u64>>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    options: LibvirtOptions,
+    clock: Clock,
+    hub: Arc<Hub>,
+    control: Arc<Link>,
+    telemetry: Telemetry,
+    // Four calls of the control connection at most, one less than libvirtd serves: none waits for another kind.
+    abort_slots: Slots,
+    facts_slots: Slots,
+    list_slots: Slots,
+    short_slots: Slots,
+    remote_slots: Slots,
+}
+
+impl LibvirtHypervisor {
+    /// Starts the driver; connects when first asked. Call it inside a tokio runtime.
+    pub fn start(options: LibvirtOptions, clock: Clock) -> Self {
+        let hub = Arc::new(Hub::new());
+        let sink: Arc<dyn EventSink> = Arc::clone(&hub) as _;
+        let balloon_age_max = (options.balloon_period * 2).max(Duration::from_secs(10));
+        let inner = Arc::new(Inner {
+            control: Link::new(&options.uri, "control", &clock, Some(sink)),
+            telemetry: Telemetry::new(&options.uri, &clock, Arc::clone(&hub), balloon_age_max),
+            abort_slots: slots(1),
+            facts_slots: slots(1),
+            list_slots: slots(1),
+            short_slots: slots(1),
+            remote_slots: slots(2),
+            options,
+            clock,
+            hub,
+        });
+        tokio::spawn(keep(Arc::downgrade(&inner), inner.clock.clone()));
+        let changes = Mutex::new(inner.hub.changes());
+        Self { inner, changes }
+    }
+
+    /// Events of migrations that were dropped because nobody took them, since the start.
+    pub fn dropped_events(&self) -> u64 {
+        self.inner.hub.dropped()
+    }
+}
+
+/// Reconnects, so that events flow, and lists the roster when it may be wrong. Ends with the driver.
+async fn keep(inner: Weak<Inner>, clock: Clock) {
+    let mut ticks = clock.interval(KEEPER_PERIOD);
+    let mut listed_at = Duration::ZERO;
+    let mut connected = false;
+    loop {
+        ticks.tick().await;
+        let Some(inner) = inner.upgrade() else { return };
+        inner.telemetry.check();
+        let was_connected = std::mem::replace(&mut connected, inner.control.check());
+        if was_connected && !connected {
+            inner.hub.with_roster(roster::Roster::forget_listing);
+            inner.hub.change();
+        }
+        let relist = clock.elapsed().saturating_sub(listed_at) >= RELIST_PERIOD
+            && !inner.hub.with_roster(|roster| roster.any_held());
+        if relist || !inner.hub.with_roster(|roster| roster.is_listed()) {
+            listed_at = clock.elapsed();
+            match inner.list().await {
+                Ok(()) if !was_connected => inner.hub.change(),
+                Ok(()) => {}
+                Err(error) => tracing::debug!(%error, "The vms cannot be listed"),
+            }
+            connected = inner.control.check();
+        }
+    }
+}
+
+impl Inner {
+    /// A short call on the control connection.
+    async fn short<T, F>(&self, work: F) -> Result<T, HypervisorError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Session) -> Result<T, Failure> + Send + 'static,
+    {
+        self.control.call(&self.short_slots, self.options.call_timeout, work).await
+    }
+
+    async fn list(&self) -> Result<(), HypervisorError> {
+        let running = self.control.call(&self.list_slots, self.options.call_timeout, facts::running).await?;
+        self.hub.with_roster(|roster| roster.list(running));
+        Ok(())
+    }
+
+    async fn counters(&self, deadline: Duration) -> Result<Vec<VmCounters>, HypervisorError> {
+        if !self.hub.with_roster(|roster| roster.is_listed()) {
+            let listed = self.clock.timeout(deadline, self.list()).await;
+            listed.unwrap_or(Err(HypervisorError::TimedOut(deadline)))?;
+        }
+        self.telemetry.read(deadline).await
+    }
+
+    /// Opens a connection of its own within the deadline.
+    async fn own_session(&self, uri: &str, read_only: bool) -> Result<Arc<Session>, HypervisorError> {
+        let uri = uri.to_owned();
+        let open = on_thread("libvirt-open", move || Ok(Arc::new(Session::open(&uri, read_only, None)?)));
+        let opened = self.clock.timeout(self.options.call_timeout, open).await;
+        let timeout = HypervisorError::TimedOut(self.options.call_timeout);
+        opened.map_err(|_| timeout)?.map_err(|failure| match explain_alone(failure) {
+            HypervisorError::Refused(why) => HypervisorError::Unreachable(why),
+            other => other,
+        })
+    }
+
+    async fn migrate(self: &Arc<Self>, job: MigrationJob) -> Result<mpsc::Receiver<MigrationEvent>, HypervisorError> {
+        let vm = job.vm;
+        let persistent = self.short(move |session| {
+            let domain = facts::running_domain(session, vm)?;
+            domain.is_persistent().map_err(|error| of_vm(vm, error))
+        });
+        let flags = migration::flags(persistent.await?, job.limits.tls);
+        let session = self.own_session(&self.options.uri, false).await?;
+        let events = self.watch_events(vm)?;
+        let (sender, receiver) = mpsc::channel(WAITING_MIGRATION_EVENTS);
+        let downtime = job.limits.downtime_start;
+        let prepare = {
+            let inner = Arc::clone(self);
+            move || -> Pinned<()> {
+                let inner = Arc::clone(&inner);
+                Box::pin(async move { inner.allow_downtime(vm, downtime).await })
+            }
+        };
+        let watcher = Watcher::new(Watch {
+            vm,
+            clock: self.clock.clone(),
+            poll_period: self.options.progress_period,
+            events,
+            sender,
+            look: look_through(&session, vm),
+            prepare: Some(Box::new(prepare)),
+        });
+        let inner = Arc::clone(self);
+        tokio::spawn(async move {
+            watcher.until(Box::pin(migration::carry_out(session, job, flags))).await;
+            inner.release(vm);
+        });
+        Ok(receiver)
+    }
+
+    async fn resume_watching(
+        self: &Arc<Self>,
+        vm: VmId,
+    ) -> Result<Option<mpsc::Receiver<MigrationEvent>>, HypervisorError> {
+        let looked = self.short(move |session| migration::figures(session, vm)).await;
+        let leaving = match looked {
+            Ok(figures) => figures.is_some_and(|figures| figures.kind == JobKind::Leaving),
+            Err(HypervisorError::NoSuchVm(_)) => false,
+            Err(other) => return Err(other),
+        };
+        if !leaving {
+            return Ok(None);
+        }
+        let events = self.watch_events(vm)?;
+        let (sender, receiver) = mpsc::channel(WAITING_MIGRATION_EVENTS);
+        let inner = Arc::clone(self);
+        let look = move || -> Look {
+            let inner = Arc::clone(&inner);
+            Box::pin(async move { inner.short(move |session| migration::figures(session, vm)).await })
+        };
+        let watcher = Watcher::new(Watch {
+            vm,
+            clock: self.clock.clone(),
+            poll_period: self.options.progress_period,
+            events,
+            sender,
+            look: Box::new(look),
+            prepare: None,
+        });
+        let inner = Arc::clone(self);
+        tokio::spawn(async move {
+            watcher.until_no_job_runs().await;
+            inner.release(vm);
+        });
+        Ok(Some(receiver))
+    }
+
+    fn watch_events(&self, vm: VmId) -> Result<mpsc::Receiver<ffi::Event>, HypervisorError> {
+        let Some(events) = self.hub.watch(vm) else {
+            return Err(HypervisorError::Refused(format!("a migration of vm {vm} is under way already")));
+        };
+        self.hub.with_roster(|roster| roster.hold(vm));
+        Ok(events)
+    }
+
+    fn release(&self, vm: VmId) {
+        self.hub.unwatch(vm);
+        self.hub.with_roster(|roster| roster.release(vm));
+        self.hub.change();
+    }
+
+    /// Only a migration is ever stopped: some other job of the vm (a backup) is none of ours.
+    async fn abort(&self, vm: VmId) -> Result<(), HypervisorError> {
+        let ours = self.hub.with_roster(|roster| roster.is_held(vm));
+        let abort = move |session: &Session| {
+            let domain = session.domain(vm)?;
+            if !ours && facts::job(&domain) != Some(JobKind::Leaving) {
+                return Ok(());
+            }
+            match ffi::abort_job(&domain) {
+                // No job runs: it has ended by itself, or was stopped before.
+                Err(error) if error.code() == ErrorNumber::OperationInvalid => Ok(()),
+                outcome => outcome.map_err(|error| of_vm(vm, error)),
+            }
+        };
+        self.control.call(&self.abort_slots, self.options.call_timeout, abort).await
+    }
+
+    async fn allow_downtime(&self, vm: VmId, longest: Duration) -> Result<(), HypervisorError> {
+        let millis = u64::try_from(longest.as_millis()).unwrap_or(u64::MAX).max(1);
+        let allow = move |session: &Session| {
+            let domain = session.domain(vm)?;
+            domain.migrate_set_max_downtime(millis, 0).map(drop).map_err(|error| of_vm(vm, error))
+        };
+        self.short(allow).await
+    }
+
+    async fn locate_at(&self, uri: &str, vm: VmId) -> Result<Whereabouts, HypervisorError> {
+        let all = async {
+            let slot = Arc::clone(&self.remote_slots).acquire_owned().await;
+            let slot = slot.map_err(|_| HypervisorError::Unreachable("the driver is closing".into()))?;
+            let session = self.own_session(uri, true).await?;
+            let asked = on_thread("libvirt-locate", move || {
+                let found = whereabouts(&session, vm);
+                drop(session);
+                drop(slot);
+                found
+            });
+            asked.await.map_err(explain_alone)
+        };
+        let limit = self.options.call_timeout;
+        self.clock.timeout(limit, all).await.unwrap_or(Err(HypervisorError::TimedOut(limit)))
+    }
+}
+
+type Pinned<T> = std::pin::Pin<Box<dyn Future<Output = Result<T, HypervisorError>> + Send>>;
+
+/// Looks at a vm's job through the migration's own connection.
+fn look_through(session: &Arc<Session>, vm: VmId) -> Box<dyn Fn() -> Look + Send + Sync> {
+    let session = Arc::clone(session);
+    Box::new(move || {
+        let session = Arc::clone(&session);
+        let look = on_thread("libvirt-look", move || migration::figures(&session, vm));
+        Box::pin(async move { look.await.map_err(explain_alone) })
+    })
+}
+
+/// Where a vm is; blocks.
+fn whereabouts(session: &Session, vm: VmId) -> Result<Whereabouts, Failure> {
+    let found = session.domain(vm).and_then(|domain| whereabouts_of(&domain).map_err(|error| of_vm(vm, error)));
+    match found {
+        Err(Failure::NoSuchVm(_)) => Ok(Whereabouts::NotHere),
+        other => other,
+    }
+}
+
+fn whereabouts_of(domain: &Domain) -> Result<Whereabouts, virt::error::Error> {
+    let (state, reason) = domain.get_state()?;
+    let state = params::state(Some(state.into()), u64::try_from(reason).ok());
+    if matches!(state, VmState::ShutOff | VmState::Crashed) {
+        return Ok(Whereabouts::NotHere);
+    }
+    let job = facts::job(domain);
+    let state = facts::arriving(state, reason, job);
+    Ok(Whereabouts::Here { state, migrating: job == Some(JobKind::Leaving) })
+}
+
+impl Hypervisor for LibvirtHypervisor {
+    async fn facts(&self) -> Result<HypervisorFacts, HypervisorError> {
+        let options = &self.inner.options;
+        let around = Surroundings {
+            root: options.root.clone(),
+            shared_paths: options.shared_paths.clone(),
+            balloon_period: options.balloon_period,
+        };
+        let collect = move |session: &Session| facts::collect(session, &around);
+        self.inner.control.call(&self.inner.facts_slots, options.facts_timeout, collect).await
+    }
+
+    async fn counters(&self, deadline: Duration) -> Result<Vec<VmCounters>, HypervisorError> {
+        self.inner.counters(deadline).await
+    }
+
+    async fn migrate(&self, job: MigrationJob) -> Result<mpsc::Receiver<MigrationEvent>, HypervisorError> {
+        self.inner.migrate(job).await
+    }
+
+    async fn resume_watching(&self, vm: VmId) -> Result<Option<mpsc::Receiver<MigrationEvent>>, HypervisorError> {
+        self.inner.resume_watching(vm).await
+    }
+
+    async fn abort(&self, vm: VmId) -> Result<(), HypervisorError> {
+        self.inner.abort(vm).await
+    }
+
+    async fn allow_downtime(&self, vm: VmId, longest: Duration) -> Result<(), HypervisorError> {
+        self.inner.allow_downtime(vm, longest).await
+    }
+
+    async fn locate(&self, vm: VmId) -> Result<Whereabouts, HypervisorError> {
+        self.inner.short(move |session| whereabouts(session, vm)).await
+    }
+
+    async fn locate_at(&self, uri: &str, vm: VmId) -> Result<Whereabouts, HypervisorError> {
+        self.inner.locate_at(uri, vm).await
+    }
+
+    async fn changes(&self) {
+        // The sender lives in the hub, which lives as long as the driver does.
+        if self.changes.lock().await.changed().await.is_err() {
+            warn!("The driver is gone");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,214 @@
+//! The libvirt driver against real libvirtd and real QEMU: facts, counters, a migration with its events, an abort, and
+//! the other vms' counters meanwhile.
+//!
+//! Needs root and the lab's hosts kvm1 and kvm2: `tests/lab/lab.sh up 2`, then `BALLAST_LAB=1 cargo test -p
+//! ballast-agent --test libvirt_lab -- --nocapture`. Without `BALLAST_LAB` it says that it did nothing.
+
+#![cfg(feature = "libvirt")]
+#![allow(clippy::print_stdout)] // The transcript of a real run is what this test is read for.
+
+use std::{path::PathBuf, process::Command, sync::Arc, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use ballast_agent::hypervisor::{
+    Hypervisor, HypervisorError, MigrationEvent, MigrationJob, Whereabouts,
+    libvirt::{LibvirtHypervisor, LibvirtOptions},
+};
+use ballast_core::{
+    command::MigrationLimits,
+    id::{HostId, VmId},
+    inventory::{CpuNeed, VmRecord},
+    outcome::Stage,
+    sample::VmState,
+    units::{Bytes, BytesPerSec},
+};
+use ballast_daemon::clock::Clock;
+
+/// Runs the lab's script and returns what it printed.
+fn lab(arguments: &[&str]) -> Result<String> {
+    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/lab/lab.sh");
+    let output = Command::new(script).args(arguments).output().context("run the lab")?;
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "lab {arguments:?}: {complaint}");
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+}
+
+struct Lab {
+    clock: Clock,
+    source: Arc<LibvirtHypervisor>,
+    destination: Arc<LibvirtHypervisor>,
+}
+
+impl Lab {
+    fn connect() -> Result<Self> {
+        let clock = Clock::system();
+        let driver = |host: &str| -> Result<Arc<LibvirtHypervisor>> {
+            let options = LibvirtOptions { uri: lab(&["uri", host])?, ..LibvirtOptions::default() };
+            Ok(Arc::new(LibvirtHypervisor::start(options, clock.clone())))
+        };
+        Ok(Self { source: driver("kvm1")?, destination: driver("kvm2")?, clock: clock.clone() })
+    }
+
+    async fn vm(&self, name: &str) -> Result<VmRecord> {
+        let facts = self.source.facts().await?;
+        facts.vms.into_iter().find(|vm| vm.name == name).with_context(|| format!("no vm {name} on kvm1"))
+    }
+
+    async fn migrate(&self, vm: VmId, bandwidth: Option<BytesPerSec>) -> Result<Migration> {
+        let limits = MigrationLimits { bandwidth, ..MigrationLimits::for_memory(Bytes::from_mib(128)) };
+        let destination = HostId::new("kvm2")?;
+        let destination_uri = lab(&["migration-uri", "kvm2"])?;
+        let events = self.source.migrate(MigrationJob { vm, destination, destination_uri, limits }).await?;
+        Ok(Migration { clock: self.clock.clone(), began: self.clock.elapsed(), events, seen: Vec::new() })
+    }
+}
+
+struct Migration {
+    clock: Clock,
+    began: Duration,
+    events: tokio::sync::mpsc::Receiver<MigrationEvent>,
+    seen: Vec<(Duration, MigrationEvent)>,
+}
+
+impl Migration {
+    async fn next(&mut self) -> Option<MigrationEvent> {
+        let event = self.events.recv().await?;
+        let at = self.clock.elapsed() - self.began;
+        println!("{at:>12.3?} {event:?}");
+        self.seen.push((at, event.clone()));
+        Some(event)
+    }
+
+    async fn end(&mut self) {
+        while self.next().await.is_some() {}
+    }
+
+    fn first(&self, wanted: impl Fn(&MigrationEvent) -> bool) -> Option<Duration> {
+        self.seen.iter().find(|(_, event)| wanted(event)).map(|(at, _)| *at)
+    }
+}
+
+/// Reads counters ten times a second until it is stopped; returns the longest time without `vm` and the slowest call.
+async fn watch_gap(
+    clock: Clock,
+    driver: Arc<LibvirtHypervisor>,
+    vm: VmId,
+    stop: Arc<tokio::sync::Notify>,
+) -> (Duration, Duration, u32) {
+    let (mut last, mut gap, mut slowest, mut reads) = (clock.elapsed(), Duration::ZERO, Duration::ZERO, 0);
+    loop {
+        let began = clock.elapsed();
+        let counters = driver.counters(Duration::from_secs(2)).await.unwrap_or_default();
+        let now = clock.elapsed();
+        (slowest, reads) = (slowest.max(now - began), reads + 1);
+        if counters.iter().any(|one| one.vm == vm && one.cpu_time_nanos.is_some()) {
+            gap = gap.max(now - last);
+            last = now;
+        }
+        if clock.timeout(Duration::from_millis(100), stop.notified()).await.is_ok() {
+            return (gap.max(clock.elapsed() - last), slowest, reads);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn moves_a_real_vm_and_loses_sight_of_no_other() -> Result<()> {
+    if std::env::var_os("BALLAST_LAB").is_none() {
+        println!("skipped: BALLAST_LAB is not set, so there are no real hosts to migrate between");
+        return Ok(());
+    }
+    lab(&["guest", "kvm1", "probe1", "10.77.0.201", "128", "20", "group=probe", "pin=kvm1", "pin=kvm2"])?;
+    lab(&["guest", "kvm1", "probe2", "10.77.0.202", "128", "5", "immovable"])?;
+    lab(&["wait-ping", "10.77.0.201"])?;
+    let at = Lab::connect()?;
+
+    let vm = facts_describe(&at).await?;
+    let other = at.vm("probe2").await?.vm;
+    counters_count(&at, vm).await?;
+    abort_leaves_the_vm_where_it_was(&at, vm).await?;
+    real_migration(&at, vm, other).await?;
+    Ok(())
+}
+
+async fn facts_describe(at: &Lab) -> Result<VmId> {
+    let vm = at.vm("probe1").await?;
+    println!("{vm:#?}");
+    ensure!(vm.state == VmState::Running && vm.cpu == CpuNeed::Any && !vm.busy, "{vm:?}");
+    ensure!(vm.obstacles.is_empty(), "{vm:?}");
+    ensure!(vm.networks.contains("br0") && vm.memory_max == Bytes::from_mib(128), "{vm:?}");
+    ensure!(vm.labels.pinned_to.len() == 2 && vm.labels.anti_affinity.contains("probe"), "{vm:?}");
+    let facts = at.source.facts().await?;
+    println!("{} on {}, {} cpu models", facts.version, facts.cpu_model, facts.cpu_models.len());
+    Ok(vm.vm)
+}
+
+async fn counters_count(at: &Lab, vm: VmId) -> Result<()> {
+    let read = async || -> Result<_> {
+        let counters = at.source.counters(Duration::from_secs(5)).await?;
+        counters.into_iter().find(|one| one.vm == vm).context("the vm's counters")
+    };
+    let first = read().await?;
+    at.clock.sleep(Duration::from_secs(6)).await;
+    let second = read().await?;
+    println!("{second:#?}");
+    ensure!(second.cpu_time_nanos > first.cpu_time_nanos, "no CPU time");
+    ensure!(second.disk_read_bytes > first.disk_read_bytes, "no disk reads");
+    ensure!(second.disk_write_bytes > first.disk_write_bytes, "no disk writes");
+    ensure!(second.memory_used.is_some() && second.vcpu_delay_nanos.is_some(), "{second:?}");
+    ensure!(second.incarnation == first.incarnation, "{first:?} {second:?}");
+    Ok(())
+}
+
+async fn abort_leaves_the_vm_where_it_was(at: &Lab, vm: VmId) -> Result<()> {
+    // Slow enough that the copy is surely under way when it is stopped.
+    let mut migration = at.migrate(vm, Some(BytesPerSec(2e6))).await?;
+    while let Some(event) = migration.next().await {
+        if matches!(event, MigrationEvent::Progress(progress) if progress.stage == Stage::Migration) {
+            let state = at.source.locate(vm).await?;
+            ensure!(matches!(state, Whereabouts::Here { migrating: true, .. }), "{state:?}");
+            break;
+        }
+    }
+    let resumed = at.source.resume_watching(vm).await;
+    ensure!(matches!(resumed, Err(HypervisorError::Refused(_))), "two watchers of one migration: {resumed:?}");
+    let asked = at.clock.elapsed();
+    at.source.abort(vm).await?;
+    println!("abort took {:?}", at.clock.elapsed() - asked);
+    at.source.abort(vm).await?;
+    migration.end().await;
+    let last = migration.seen.last().map(|(_, event)| event.clone());
+    ensure!(matches!(last, Some(MigrationEvent::Returned(Err(_)))), "{last:?}");
+    let here = at.source.locate(vm).await?;
+    ensure!(here == Whereabouts::Here { state: VmState::Running, migrating: false }, "{here:?}");
+    let there = at.source.locate_at(&lab(&["migration-uri", "kvm2"])?, vm).await?;
+    ensure!(there == Whereabouts::NotHere, "{there:?}");
+    Ok(())
+}
+
+async fn real_migration(at: &Lab, vm: VmId, other: VmId) -> Result<()> {
+    let stop = Arc::new(tokio::sync::Notify::new());
+    let gap = tokio::spawn(watch_gap(at.clock.clone(), Arc::clone(&at.source), other, Arc::clone(&stop)));
+    let mut migration = at.migrate(vm, None).await?;
+    migration.end().await;
+    stop.notify_one();
+    let (gap, slowest, reads) = gap.await?;
+
+    let iteration = migration.first(|event| matches!(event, MigrationEvent::Iteration(1))).context("iteration 1")?;
+    let suspended = migration.first(|event| matches!(event, MigrationEvent::Suspended)).context("the suspension")?;
+    let end = migration.seen.last().context("events")?.0;
+    println!("preparation {iteration:?}, copy {:?}, switching {:?}", suspended - iteration, end - suspended);
+    println!("other vm: longest gap {gap:?}, slowest of {reads} reads {slowest:?}");
+    let is_final = |event: &MigrationEvent| matches!(event, MigrationEvent::Statistics { downtime: Some(_), copied, .. } if *copied > Bytes::ZERO);
+    ensure!(migration.first(is_final).is_some(), "no final figures");
+    ensure!(matches!(migration.seen.last(), Some((_, MigrationEvent::Returned(Ok(()))))), "not returned well");
+    ensure!(gap < Duration::from_secs(1), "the other vm was out of sight for {gap:?}");
+
+    ensure!(at.source.locate(vm).await? == Whereabouts::NotHere, "still at the source");
+    let there = Whereabouts::Here { state: VmState::Running, migrating: false };
+    ensure!(at.destination.locate(vm).await? == there, "not at the destination");
+    ensure!(at.source.locate_at(&lab(&["migration-uri", "kvm2"])?, vm).await? == there, "not seen from the source");
+    let facts = at.source.facts().await?;
+    ensure!(facts.vms.iter().all(|record| record.vm != vm), "the definition stayed behind");
+    lab(&["wait-ping", "10.77.0.201", "10"])?;
+    Ok(())
+}
