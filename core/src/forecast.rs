@@ -73,6 +73,14 @@ pub struct Forecasts {
     pub vms: BTreeMap<VmId, VmForecast>,
 }
 
+impl Forecasts {
+    /// What `forecaster` says of each of `vms` at `now`.
+    pub fn of(forecaster: &dyn Forecaster, vms: impl IntoIterator<Item = VmId>, now: Timestamp) -> Self {
+        let vms = vms.into_iter().filter_map(|vm| Some((vm, forecaster.forecast(vm, now)?))).collect();
+        Self { method: forecaster.name().to_owned(), vms }
+    }
+}
+
 /// Learns each vm's demand from its samples, one step at a time, and says what will come.
 pub trait Forecaster: Send {
     /// Its name, as decisions show it.

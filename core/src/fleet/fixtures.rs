@@ -51,7 +51,7 @@ pub(super) fn record(number: u128, state: VmState) -> VmRecord {
     }
 }
 
-pub(super) fn inventory(name: &str, vms: &[(u128, VmState)]) -> Inventory {
+pub(crate) fn inventory(name: &str, vms: &[(u128, VmState)]) -> Inventory {
     Inventory {
         host: host(name),
         boot: boot(1),
