@@ -129,3 +129,75 @@ fn list(decision: &mut Decision, planning: Planning) {
     decision.considered = passed;
     decision.denied = denied;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{Fleet, NOW, host_id, vm_id};
+
+    fn order(vm: u32, set_aside_comfort: bool) -> ManualMove {
+        ManualMove { vm: vm_id(vm), to: host_id("b"), who: "ada".into(), set_aside_comfort }
+    }
+
+    fn decided(fleet: &Fleet, order: &ManualMove) -> Manual {
+        decide_manual(&fleet.input(Trigger::Round), order)
+    }
+
+    #[test]
+    fn an_operators_sound_move_is_chosen_and_says_who_ordered_it() {
+        let fleet = Fleet::new(&[("a", &[1.0]), ("b", &[])]);
+        let manual = decided(&fleet, &order(1, true));
+        assert_eq!(manual.decision.chosen.steps.len(), 1);
+        assert_eq!(manual.decision.trigger, Trigger::Operator { who: "ada".into(), overridden: false });
+    }
+
+    #[test]
+    fn comfort_is_set_aside_only_on_request_and_is_recorded() {
+        let mut fleet = Fleet::new(&[("a", &[1.0]), ("b", &[])]);
+        fleet.vm(1).last_moved_at = Some(NOW);
+        let denied = decided(&fleet, &order(1, false)).decision;
+        assert!(denied.chosen.steps.is_empty() && denied.denied.len() == 1);
+        let manual = decided(&fleet, &order(1, true));
+        assert_eq!(manual.decision.chosen.steps.len(), 1);
+        assert_eq!(manual.decision.trigger, Trigger::Operator { who: "ada".into(), overridden: true });
+        assert!(matches!(manual.set_aside.as_slice(), [Finding::CoolDown { .. }]));
+        assert!(manual.decision.notes[0].starts_with("set aside: vm "));
+    }
+
+    #[test]
+    fn safety_is_never_set_aside() {
+        let mut fleet = Fleet::new(&[("a", &[1.0]), ("b", &[])]);
+        fleet.vm(1).frozen = Some("two hosts claim it".into());
+        let manual = decided(&fleet, &order(1, true));
+        assert!(manual.decision.chosen.steps.is_empty());
+        assert!(matches!(manual.decision.denied[0].findings.as_slice(), [Finding::Frozen { .. }]));
+    }
+
+    #[test]
+    fn an_unknown_vm_is_denied_by_name() {
+        let fleet = Fleet::new(&[("a", &[1.0]), ("b", &[])]);
+        let denied = decided(&fleet, &order(7, true)).decision.denied;
+        assert!(denied[0].findings.contains(&Finding::UnknownVm { vm: vm_id(7) }), "{denied:?}");
+    }
+
+    #[test]
+    fn a_policy_gone_mad_gets_nothing_past_the_guard_and_a_bounded_record() {
+        struct Mad;
+        impl Policy for Mad {
+            fn name(&self) -> &'static str {
+                "mad"
+            }
+            fn propose(&mut self, _view: View<'_>) -> Advice {
+                let motive = Motive::Overload { host: host_id("a"), load: f64::NAN, limit: 0.0 };
+                let action = Action::Relocate(Move { vm: vm_id(1), from: host_id("b"), to: host_id("nowhere") });
+                let proposal = Proposal { action, motive, expected: crate::proposal::Expectation::default() };
+                Advice { proposals: vec![proposal; 1000], notes: vec![] }
+            }
+        }
+        let fleet = Fleet::new(&[("a", &[1.0]), ("b", &[])]);
+        let decision = decide(&fleet.input(Trigger::Round), &mut Mad);
+        assert!(decision.chosen.steps.is_empty());
+        assert_eq!(decision.denied.len(), LISTED_MAX);
+        assert_eq!(decision.notes, ["1000 proposals were denied, the first 64 are listed"]);
+    }
+}

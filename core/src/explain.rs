@@ -97,3 +97,42 @@ fn with_names(text: &str, name: &dyn Fn(VmId) -> Option<String>) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        decide::decide,
+        decision::Trigger,
+        fixture::{Fleet, vm_id},
+        policy::RiskGreedy,
+    };
+
+    #[test]
+    fn a_relief_reads_as_a_person_would_tell_it() {
+        let mut fleet = Fleet::new(&[("a", &[3.5, 3.5, 3.5, 3.5]), ("b", &[3.0]), ("c", &[3.0])]);
+        fleet.vm(2).record.labels.immovable = true;
+        fleet.tuning.moves_in_fleet = 1;
+        let decision = decide(&fleet.input(Trigger::Round), &mut RiskGreedy);
+        let name = |vm| (vm == vm_id(1)).then(|| "web-1".to_owned());
+        let text = explain(&decision, &name);
+        let expected = "\
+decision 1-1 at 1970-01-12T13:46:40.000Z: regular round, mode auto, policy risk-greedy, forecast test
+
+chosen:
+  1. move web-1 (00000000-0000-0000-0000-000000000001) from a to b
+     because a is at 88 % of its CPU, limit 85 %
+     if done: 0.3010 kWh and 2.1 core-seconds unserved; if left: 0.3059 kWh and 0.0 core-seconds unserved
+";
+        assert!(text.starts_with(expected), "{text}");
+        assert!(text.contains("not now: "), "{text}");
+    }
+
+    #[test]
+    fn nothing_chosen_says_so_and_why() {
+        let fleet = Fleet::new(&[("a", &[1.0])]);
+        let decision = decide(&fleet.input(Trigger::Round), &mut crate::policy::LeaveAlone);
+        let text = explain(&decision, &|_| None);
+        assert!(text.ends_with("chosen:\n  nothing\n\nnotes:\n  - policy none leaves the fleet as it is\n"), "{text}");
+    }
+}

@@ -246,3 +246,100 @@ fn loads<'m>(
     }
     (before, after)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        fixture::{Fleet, forecast_of, host_id, vm_id},
+        proposal::Move,
+        units::BytesPerSec,
+    };
+
+    fn judge(fleet: &Fleet, moves: &[Move], emptied: Option<&str>) -> Expectation {
+        let load = FleetLoad::of(&fleet.snapshot, &fleet.forecasts);
+        let objective = Objective::new(&fleet.snapshot, &fleet.tuning);
+        let at = |host: &HostId| load.host(host).copied();
+        match emptied {
+            Some(host) => objective.evacuate(&host_id(host), moves, &load, at),
+            None => objective.relocate(moves, &load, at),
+        }
+    }
+
+    fn a_to_b(vm: u32) -> Move {
+        Move { vm: vm_id(vm), from: host_id("a"), to: host_id("b") }
+    }
+
+    #[test]
+    fn a_host_draws_what_its_curve_says_over_the_horizon() {
+        let fleet = Fleet::new(&[("a", &[4.0, 4.0])]);
+        let load = FleetLoad::of(&fleet.snapshot, &fleet.forecasts);
+        let cost = Objective::new(&fleet.snapshot, &fleet.tuning).fleet(&load);
+        let expected = PowerCurve::epyc_7742().at(0.5).over(fleet.tuning.horizon);
+        assert!((cost.energy.get() - expected.get()).abs() < 1e-6, "{cost:?}");
+        assert_eq!(cost.unserved, 0.0);
+    }
+
+    #[test]
+    fn demand_beyond_the_host_is_counted_and_priced() {
+        let fleet = Fleet::new(&[("a", &[4.0; 5])]);
+        let load = FleetLoad::of(&fleet.snapshot, &fleet.forecasts);
+        let objective = Objective::new(&fleet.snapshot, &fleet.tuning);
+        let cost = objective.fleet(&load);
+        assert!((cost.unserved - 4.0 * 3600.0).abs() < 1e-6, "{cost:?}");
+        assert!(objective.price(cost).get() > cost.energy.get() + 4.0 * 3600.0 * 499.0);
+    }
+
+    #[test]
+    fn emptying_a_host_that_then_sleeps_gains_and_without_sleep_it_does_not() {
+        let fleet = Fleet::new(&[("a", &[1.0]), ("b", &[2.0])]);
+        let slept = judge(&fleet, &[a_to_b(1)], Some("a"));
+        assert!(slept.gain.get() > 100_000.0, "{slept:?}");
+        let stayed = judge(&fleet, &[a_to_b(1)], None);
+        assert!(stayed.gain < slept.gain && stayed.copied > Bytes::from_gib(2), "{stayed:?}");
+    }
+
+    #[test]
+    fn a_slower_link_makes_the_same_move_dearer() {
+        let mut fleet = Fleet::new(&[("a", &[1.0]), ("b", &[2.0])]);
+        let fast = judge(&fleet, &[a_to_b(1)], None);
+        fleet.host("b").inventory.migration_bandwidth = BytesPerSec(1e8);
+        let slow = judge(&fleet, &[a_to_b(1)], None);
+        assert!(slow.copy_time > fast.copy_time && slow.gain < fast.gain, "{fast:?} {slow:?}");
+    }
+
+    #[test]
+    fn relief_is_worth_the_overload_it_ends() {
+        let fleet = Fleet::new(&[("a", &[4.0; 5]), ("b", &[])]);
+        let relief = judge(&fleet, &[a_to_b(1)], None);
+        assert!(relief.overload_if_left > 14_000.0 && relief.overload_if_done < 10.0, "{relief:?}");
+        assert!(relief.gain.get() > 0.0);
+    }
+
+    #[test]
+    fn spread_makes_overload_likely_before_the_mean_reaches_capacity() {
+        let mut fleet = Fleet::new(&[("a", &[3.0; 5])]);
+        let unserved = |fleet: &Fleet| {
+            let load = FleetLoad::of(&fleet.snapshot, &fleet.forecasts);
+            Objective::new(&fleet.snapshot, &fleet.tuning).fleet(&load).unserved
+        };
+        assert_eq!(unserved(&fleet), 0.0);
+        for vm in 1..=5 {
+            fleet.forecasts.vms.insert(vm_id(vm), forecast_of(3.0, 1.3));
+        }
+        assert!(unserved(&fleet) > 100.0, "{}", unserved(&fleet));
+    }
+
+    #[test]
+    fn a_sleep_shorter_than_its_cycle_pays_for_costs_energy() {
+        let mut fleet = Fleet::new(&[("a", &[]), ("b", &[1.0])]);
+        let gain = |fleet: &Fleet| {
+            let load = FleetLoad::of(&fleet.snapshot, &fleet.forecasts);
+            let rest = load.pool(|host| *host == host_id("b"));
+            Objective::new(&fleet.snapshot, &fleet.tuning).sleep(&fleet.snapshot.hosts[&host_id("a")], &rest).gain
+        };
+        assert!(gain(&fleet).get() > 0.0);
+        fleet.tuning.horizon = Duration::from_secs(120);
+        assert!(gain(&fleet).get() < 0.0, "{}", gain(&fleet));
+    }
+}

@@ -107,3 +107,70 @@ fn begin(guard: &mut Guard<'_>, moves: Vec<Move>, proposal: Proposal, planning: 
         None => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        fixture::{Fleet, host_id, vm_id},
+        proposal::Expectation,
+    };
+
+    fn relocation(vm: u32, from: &str, to: &str, motive: Motive) -> Proposal {
+        let one = Move { vm: vm_id(vm), from: host_id(from), to: host_id(to) };
+        Proposal { action: Action::Relocate(one), motive, expected: Expectation::default() }
+    }
+
+    fn relief(host: &str) -> Motive {
+        Motive::Overload { host: host_id(host), load: 1.0, limit: 0.85 }
+    }
+
+    fn planned(fleet: &Fleet, proposals: Vec<Proposal>) -> Planning {
+        let mut guard = Guard::new(&fleet.snapshot, &fleet.forecasts, &fleet.tuning);
+        plan(&mut guard, proposals)
+    }
+
+    fn vms(planning: &Planning) -> Vec<crate::id::VmId> {
+        let vm = |planned: &Planned| if let Step::Migrate(one) = &planned.step { Some(one.vm) } else { None };
+        planning.plan.steps.iter().filter_map(vm).collect()
+    }
+
+    #[test]
+    fn relief_comes_before_what_was_proposed_earlier_for_comfort() {
+        let mut fleet = Fleet::new(&[("a", &[1.0]), ("b", &[4.0, 4.0, 4.0, 3.0]), ("c", &[]), ("d", &[])]);
+        fleet.tuning.moves_in_fleet = 1;
+        let comfort = relocation(1, "a", "c", Motive::Consolidation { host: host_id("a") });
+        let planning = planned(&fleet, vec![comfort, relocation(2, "b", "d", relief("b"))]);
+        assert_eq!(vms(&planning), [vm_id(2)]);
+        assert_eq!(planning.passed.len(), 1);
+        assert_eq!(planning.passed[0].why, "1 migrations run in the fleet already");
+    }
+
+    #[test]
+    fn two_moves_into_one_host_wait_for_each_other() {
+        let fleet = Fleet::new(&[("a", &[1.0]), ("b", &[1.0]), ("c", &[])]);
+        let moves = vec![relocation(1, "a", "c", relief("a")), relocation(2, "b", "c", relief("b"))];
+        let planning = planned(&fleet, moves);
+        assert_eq!((vms(&planning), planning.passed.len()), (vec![vm_id(1)], 1));
+    }
+
+    #[test]
+    fn an_evacuation_begins_with_what_the_bounds_allow() {
+        let mut fleet = Fleet::new(&[("a", &[1.0, 1.0, 1.0]), ("b", &[1.0])]);
+        fleet.tuning.moves_out_per_host = 2;
+        fleet.tuning.moves_in_per_host = 2;
+        let to_b = |vm| Move { vm: vm_id(vm), from: host_id("a"), to: host_id("b") };
+        let action = Action::Evacuate { host: host_id("a"), moves: vec![to_b(1), to_b(2), to_b(3)] };
+        let motive = Motive::Consolidation { host: host_id("a") };
+        let planning = planned(&fleet, vec![Proposal { action, motive, expected: Expectation::default() }]);
+        assert_eq!(vms(&planning), [vm_id(1), vm_id(2)]);
+        assert_eq!(planning.notes, ["empty a (3 vms): 2 of 3 moves begin now"]);
+    }
+
+    #[test]
+    fn what_no_wait_will_allow_is_denied() {
+        let fleet = Fleet::new(&[("a", &[1.0]), ("b", &[])]);
+        let planning = planned(&fleet, vec![relocation(9, "a", "b", relief("a"))]);
+        assert!(matches!(planning.denied[0].findings.as_slice(), [Finding::UnknownVm { .. }]));
+    }
+}

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::{
     forecast::Forecasts,
     id::{HostId, VmId},
-    risk::{HostLoad, VmLoad, vm::occupies_host},
+    risk::{HostLoad, VmLoad},
     snapshot::{InFlight, Snapshot, VmView},
     units::Cores,
 };
@@ -27,7 +27,7 @@ impl<'a> FleetLoad<'a> {
         let mut fleet = Self { hosts, ..Self::default() };
         let flights: BTreeMap<VmId, &InFlight> = snapshot.in_flight.iter().map(|one| (one.vm, one)).collect();
         let mut used: BTreeMap<&HostId, f64> = BTreeMap::new();
-        for (id, vm) in snapshot.vms.iter().filter(|(_, vm)| occupies_host(vm)) {
+        for (id, vm) in snapshot.vms.iter().filter(|(_, vm)| vm.record.state.holds_memory()) {
             let load = VmLoad::of(vm, forecasts.vms.get(id));
             fleet.vms.insert(*id, load);
             fleet.demand.add(&load);

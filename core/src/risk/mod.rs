@@ -9,7 +9,7 @@ mod vm;
 
 pub use fleet::FleetLoad;
 pub use host::HostLoad;
-pub use vm::{VmLoad, occupies_host};
+pub use vm::VmLoad;
 
 use crate::{
     forecast::{STEP, STEPS},

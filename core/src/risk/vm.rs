@@ -3,7 +3,6 @@
 use crate::{
     forecast::VmForecast,
     risk::MOMENTS,
-    sample::VmState,
     snapshot::VmView,
     units::{Bytes, Cores},
 };
@@ -56,9 +55,4 @@ fn wanted(vm: &VmView) -> Option<Cores> {
     let steal = vm.sample.as_ref().and_then(|sample| sample.steal.value()).filter(|steal| steal.is_sane());
     let waited = steal.map_or(0.0, |steal| steal.get().min(STEAL_MAX));
     Some(used / (1.0 - waited))
-}
-
-/// True where the vm takes CPU or memory of its host, or may do so at any moment.
-pub fn occupies_host(vm: &VmView) -> bool {
-    !matches!(vm.record.state, VmState::ShutOff | VmState::Crashed)
 }
