@@ -30,7 +30,7 @@ pub enum Impairment {
 }
 
 /// Everything metrics need, at one moment. Counters count from the start of the process.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct EngineStats {
     /// The scheduler's epoch.
     pub epoch: Epoch,

@@ -45,7 +45,6 @@ pub const METHODS: &[(&str, &[Role])] = &[
     ("/ballast.v1.Operator/Explain", READERS),
     ("/grpc.health.v1.Health/Check", READERS),
     ("/grpc.health.v1.Health/Watch", READERS),
-    ("/grpc.health.v1.Health/List", READERS),
     ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", READERS),
     ("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", READERS),
 ];
