@@ -7,6 +7,7 @@ use std::{
 
 use ballast_core::{
     decision::Mode,
+    policy::{self, RiskGreedy},
     units::{Bytes, seconds},
 };
 use ballast_daemon::{config::Problems, tls::TlsFiles};
@@ -60,7 +61,7 @@ impl Default for Scheduler {
             // A migration takes seconds to minutes: deciding more often would decide on moves still under way.
             round_seconds: 60.0,
             relief_seconds: 1.0,
-            policy: "risk-greedy".to_owned(),
+            policy: RiskGreedy::NAME.to_owned(),
             // A newcomer sees what would be done before anything is done.
             mode: Mode::Recommend,
             seed: 1,
@@ -97,6 +98,10 @@ impl Scheduler {
         within(problems, "scheduler.period_seconds", self.period_seconds, 0.5, 300.0);
         within(problems, "scheduler.round_seconds", self.round_seconds, self.period_seconds.max(1.0), 3600.0);
         within(problems, "scheduler.relief_seconds", self.relief_seconds, 0.1, 300.0);
+        if !policy::NAMES.contains(&self.policy.as_str()) {
+            let expected = format!("one of {} is needed", policy::NAMES.join(", "));
+            problems.push("scheduler.policy", quoted(&self.policy), expected);
+        }
         if self.epoch_min == 0 {
             problems.push("scheduler.epoch_min", 0, "at least 1 is needed");
         }

@@ -71,8 +71,7 @@ async fn a_certificate_of_another_authority_is_not_let_in() {
     let ours = Authority::new();
     let running = ours.scheduler().await;
     let theirs = Authority::new();
-    let stranger =
-        TlsFiles { ca: ours.dir.path().join("ca.pem"), ..theirs.files(Role::Operator, "mallory") };
+    let stranger = TlsFiles { ca: ours.dir.path().join("ca.pem"), ..theirs.files(Role::Operator, "mallory") };
     assert!(!soon(gets_an_answer(&running, &stranger)).await);
 }
 
