@@ -2,10 +2,14 @@
 //!
 //! Never through the hypervisor: a stuck hypervisor must not blind the host's own figures.
 
+mod boot;
+#[cfg(feature = "simulated")]
+pub mod simulated;
+
 use std::future::Future;
 
 use ballast_core::{
-    id::HostId,
+    id::{BootId, HostId},
     sample::{PowerSource, Pressure, Reading},
     units::{Bytes, Cores, Watts},
 };
@@ -48,6 +52,19 @@ pub trait Host: Send + Sync + 'static {
 
     /// Puts it to sleep; returns when the order was accepted.
     fn sleep(&self) -> impl Future<Output = Result<(), HostError>> + Send;
+
+    /// Which boot of the host this is: the kernel's own id of it.
+    ///
+    /// # Errors
+    /// [`HostError::Failed`] when the kernel does not say; without it sequence numbers mean nothing.
+    fn boot(&self) -> Result<BootId, HostError> {
+        boot::of_this_machine()
+    }
+
+    /// Returns once the host is awake after [`Host::sleep`]. On a real host whoever can ask is awake.
+    fn woken(&self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
 
     /// Wakes another host.
     fn wake(&self, target: &HostId, address: Option<&str>) -> impl Future<Output = Result<(), HostError>> + Send;

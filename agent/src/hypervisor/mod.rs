@@ -6,6 +6,8 @@
 
 #[cfg(feature = "libvirt")]
 pub mod libvirt;
+#[cfg(feature = "simulated")]
+pub mod simulated;
 
 use std::{future::Future, time::Duration};
 

@@ -1,0 +1,78 @@
+//! Whole files against what follows from them.
+
+use std::path::Path;
+
+use super::*;
+
+fn machine() -> Machine {
+    Machine { name: "kvm-1".to_owned(), cores: 8.0, memory: Bytes::from_gib(32) }
+}
+
+fn read(text: &str) -> Result<Config, ConfigError> {
+    let file = File::parse(text, Path::new("agent.toml")).unwrap();
+    Config::from_file(file, &machine(), true).map(|(config, _)| config)
+}
+
+#[track_caller]
+fn fields(text: &str) -> Vec<String> {
+    let error = read(text).unwrap_err();
+    let ConfigError::Invalid { problems, .. } = error else { panic!("{error}") };
+    problems.wrong().iter().map(|problem| problem.field.clone()).collect()
+}
+
+#[test]
+fn an_empty_file_is_a_host_beside_its_scheduler() {
+    let config = read("").unwrap();
+    assert_eq!(config.host_id.as_str(), "kvm-1");
+    assert_eq!(config.libvirt.migration_uri, "qemu+tls://kvm-1/system");
+    assert_eq!(config.host.memory_capacity, Bytes::from_gib(32));
+    assert_eq!(config.host.sleep, SleepSupport::None);
+}
+
+#[test]
+fn three_mistakes_are_told_together() {
+    let text = "[agent]\nhost = \"a b\"\nscheduler = \"http://10.0.0.1:7461\"\n[host]\nmemory_mib = \"lots\"\n";
+    assert_eq!(fields(text), ["host.memory_mib", "agent.host", "agent.scheduler"]);
+}
+
+#[test]
+fn a_scheduler_elsewhere_is_refused_without_tls() {
+    for (scheduler, accepted) in [
+        ("http://127.0.0.1:7070", true),
+        ("http://[::1]:7461", true),
+        ("http://localhost:7461", true),
+        ("http://10.0.0.1:7461", false),
+        ("http://scheduler:7461", false),
+        ("https://scheduler:7461", false),
+        ("scheduler:7461", false),
+        ("http://127.0.0.1", false),
+    ] {
+        let outcome = read(&format!("[agent]\nscheduler = {scheduler:?}"));
+        assert_eq!(outcome.is_ok(), accepted, "{scheduler}");
+    }
+    let tls = "[tls]\nca = \"ca.pem\"\ncert = \"a.pem\"\nkey = \"a.key\"\n";
+    assert!(read(&format!("[agent]\nscheduler = \"https://scheduler:7461\"\n{tls}")).is_ok());
+    assert!(read(&format!("[agent]\nscheduler = \"http://127.0.0.1:7070\"\n{tls}")).is_err());
+}
+
+#[test]
+fn a_sites_own_curve_replaces_the_class() {
+    let own = "load_watts = [10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20]\nasleep_watts = 2\nwake_seconds = 90";
+    let curve = read(&format!("[power]\n{own}")).unwrap().power.curve;
+    assert_eq!((curve.idle().get(), curve.peak().get(), curve.wake_time().as_secs()), (10.0, 20.0, 90));
+    assert_eq!(fields("[power]\nload_watts = [1, 2]"), ["power.load_watts"]);
+    assert_eq!(fields("[power]\nclass = \"pdp-11\""), ["power.class"]);
+    assert_eq!(fields("[power]\nasleep_watts = 500"), ["power.load_watts"]);
+}
+
+#[test]
+fn values_out_of_range_are_named() {
+    let text = "[agent]\nperiod_seconds = 0\nmoves_out = 99\n[host]\ncpu_cores = -1\nwake_address = \"aa:bb\"";
+    assert_eq!(fields(text), ["agent.period_seconds", "agent.moves_out", "host.cpu_cores", "host.wake_address"]);
+}
+
+#[test]
+fn the_resolved_configuration_prints_every_value() {
+    let printed = read("[agent]\nhost = \"kvm-7\"").unwrap().to_string();
+    assert!(printed.contains("\"kvm-7\"") && printed.contains("migration_bandwidth"), "{printed}");
+}

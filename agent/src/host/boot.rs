@@ -1,0 +1,34 @@
+//! The id of the running boot, from the kernel.
+
+use std::fs;
+
+use ballast_core::id::BootId;
+use uuid::Uuid;
+
+use super::HostError;
+
+/// Where Linux keeps it: a new uuid at every boot.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// The boot of the machine this runs on.
+pub(super) fn of_this_machine() -> Result<BootId, HostError> {
+    let text = fs::read_to_string(BOOT_ID).map_err(|error| HostError::Failed(format!("read {BOOT_ID}: {error}")))?;
+    parse(&text)
+}
+
+fn parse(text: &str) -> Result<BootId, HostError> {
+    Uuid::try_parse(text.trim())
+        .map(BootId)
+        .map_err(|_| HostError::Failed(format!("{BOOT_ID} holds {:?}, which is no uuid", text.trim())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_id_is_taken_and_anything_else_refused() {
+        assert!(parse("6c5aadc1-21b3-4b2f-9b4e-8e4f4c5f9a11\n").is_ok());
+        assert!(parse("6c5aadc1").unwrap_err().to_string().contains("no uuid"));
+    }
+}

@@ -1,0 +1,155 @@
+//! The way to the scheduler: dials it, keeps the stream, comes back when it breaks.
+//!
+//! One task runs [`run`]. A session ([`session`]) says hello, then sends what the spool holds within the window it was
+//! given, inventories, reports and keep-alives, and hands commands to the command task. Dead connections are found by
+//! HTTP/2 pings. While the host sleeps there is no link.
+
+mod backoff;
+mod outbox;
+mod session;
+
+use std::{sync::Arc, time::Duration};
+
+use ballast_core::id::BootId;
+use ballast_daemon::clock::Clock;
+use ballast_proto::v1::agent_link_client::AgentLinkClient;
+use tokio::sync::{mpsc, oneshot, watch};
+use tonic::{
+    codegen::http::Uri,
+    transport::{Channel, Endpoint},
+};
+
+use crate::{
+    commands::Commands,
+    config::Config,
+    error::AgentError,
+    inventory::Published,
+    journal::chain,
+    power_state::{PowerState, reached},
+    spool::Backlog,
+};
+use backoff::Backoff;
+use session::{Ended, Session};
+
+/// A connection that is not up after this is given up.
+const CONNECT: Duration = Duration::from_secs(10);
+/// HTTP/2 pings: a scheduler that does not answer one within the second figure is gone.
+const PING: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(10));
+/// A message from the scheduler is a command at most; this leaves room for a query of thousands.
+const MESSAGE_BYTES_MAX: usize = 1 << 20;
+
+/// What the link is given.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) config: Arc<Config>,
+    pub(crate) boot: BootId,
+    pub(crate) clock: Clock,
+    pub(crate) backlog: Backlog,
+    pub(crate) inventory: Published,
+    pub(crate) commands: Commands,
+    pub(crate) period: watch::Sender<Duration>,
+    pub(crate) power: watch::Receiver<PowerState>,
+    pub(crate) goodbyes: mpsc::Receiver<oneshot::Sender<()>>,
+    /// Told the address of the scheduler while a session stands.
+    pub(crate) connected: watch::Sender<bool>,
+}
+
+/// Where and how the scheduler is dialled.
+///
+/// # Errors
+/// [`AgentError`] when address or certificates cannot be used.
+pub(crate) fn endpoint(config: &Config) -> Result<Endpoint, AgentError> {
+    let refused = |source| AgentError::Endpoint { uri: config.scheduler.clone(), source };
+    let mut endpoint = Endpoint::from_shared(config.scheduler.clone())
+        .map_err(refused)?
+        .connect_timeout(CONNECT)
+        .http2_keep_alive_interval(PING.0)
+        .keep_alive_timeout(PING.1)
+        .keep_alive_while_idle(true)
+        .tcp_nodelay(true);
+    if let Some(tls) = &config.tls {
+        let uri: Option<Uri> = config.scheduler.parse().ok();
+        let name = uri.as_ref().and_then(Uri::host).unwrap_or_default().to_owned();
+        endpoint = endpoint.tls_config(tls.client(&name)?).map_err(refused)?;
+    }
+    Ok(endpoint)
+}
+
+/// Keeps the link until the agent ends.
+pub(crate) async fn run(mut link: Link, endpoint: Endpoint) {
+    let mut backoff = Backoff::new(seed(&link));
+    let mut was_up = true;
+    loop {
+        link.awake().await;
+        let ended = link.session(&endpoint).await;
+        link.connected.send_replace(false);
+        if ended.was_welcomed {
+            backoff.reset();
+        }
+        if was_up || ended.was_welcomed {
+            tracing::warn!(
+                scheduler = link.config.scheduler,
+                reason = ended.reason,
+                "No link to the scheduler; samples are kept"
+            );
+        }
+        was_up = false;
+        link.pause(backoff.next()).await;
+    }
+}
+
+/// Hosts that lose the same scheduler come back spread out.
+fn seed(link: &Link) -> u64 {
+    let (high, low) = link.boot.0.as_u64_pair();
+    let name = link.config.host_id.as_str().bytes();
+    name.fold(high ^ low, |seed, byte| seed.wrapping_mul(31).wrapping_add(u64::from(byte)))
+}
+
+impl Link {
+    /// Returns once the host is awake; who wants a goodbye meanwhile is told that there is nobody to say it to.
+    async fn awake(&mut self) {
+        loop {
+            tokio::select! {
+                () = reached(&mut self.power, PowerState::Awake) => return,
+                Some(said) = self.goodbyes.recv() => nobody_to_tell(said),
+            }
+        }
+    }
+
+    async fn pause(&mut self, wait: Duration) {
+        let clock = self.clock.clone();
+        let wait = clock.sleep(wait);
+        tokio::pin!(wait);
+        loop {
+            tokio::select! {
+                () = &mut wait => return,
+                Some(said) = self.goodbyes.recv() => nobody_to_tell(said),
+            }
+        }
+    }
+
+    async fn session(&mut self, endpoint: &Endpoint) -> Ended {
+        let channel = match self.connect(endpoint).await {
+            Ok(channel) => channel,
+            Err(reason) => return Ended { was_welcomed: false, reason },
+        };
+        let client = AgentLinkClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        Session::open(self, client).await
+    }
+
+    async fn connect(&mut self, endpoint: &Endpoint) -> Result<Channel, String> {
+        let connecting = endpoint.connect();
+        tokio::pin!(connecting);
+        loop {
+            tokio::select! {
+                connected = &mut connecting => return connected.map_err(|error| chain(&error)),
+                Some(said) = self.goodbyes.recv() => nobody_to_tell(said),
+            }
+        }
+    }
+}
+
+/// Answers a wish for a goodbye while there is no link: nobody is there to hear it, so it is as good as said.
+fn nobody_to_tell(said: oneshot::Sender<()>) {
+    let _told_or_gave_up = said.send(()).is_ok();
+}

@@ -1,0 +1,85 @@
+//! The spool over restarts, reboots and broken disks.
+
+use ballast_core::{id::HostId, sample::HostSample};
+use uuid::Uuid;
+
+use super::*;
+
+const NOW: Timestamp = Timestamp::from_secs(1);
+
+fn boot(number: u128) -> BootId {
+    BootId(Uuid::from_u128(number))
+}
+
+fn batch(boot: BootId) -> Batch {
+    let host = HostId::new("a").unwrap();
+    Batch { host, boot, seq: Seq(0), taken_at: NOW, sample: HostSample::default(), vms: Vec::new() }
+}
+
+fn filled(dir: &Path, boot: BootId, count: usize) -> Spool {
+    let mut spool = Spool::open(dir, boot);
+    (0..count).for_each(|_| spool.push(batch(boot), NOW));
+    spool
+}
+
+#[test]
+fn a_restarted_agent_goes_on_with_what_was_left_and_with_the_next_number() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(filled(dir.path(), boot(1), 3));
+    let spool = filled(dir.path(), boot(1), 1);
+    let backlog = spool.backlog();
+    assert_eq!((backlog.ring().oldest(), backlog.ring().next()), (Seq(1), Seq(5)));
+    assert_eq!(backlog.after(Seq(3)).unwrap().1.seq, 4);
+}
+
+#[test]
+fn another_boot_numbers_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(filled(dir.path(), boot(1), 3));
+    let spool = filled(dir.path(), boot(2), 1);
+    assert_eq!((spool.backlog().ring().oldest(), spool.backlog().ring().len()), (Seq(1), 1));
+}
+
+#[test]
+fn a_torn_tail_costs_the_last_batch_at_most() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(filled(dir.path(), boot(1), 3));
+    let file = ballast_daemon::segments::segment_files(dir.path()).unwrap().pop().unwrap();
+    let bytes = std::fs::read(&file).unwrap();
+    std::fs::write(&file, &bytes[..bytes.len() - 5]).unwrap();
+    let spool = filled(dir.path(), boot(1), 0);
+    assert_eq!(spool.backlog().ring().len(), 2);
+}
+
+#[test]
+fn a_damaged_spool_is_thrown_away_and_sampling_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(filled(dir.path(), boot(1), 3));
+    let file = ballast_daemon::segments::segment_files(dir.path()).unwrap().pop().unwrap();
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[70] ^= 1;
+    std::fs::write(&file, &bytes).unwrap();
+    let spool = filled(dir.path(), boot(1), 1);
+    assert_eq!(spool.backlog().ring().len(), 1);
+}
+
+#[test]
+fn without_a_disk_samples_are_kept_in_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let blocked = dir.path().join("file");
+    std::fs::write(&blocked, "").unwrap();
+    let spool = filled(&blocked.join("spool"), boot(1), 3);
+    assert_eq!(spool.backlog().ring().len(), 3);
+}
+
+#[test]
+fn a_spool_that_was_all_acknowledged_gives_its_disk_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = filled(dir.path(), boot(1), 1);
+    spool.disk_bytes = CLEAR_BYTES + 1;
+    spool.backlog().ring().acknowledge(Seq(1));
+    spool.push(batch(boot(1)), NOW);
+    drop(spool);
+    let spool = filled(dir.path(), boot(1), 0);
+    assert_eq!((spool.backlog().ring().oldest(), spool.backlog().ring().len()), (Seq(2), 1));
+}
