@@ -262,7 +262,7 @@ impl World {
 
 /// How a host is reached for migrations.
 pub fn migration_uri(host: &HostId) -> String {
-    format!("sim://{host}/system")
+    format!("simulated://{host}/")
 }
 
 fn wake_address(index: usize) -> String {
