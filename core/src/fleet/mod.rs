@@ -65,8 +65,7 @@ pub struct FleetState {
 }
 
 impl FleetState {
-    /// A fleet of which nothing is known. Generations begin at `epoch` times 2^20, so that they rise over restarts of
-    /// the scheduler and an agent never takes a new order for a stale one.
+    /// A fleet of which nothing is known. Generations begin at 1 in every epoch: agents compare both, epoch first.
     pub fn new(epoch: Epoch, settings: FleetSettings) -> Self {
         Self {
             epoch,
@@ -76,7 +75,7 @@ impl FleetState {
             vms: BTreeMap::new(),
             moves: BTreeMap::new(),
             transitions: BTreeMap::new(),
-            first_generation: Generation(epoch.0.saturating_mul(1 << 20)),
+            first_generation: Generation(1),
         }
     }
 

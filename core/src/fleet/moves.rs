@@ -122,9 +122,12 @@ impl FleetState {
         let one = self.moves.remove(&command)?;
         if let Some(vm) = self.vms.get_mut(&one.vm) {
             vm.last_moved_at = Some(now);
+            // An agent that reports "completed" counts a new placement, so one is counted here even where it was wrong.
+            if verdict == Verdict::AtDestination || one.ending == Some(Ending::Completed) {
+                vm.generation = Generation(vm.generation.0.saturating_add(1));
+            }
             if verdict == Verdict::AtDestination {
                 vm.host = one.destination.clone();
-                vm.generation = Generation(vm.generation.0.saturating_add(1));
             }
         }
         let place = match verdict {

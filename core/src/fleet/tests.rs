@@ -176,6 +176,7 @@ fn completed_and_still_on_both_hosts_is_a_second_copy_at_the_second_inventory() 
 #[test]
 fn completed_but_nowhere_else_is_believed_to_the_inventories() {
     let mut stage = two_hosts();
+    let before = stage.snapshot().vms[&vm(1)].generation;
     stage.event(migrate(7, 1, "a", "b"));
     stage.event(ended(7, Ending::Completed));
     stage.lists("a", &[(1, Running)]);
@@ -183,7 +184,9 @@ fn completed_but_nowhere_else_is_believed_to_the_inventories() {
     assert!(locked(&stage));
     stage.lists("a", &[(1, Running)]);
     assert!(!locked(&stage));
-    assert_eq!(place(&stage, 1).as_deref(), Some("a"));
+    let view = stage.snapshot().vms[&vm(1)].clone();
+    assert_eq!(view.host, host("a"));
+    assert_eq!(view.generation, Generation(before.0 + 1), "its agent counts one more placement too");
 }
 
 #[test]
