@@ -1,0 +1,87 @@
+//! The scheduler as a process of its own, and what the system says of it.
+
+use std::{
+    fs,
+    net::{SocketAddr, TcpListener},
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use ballast_daemon::clock::Clock;
+use tempfile::TempDir;
+
+/// Clock ticks per second in /proc, the same on every Linux that Rust runs on.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// A scheduler that is killed with this value.
+#[derive(Debug)]
+pub(crate) struct Observed {
+    /// Where it serves.
+    pub(crate) address: SocketAddr,
+    child: Child,
+    _data: TempDir,
+}
+
+impl Drop for Observed {
+    fn drop(&mut self) {
+        // It may have ended by itself; there is nobody to tell.
+        let _killed = self.child.kill().and_then(|()| self.child.wait());
+    }
+}
+
+impl Observed {
+    /// Starts `program` on an empty directory and waits until it accepts connections.
+    pub(crate) async fn start(program: &Path, period_seconds: f64, mode: &str, verbose: bool) -> Result<Self> {
+        let data = tempfile::tempdir()?;
+        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let config = data.path().join("scheduler.toml");
+        let text = format!(
+            "[scheduler]\nlisten = \"{address}\"\nmetrics_listen = \"\"\nperiod_seconds = {period_seconds:?}\n\
+             mode = \"{mode}\"\ndata_dir = {:?}\n[log]\nfilter = \"warn\"\n",
+            data.path().join("data")
+        );
+        fs::write(&config, text)?;
+        let output = || if verbose { Stdio::inherit() } else { Stdio::null() };
+        let mut command = Command::new(program);
+        command.arg("--config").arg(&config).arg("run").stdout(output()).stderr(output());
+        let child = command.spawn().with_context(|| format!("start {}", program.display()))?;
+        let mut observed = Self { address, child, _data: data };
+        observed.wait().await?;
+        Ok(observed)
+    }
+
+    async fn wait(&mut self) -> Result<()> {
+        let clock = Clock::system();
+        for _ in 0..100 {
+            if tokio::net::TcpStream::connect(self.address).await.is_ok() {
+                return Ok(());
+            }
+            if let Some(status) = self.child.try_wait()? {
+                bail!("the scheduler ended: {status}");
+            }
+            clock.sleep(Duration::from_millis(100)).await;
+        }
+        bail!("the scheduler does not accept connections")
+    }
+
+    /// CPU time it has used, user and system.
+    pub(crate) fn cpu_seconds(&self) -> Result<f64> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        // The name in parentheses may hold spaces; utime and stime are the 12th and 13th field after it.
+        let (_, fields) = stat.rsplit_once(')').context("an unreadable /proc/PID/stat")?;
+        let ticks: Vec<f64> = fields.split_whitespace().skip(11).take(2).map(str::parse).collect::<Result<_, _>>()?;
+        Ok(ticks.iter().sum::<f64>() / TICKS_PER_SECOND)
+    }
+
+    /// Memory it holds now and held at most.
+    pub(crate) fn resident_mib(&self) -> Result<(f64, f64)> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let kib = |name: &str| -> Result<f64> {
+            let line = status.lines().find(|line| line.starts_with(name)).with_context(|| format!("no {name}"))?;
+            Ok(line.split_whitespace().nth(1).context("no value")?.parse()?)
+        };
+        Ok((kib("VmRSS:")? / 1024.0, kib("VmHWM:")? / 1024.0))
+    }
+}
