@@ -406,3 +406,43 @@ fn a_curve_of_ten_points_is_refused() {
     let error = PowerCurve::try_from(curve).unwrap_err();
     assert_eq!(error.to_string(), "load_watts = 10 values: eleven values are needed");
 }
+
+/// A host with one running and one shut-off vm, whose link has closed.
+fn lost_fleet() -> ballast_core::snapshot::Snapshot {
+    use ballast_core::{fleet, snapshot::Event};
+    let vm = |n: u128, state: v1::VmState| v1::VmRecord {
+        vm_uuid: n.to_be_bytes().to_vec(),
+        state: state.into(),
+        memory_max_bytes: 1 << 30,
+        immovable: true,
+        cpu: Some(CpuNeed::Any.into()),
+        ..v1::VmRecord::default()
+    };
+    let wire = v1::Inventory {
+        host: "kvm-1".into(),
+        boot_uuid: vec![0; 16],
+        complete: true,
+        power: Some(PowerCurve::epyc_7742().into()),
+        vms: vec![vm(1, v1::VmState::Running), vm(2, v1::VmState::ShutOff)],
+        ..v1::Inventory::default()
+    };
+    let inventory = Box::new(Inventory::try_from(wire).unwrap());
+    let settings = fleet::FleetSettings { period: Duration::from_secs(5), silent_periods: 3, cpu_limit: 0.85 };
+    let mut fleet = fleet::FleetState::new(Epoch(1), settings);
+    fleet.apply(&Event::Inventory { inventory }, Timestamp::from_secs(1));
+    fleet.snapshot(Timestamp::from_secs(1))
+}
+
+#[test]
+fn an_operator_sees_what_holds_memory_and_why_a_host_is_doubted() {
+    let status = host_status(&lost_fleet(), &HostId::new("kvm-1").unwrap()).unwrap();
+    assert_eq!((status.vm_count, status.memory_reserved_bytes), (1, 1 << 30), "what is shut off holds nothing");
+    assert_eq!(status.doubts[0], "no link to its agent");
+    assert_eq!(status.power(), v1::HostPower::Awake);
+}
+
+#[test]
+fn an_operator_sees_why_a_vm_is_left_alone() {
+    let status = vm_status(&lost_fleet(), VmId(uuid::Uuid::from_u128(1))).unwrap();
+    assert_eq!((status.host.as_str(), &status.obstacles[..]), ("kvm-1", &["labelled immovable".to_owned()][..]));
+}
