@@ -20,10 +20,25 @@ use tracing::{error, info, warn};
 use ballast_daemon::{clock::Clock, tls::TlsError};
 
 pub mod config;
+mod control;
+mod counters;
+mod dispatch;
 pub mod engine;
 pub mod health;
+mod history;
+mod ingest;
+mod intake;
+pub mod journal;
+mod links;
 pub mod metrics;
+mod recorder;
 pub mod rpc;
+mod shared;
+mod state_task;
+mod store;
+pub mod telemetry_log;
+#[cfg(test)]
+mod testing;
 
 use config::Config;
 use engine::{Engine, EngineError};

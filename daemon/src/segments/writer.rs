@@ -102,6 +102,22 @@ impl SegmentWriter {
         if self.block.push(entry) { Ok(()) } else { Err(SegmentError::TooLong { bytes: entry.len() }) }
     }
 
+    /// Closes the segment being written: the next commit begins a new one.
+    ///
+    /// # Errors
+    /// [`SegmentError::Io`] when it cannot be synced; it is closed all the same.
+    pub fn roll(&mut self) -> Result<(), SegmentError> {
+        let Some(closed) = self.current.take() else { return Ok(()) };
+        closed.file.sync_all().map_err(SegmentError::io("sync", &closed.path))?;
+        self.durable = self.next - 1;
+        Ok(())
+    }
+
+    /// Bytes of the segment being written; zero where none is.
+    pub fn segment_bytes(&self) -> u64 {
+        self.current.as_ref().map_or(0, |current| current.end)
+    }
+
     /// Entries waiting for a commit.
     pub fn pending(&self) -> usize {
         self.block.len()

@@ -163,6 +163,12 @@ pub enum OperatorError {
         /// Why.
         findings: Vec<Finding>,
     },
+    /// The protocol does not allow it now: the vm or the host is held by another command.
+    #[error("not ordered: {why}")]
+    Refused {
+        /// Why.
+        why: String,
+    },
     /// The host that would have to act is not connected.
     #[error("host {host} is not connected; the order would not reach it")]
     HostAway {

@@ -81,7 +81,7 @@ impl EngineSettings {
             round_interval: Duration::from_secs(60),
             relief_interval: Duration::from_secs(1),
             tuning: Tuning::default(),
-            policy: "greedy".to_owned(),
+            policy: ballast_core::policy::RiskGreedy::NAME.to_owned(),
             seed: 1,
             initial_mode: Mode::Recommend,
             epoch_min: 1,

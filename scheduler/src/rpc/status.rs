@@ -20,6 +20,7 @@ fn operator_code(error: &OperatorError) -> Code {
         OperatorError::AlreadyOver { .. }
         | OperatorError::AlreadyExecuted { .. }
         | OperatorError::Denied { .. }
+        | OperatorError::Refused { .. }
         | OperatorError::SteppedDown { .. } => Code::FailedPrecondition,
         OperatorError::HostAway { .. } | OperatorError::NotDurable { .. } | OperatorError::Stopping => {
             Code::Unavailable

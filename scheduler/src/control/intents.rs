@@ -1,0 +1,56 @@
+//! From steps of a plan to commands: who is told, within which bounds, and how people read of it.
+//!
+//! Pure but for the ids it is handed. Checks nothing: the guard has.
+
+use ballast_core::{
+    command::{Command, MigrationLimits, Order},
+    decision::{Planned, Step},
+    id::{CommandId, DecisionId, HostId},
+    proposal::Move,
+    snapshot::Snapshot,
+};
+
+use crate::{engine::EngineSettings, journal::OpenIntent};
+
+/// The intents of a decision's steps. A step about a host or vm that the snapshot does not know gives none; the guard
+/// would not have let it pass.
+pub(super) fn of_steps<'a>(
+    decision: DecisionId,
+    steps: impl IntoIterator<Item = &'a Planned>,
+    snapshot: &Snapshot,
+    settings: &EngineSettings,
+    mut next_id: impl FnMut() -> CommandId,
+) -> Vec<OpenIntent> {
+    let each = |planned: &Planned| {
+        let (host, name, order) = order(&planned.step, snapshot, settings)?;
+        let command = Command { id: next_id(), host, ttl: settings.commands.ttl, order };
+        let (motive, ordered_at) = (planned.motive.to_string(), snapshot.taken_at);
+        Some(OpenIntent { command, decision, name, motive, ordered_at, accepted: false })
+    };
+    steps.into_iter().filter_map(each).collect()
+}
+
+/// Whom a step is ordered from, what it is about, and the order.
+fn order(step: &Step, snapshot: &Snapshot, settings: &EngineSettings) -> Option<(HostId, String, Order)> {
+    match step {
+        Step::Migrate(one) => migration(one, snapshot, settings),
+        Step::Sleep { host } => Some((host.clone(), host.to_string(), Order::Sleep)),
+        Step::Wake { host, by } => {
+            let address = snapshot.hosts.get(host)?.inventory.wake_address.clone();
+            Some((by.clone(), host.to_string(), Order::Wake { target: host.clone(), address }))
+        }
+    }
+}
+
+fn migration(one: &Move, snapshot: &Snapshot, settings: &EngineSettings) -> Option<(HostId, String, Order)> {
+    let vm = snapshot.vms.get(&one.vm)?;
+    let limits = MigrationLimits { tls: settings.migration_tls, ..MigrationLimits::for_memory(vm.memory_reserved()) };
+    let order = Order::Migrate {
+        vm: one.vm,
+        generation: vm.generation,
+        destination: one.to.clone(),
+        destination_uri: snapshot.hosts.get(&one.to)?.inventory.migration_uri.clone(),
+        limits,
+    };
+    Some((one.from.clone(), vm.record.name.clone(), order))
+}

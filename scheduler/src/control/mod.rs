@@ -1,0 +1,172 @@
+//! When to decide, and every order of an operator: one task, so that no two decisions rest on the same free place.
+//!
+//! It takes a view of the fleet, has core decide, journals what was decided, and hands what is to be done to the
+//! dispatcher. It holds no state of the fleet and knows nothing of the protocol.
+
+mod intents;
+mod orders;
+mod rounds;
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use ballast_core::{
+    decision::{Mode, Step, Trigger},
+    id::{CommandId, DecisionId, HostId},
+    policy::Policy,
+    snapshot::HostMode,
+    units::nanos_of,
+};
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use crate::{
+    dispatch::Dispatch,
+    engine::{Approval, ManualMove, ManualResult, ModeChange, OperatorError},
+    journal::Journal,
+    shared::Shared,
+    state_task::State,
+};
+
+/// Requests that may wait; operators wait beyond.
+const QUEUE: usize = 64;
+
+/// How often the task shows that it lives when nothing is to be decided.
+const BEAT: Duration = Duration::from_secs(1);
+
+/// Sampling periods after which a start no longer waits for hosts it knows of.
+const WARM_UP_PERIODS: u32 = 3;
+
+type Reply<T> = oneshot::Sender<Result<T, OperatorError>>;
+
+/// What an operator may ask.
+#[derive(Debug)]
+pub(crate) enum Request {
+    Migrate { wish: ManualMove, reply: Reply<ManualResult> },
+    Cancel { migration: CommandId, who: String, reply: Reply<CommandId> },
+    Approve { decision: DecisionId, who: String, reply: Reply<Approval> },
+    SetMode { mode: Mode, who: String, reply: Reply<ModeChange> },
+    SetHostMode { host: HostId, mode: HostMode, who: String, reply: Reply<usize> },
+}
+
+/// The way to the control loop.
+pub(crate) type Control = mpsc::Sender<Request>;
+
+/// The control loop, before it runs.
+pub(crate) struct ControlLoop {
+    shared: Arc<Shared>,
+    journal: Journal,
+    state: State,
+    dispatch: Dispatch,
+    policy: Option<Box<dyn Policy>>,
+    pressure: Arc<Notify>,
+    requests: mpsc::Receiver<Request>,
+    beat: Arc<AtomicU64>,
+    /// Hosts that were there before this start and are waited for.
+    known: BTreeSet<HostId>,
+    started: Duration,
+    warm: bool,
+    last_relief: Option<Duration>,
+    /// The newest recommendation, so that it is not made again while nothing has changed.
+    recommended: Option<(Mode, Vec<Step>)>,
+}
+
+impl ControlLoop {
+    /// A loop that lets `policy` propose; `known` are the hosts waited for before the first decision.
+    #[allow(clippy::too_many_arguments)] // Each is a part it is wired to; a struct of them would only rename the list.
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        journal: Journal,
+        state: State,
+        dispatch: Dispatch,
+        policy: Box<dyn Policy>,
+        pressure: Arc<Notify>,
+        known: BTreeSet<HostId>,
+        beat: Arc<AtomicU64>,
+    ) -> (Self, Control) {
+        let (sender, requests) = mpsc::channel(QUEUE);
+        let started = shared.clock.elapsed();
+        let control = Self {
+            shared,
+            journal,
+            state,
+            dispatch,
+            policy: Some(policy),
+            pressure,
+            requests,
+            beat,
+            known,
+            started,
+            warm: false,
+            last_relief: None,
+            recommended: None,
+        };
+        (control, sender)
+    }
+
+    /// Runs until every [`Control`] is gone.
+    pub(crate) async fn run(mut self) {
+        let clock = self.shared.clock.clone();
+        let mut rounds = clock.interval(self.shared.settings.round_interval);
+        let mut beats = clock.interval(BEAT);
+        let pressure = Arc::clone(&self.pressure);
+        let mut relief_at: Option<Duration> = None;
+        loop {
+            self.beat.store(nanos_of(clock.elapsed()), Relaxed);
+            let relief = async {
+                match relief_at {
+                    Some(moment) => clock.sleep_until(moment).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                request = self.requests.recv() => match request {
+                    Some(request) => self.handle(request).await,
+                    None => return,
+                },
+                () = relief => {
+                    relief_at = None;
+                    self.relief().await;
+                    self.last_relief = Some(clock.elapsed());
+                }
+                () = rounds.tick() => self.round(Trigger::Round).await,
+                () = pressure.notified(), if relief_at.is_none() => relief_at = Some(self.next_relief()),
+                () = beats.tick() => {}
+            }
+        }
+    }
+
+    /// The earliest moment of the next look at overloaded hosts.
+    fn next_relief(&self) -> Duration {
+        let now = self.shared.clock.elapsed();
+        self.last_relief.map_or(now, |last| now.max(last + self.shared.settings.relief_interval))
+    }
+
+    /// A scheduler that has just started only observes: until every host it knows of is back, or has had its time.
+    fn is_warm(&mut self) -> bool {
+        let since = self.shared.clock.elapsed().saturating_sub(self.started);
+        let period = self.shared.settings.period;
+        let all_here = || since >= period && self.known.iter().all(|host| self.shared.links.has(host));
+        self.warm = self.warm || since >= period * WARM_UP_PERIODS || (!self.known.is_empty() && all_here());
+        self.warm
+    }
+
+    async fn handle(&mut self, request: Request) {
+        // Who asked may have gone; what was ordered is in the journal all the same.
+        match request {
+            Request::Migrate { wish, reply } => drop(reply.send(self.migrate(wish).await)),
+            Request::Cancel { migration, who, reply } => drop(reply.send(self.cancel(migration, who).await)),
+            Request::Approve { decision, who, reply } => drop(reply.send(self.approve(decision, who).await)),
+            Request::SetMode { mode, who, reply } => drop(reply.send(self.set_mode(mode, who).await)),
+            Request::SetHostMode { host, mode, who, reply } => {
+                drop(reply.send(self.set_host_mode(host, mode, who).await));
+            }
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! The scheduler's own decisions: regular rounds, and looks at hosts that are over their limit.
+
+use std::sync::{Arc, atomic::Ordering::Relaxed};
+
+use ballast_core::{
+    decide::{DecideInput, decide},
+    decision::{Decision, Mode, Trigger},
+    forecast::Forecasts,
+    policy::{self, Policy, View},
+    snapshot::{HostPower, Snapshot},
+    units::nanos_of,
+};
+
+use super::{ControlLoop, intents};
+use crate::{counters::Counters, dispatch::Plan};
+
+impl ControlLoop {
+    /// Decides if anything is to be decided at all.
+    pub(super) async fn round(&mut self, trigger: Trigger) {
+        if self.shared.mode() == Mode::Off || self.shared.may_order().is_err() || !self.is_warm() {
+            return;
+        }
+        let Some((snapshot, forecasts)) = self.state.view().await else { return };
+        Counters::add(&self.shared.counters.rounds, 1);
+        self.decide_and_act(trigger, snapshot, forecasts).await;
+    }
+
+    /// Looks at overloaded hosts; where none has been so for long enough, there is nothing to decide.
+    pub(super) async fn relief(&mut self) {
+        if self.shared.mode() == Mode::Off || self.shared.may_order().is_err() || !self.is_warm() {
+            return;
+        }
+        let Some(snapshot) = self.state.snapshot().await else { return };
+        Counters::add(&self.shared.counters.relief_rounds, 1);
+        let after = self.shared.settings.tuning.relief_after;
+        let mut awake = snapshot.hosts.values().filter(|host| host.power == HostPower::Awake);
+        if !awake.any(|host| !host.overloaded_for.is_zero() && host.overloaded_for >= after) {
+            return;
+        }
+        let Some((snapshot, forecasts)) = self.state.view().await else { return };
+        self.decide_and_act(Trigger::Relief, snapshot, forecasts).await;
+    }
+
+    async fn decide_and_act(&mut self, trigger: Trigger, snapshot: Arc<Snapshot>, forecasts: Arc<Forecasts>) {
+        let begun = self.shared.clock.elapsed();
+        let Some(decision) = self.decide(trigger, Arc::clone(&snapshot), forecasts).await else { return };
+        let took = self.shared.clock.elapsed().saturating_sub(begun);
+        self.shared.counters.decision_nanos_last.store(nanos_of(took), Relaxed);
+        Counters::add(&self.shared.counters.denied, decision.denied.len() as u64);
+        self.dispose(decision, &snapshot).await;
+    }
+
+    /// Runs the policy on a thread of its own, for a large fleet takes it a while. A policy that panics is begun anew and
+    /// has decided nothing.
+    async fn decide(
+        &mut self,
+        trigger: Trigger,
+        snapshot: Arc<Snapshot>,
+        forecasts: Arc<Forecasts>,
+    ) -> Option<Decision> {
+        let (id, mode, settings) = (self.shared.decision_id(), self.shared.mode(), &self.shared.settings);
+        let (tuning, seed) = (settings.tuning.clone(), settings.seed.wrapping_add(id.number));
+        let mut policy = self.policy.take().or_else(|| policy::by_name(&settings.policy))?;
+        let thinking = tokio::task::spawn_blocking(move || {
+            let view = View { snapshot: &snapshot, forecasts: &forecasts, tuning: &tuning, seed };
+            let decision = decide(&DecideInput { view, id, trigger, mode }, &mut *policy);
+            (policy, decision)
+        });
+        let thought: Result<(Box<dyn Policy>, Decision), _> = thinking.await;
+        match thought {
+            Ok((policy, decision)) => {
+                self.policy = Some(policy);
+                Some(decision)
+            }
+            Err(error) => {
+                tracing::error!(%error, policy = settings.policy, "the policy failed and has decided nothing; please report it");
+                None
+            }
+        }
+    }
+
+    /// Keeps a decision, and in mode auto has it carried out.
+    async fn dispose(&mut self, decision: Decision, snapshot: &Snapshot) {
+        let (counters, history) = (&self.shared.counters, &self.shared.history);
+        if decision.chosen.steps.is_empty() {
+            Counters::add(&counters.decisions_empty, 1);
+            history.decided(decision, false);
+            return;
+        }
+        let steps = decision.chosen.steps.iter().map(|planned| planned.step.clone()).collect();
+        let current = Some((decision.mode, steps));
+        if decision.mode == Mode::Recommend && self.recommended == current {
+            Counters::add(&counters.decisions_repeated, 1);
+            return;
+        }
+        self.recommended = current;
+        Counters::add(&counters.decisions, 1);
+        log(&decision);
+        let plan = self.plan_of(&decision, snapshot);
+        let executed = match self.dispatch.issue(plan).await {
+            Ok(given) => {
+                given.iter().filter_map(|given| given.as_ref().err()).for_each(|why| {
+                    tracing::warn!(decision = %decision.id, why, "a step of the plan was not ordered");
+                });
+                given.iter().any(Result::is_ok)
+            }
+            // Counted and logged where it happened; the next round tries again.
+            Err(_) => {
+                self.recommended = None;
+                false
+            }
+        };
+        self.shared.history.decided(decision, executed);
+    }
+
+    fn plan_of(&self, decision: &Decision, snapshot: &Snapshot) -> Plan {
+        let shared = &self.shared;
+        let steps = if decision.mode == Mode::Auto { decision.chosen.steps.as_slice() } else { &[] };
+        let intents = intents::of_steps(decision.id, steps, snapshot, &shared.settings, || shared.command_id());
+        Plan {
+            records: Vec::new(),
+            decision: Some(Box::new(decision.clone())),
+            id: decision.id,
+            approved_by: None,
+            intents,
+        }
+    }
+}
+
+fn log(decision: &Decision) {
+    for planned in &decision.chosen.steps {
+        tracing::info!(
+            decision = %decision.id, mode = %decision.mode, step = %planned.step, why = %planned.motive, "decided"
+        );
+    }
+}

@@ -1,0 +1,354 @@
+//! Carries commands out: intent on the disk, command to the agent, outcome on the disk, and only then the vm is free.
+//!
+//! One task owns the table of open commands (`table`, pure) and everything about them happens in its order. It decides
+//! nothing about the fleet: the control loop hands it what was decided, and it refuses only what would break the
+//! protocol (a vm that is held, a host that is away, a scheduler that was replaced).
+
+mod table;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use ballast_core::{
+    command::{Command, Order, Report},
+    decision::Decision,
+    id::{CommandId, DecisionId, HostId},
+    outcome::{Ending, Outcome},
+    snapshot::Event,
+    units::nanos_of,
+};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    counters::Counters,
+    engine::SessionId,
+    journal::{Journal, Ledger, NotDurable, OpenIntent, Record},
+    shared::Shared,
+    state_task::State,
+};
+use table::{Effect, Table};
+
+/// Requests that may wait; senders wait beyond.
+const QUEUE: usize = 4096;
+
+/// How often timeouts are looked at: a fraction of the shortest.
+const TICK: Duration = Duration::from_millis(500);
+
+/// What became of one intent: its command's id, or why it was not given.
+pub(crate) type Given = Result<CommandId, String>;
+
+/// What is to be journalled in one write, and then ordered.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// Written whatever can be ordered.
+    pub(crate) records: Vec<Record>,
+    /// The decision, where it is new: written whatever can be ordered.
+    pub(crate) decision: Option<Box<Decision>>,
+    /// The decision's id.
+    pub(crate) id: DecisionId,
+    /// Who approved it, where somebody did.
+    pub(crate) approved_by: Option<String>,
+    /// What is to be ordered.
+    pub(crate) intents: Vec<OpenIntent>,
+}
+
+#[derive(Debug)]
+pub(crate) enum Request {
+    /// Journal the plan in one write, then send its commands.
+    Issue { plan: Plan, reply: oneshot::Sender<Result<Vec<Given>, NotDurable>> },
+    /// A host opened a link.
+    Connected { session: SessionId, host: HostId, reports: Vec<Report> },
+    /// A link ended.
+    Disconnected { session: SessionId, host: HostId },
+    /// An agent said where a command stands.
+    Report { host: HostId, report: Report },
+    /// A host goes to sleep on our order.
+    Goodbye { host: HostId },
+    /// Answers once all before it is done.
+    Settle { reply: oneshot::Sender<()> },
+}
+
+/// The way to the dispatcher.
+#[derive(Debug, Clone)]
+pub(crate) struct Dispatch {
+    requests: mpsc::Sender<Request>,
+}
+
+impl Dispatch {
+    /// Hands a request over; false where the dispatcher has ended.
+    pub(crate) async fn tell(&self, request: Request) -> bool {
+        self.requests.send(request).await.is_ok()
+    }
+
+    /// Journals and gives orders.
+    pub(crate) async fn issue(&self, plan: Plan) -> Result<Vec<Given>, NotDurable> {
+        let (reply, answer) = oneshot::channel();
+        let ended = || NotDurable { why: "the dispatcher has ended".into() };
+        if !self.tell(Request::Issue { plan, reply }).await {
+            return Err(ended());
+        }
+        answer.await.map_err(|_| ended())?
+    }
+}
+
+/// The dispatcher, before it runs.
+pub(crate) struct Dispatcher {
+    shared: Arc<Shared>,
+    journal: Journal,
+    state: State,
+    table: Table,
+    sessions: BTreeMap<HostId, SessionId>,
+    asleep: BTreeSet<HostId>,
+    requests: mpsc::Receiver<Request>,
+    beat: Arc<AtomicU64>,
+}
+
+impl Dispatcher {
+    /// A dispatcher that takes up the open commands of `ledger`.
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        journal: Journal,
+        state: State,
+        ledger: &Ledger,
+        beat: Arc<AtomicU64>,
+    ) -> (Self, Dispatch) {
+        let (sender, requests) = mpsc::channel(QUEUE);
+        let mut table = Table::new(shared.epoch, shared.settings.commands.clone());
+        let now = shared.clock.elapsed();
+        for intent in ledger.open.values() {
+            table.adopt(intent.command.clone(), intent.accepted, now);
+        }
+        for (intent, _) in ledger.unresolved.values() {
+            table.adopt_unresolved(intent.command.clone());
+        }
+        let asleep = ledger.asleep.keys().cloned().collect();
+        let sessions = BTreeMap::new();
+        (Self { shared, journal, state, table, sessions, asleep, requests, beat }, Dispatch { requests: sender })
+    }
+
+    /// Runs until every [`Dispatch`] is gone.
+    pub(crate) async fn run(mut self) {
+        let mut ticks = self.shared.clock.interval(TICK);
+        loop {
+            self.beat.store(nanos_of(self.shared.clock.elapsed()), Relaxed);
+            tokio::select! {
+                biased;
+                () = ticks.tick() => {
+                    let effects = self.table.tick(self.shared.clock.elapsed());
+                    self.carry_out(effects).await;
+                }
+                request = self.requests.recv() => match request {
+                    Some(request) => self.handle(request).await,
+                    None => return,
+                },
+            }
+            self.shared.counters.commands_open.store(self.table.len() as u64, Relaxed);
+        }
+    }
+
+    async fn handle(&mut self, request: Request) {
+        let now = self.shared.clock.elapsed();
+        match request {
+            Request::Issue { plan, reply } => {
+                let result = self.issue(plan).await;
+                // Who asked may have gone; what was given is in the journal all the same.
+                drop(reply.send(result));
+            }
+            Request::Connected { session, host, reports } => self.connected(session, host, reports).await,
+            Request::Disconnected { session, host } => {
+                if self.sessions.get(&host) == Some(&session) {
+                    self.sessions.remove(&host);
+                    self.table.disconnected(&host);
+                }
+            }
+            Request::Report { host, report } => {
+                let effects = self.table.report(&host, report, self.shared.clock.now(), now);
+                self.carry_out(effects).await;
+            }
+            Request::Goodbye { host } => {
+                let effects = self.table.fell_asleep(&host, self.shared.clock.now(), now);
+                self.carry_out(effects).await;
+            }
+            Request::Settle { reply } => drop(reply.send(())),
+        }
+    }
+
+    async fn connected(&mut self, session: SessionId, host: HostId, reports: Vec<Report>) {
+        if self.asleep.contains(&host) && self.journal.write(vec![Record::Awake { host: host.clone() }]).await.is_ok() {
+            self.asleep.remove(&host);
+        }
+        self.sessions.insert(host.clone(), session);
+        let mentioned = reports.iter().map(|report| report.id).collect();
+        let effects = self.table.connected(&host, &mentioned, self.shared.clock.elapsed());
+        self.carry_out(effects).await;
+        for report in reports {
+            let now = self.shared.clock.elapsed();
+            let effects = self.table.report(&host, report, self.shared.clock.now(), now);
+            self.carry_out(effects).await;
+        }
+    }
+
+    /// Journals a plan with the intents that can be given, then gives them. Nothing is sent, and nothing is held against
+    /// a vm, unless all of it is on the disk.
+    async fn issue(&mut self, plan: Plan) -> Result<Vec<Given>, NotDurable> {
+        let Plan { mut records, decision, id, approved_by, intents } = plan;
+        let mut given: Vec<Given> = Vec::with_capacity(intents.len());
+        let mut accepted: Vec<OpenIntent> = Vec::new();
+        for intent in intents {
+            match self.refusal(&intent.command, &accepted) {
+                Some(why) => given.push(Err(why)),
+                None => {
+                    given.push(Ok(intent.command.id));
+                    accepted.push(intent);
+                }
+            }
+        }
+        records.extend(decision.map(|decision| Record::Decision { decision }));
+        if accepted.iter().any(|intent| !matches!(intent.command.order, Order::Cancel { .. })) {
+            records.push(Record::Executed { decision: id, who: approved_by });
+        }
+        records.extend(accepted.iter().map(|intent| Record::Intent { intent: Box::new(intent.clone()) }));
+        if !records.is_empty() {
+            self.journal.write(records).await?;
+        }
+        for intent in accepted {
+            self.give(intent).await;
+        }
+        Ok(given)
+    }
+
+    /// Why a command cannot be given, whatever was decided.
+    fn refusal(&self, command: &Command, before: &[OpenIntent]) -> Option<String> {
+        if let Err(why) = self.shared.may_order() {
+            return Some(why.to_string());
+        }
+        if !self.shared.links.has(&command.host) {
+            return Some(format!("host {} is not connected", command.host));
+        }
+        let twice = |vm| before.iter().any(|intent| intent.command.order.vm() == Some(vm));
+        match &command.order {
+            Order::Migrate { vm, .. } if twice(*vm) => Some(format!("vm {vm} is ordered to move already")),
+            Order::Migrate { vm, .. } => self.table.holder(*vm).map(|by| format!("vm {vm} is held by command {by}")),
+            Order::Cancel { migration } => match self.table.command(*migration) {
+                Some(_) => None,
+                None => Some(format!("migration {migration} is over")),
+            },
+            Order::Sleep => self.table.power_holder(&command.host).map(|by| held(&command.host, by)),
+            Order::Wake { target, .. } => self.table.power_holder(target).map(|by| held(target, by)),
+        }
+    }
+
+    async fn give(&mut self, intent: OpenIntent) {
+        let command = intent.command.clone();
+        self.state.event(Event::Ordered { command: command.clone() }).await;
+        self.shared.counters.commanded(command.order.kind());
+        tracing::info!(
+            migration = %command.id, host = %command.host, vm = %intent.name, order = command.order.kind(),
+            why = %intent.motive, "ordered"
+        );
+        intent.migration().into_iter().for_each(|migration| self.shared.history.ordered(migration));
+        let effects = self.table.issue(command, self.shared.clock.elapsed());
+        self.carry_out(effects).await;
+    }
+
+    async fn carry_out(&mut self, effects: Vec<Effect>) {
+        let mut effects = VecDeque::from(effects);
+        while let Some(effect) = effects.pop_front() {
+            match effect {
+                // A message that finds no reader is repeated by the table's next tick.
+                Effect::Send(host, message) => drop(self.shared.links.send(&host, message)),
+                Effect::Accepted(id) => {
+                    // Lost, it would only make a later loss of the agent's record look milder.
+                    drop(self.journal.write(vec![Record::Accepted { id }]).await);
+                }
+                Effect::Progress(id, progress) => self.shared.history.progressed(id, progress),
+                Effect::Close(outcome) => effects.extend(self.close(outcome).await),
+                Effect::StepDown(seen) => {
+                    if self.shared.step_down(seen) {
+                        drop(self.journal.write(vec![Record::SteppedDown { seen }]).await);
+                    }
+                }
+                Effect::Resent(id) => {
+                    Counters::add(&self.shared.counters.commands_resent, 1);
+                    tracing::debug!(migration = %id, "not answered, sent again");
+                }
+                Effect::Alarm(id) => self.alarm(id),
+                Effect::Unknown(id) => {
+                    Counters::add(&self.shared.counters.reports_unknown, 1);
+                    tracing::warn!(migration = %id, "an agent works on a command that this journal does not know");
+                }
+            }
+        }
+    }
+
+    fn alarm(&self, id: CommandId) {
+        let Some(command) = self.table.command(id) else { return };
+        tracing::warn!(
+            migration = %id, host = %command.host,
+            "its host is away and cannot be asked; what it holds stays locked until the host is back"
+        );
+    }
+
+    /// Journals an outcome; only then the agent may forget it and the vm is free.
+    async fn close(&mut self, outcome: Outcome) -> Vec<Effect> {
+        let kind = self.table.command(outcome.id).map_or("migrate", |command| command.order.kind());
+        let slept = kind == "sleep" && outcome.ending == Ending::Completed;
+        let mut records = vec![Record::Outcome { outcome: outcome.clone() }];
+        if slept {
+            records.extend(self.sleeper(&outcome.source).await);
+        }
+        if self.journal.write(records).await.is_err() {
+            return Vec::new();
+        }
+        if slept {
+            self.asleep.insert(outcome.source.clone());
+        }
+        let effects = self.table.closed(&outcome);
+        self.count(kind, &outcome);
+        self.shared.history.ended(&outcome);
+        self.state.event(Event::Ended { outcome }).await;
+        effects
+    }
+
+    /// What is needed to wake a host that falls asleep: the store that also knows it may be lost.
+    async fn sleeper(&self, host: &HostId) -> Option<Record> {
+        let snapshot = self.state.snapshot().await?;
+        let inventory = snapshot.hosts.get(host)?.inventory.clone();
+        Some(Record::Asleep { inventory: Box::new(inventory) })
+    }
+
+    fn count(&self, kind: &'static str, outcome: &Outcome) {
+        let counters = &self.shared.counters;
+        counters.ended(kind, ending_name(&outcome.ending));
+        Counters::add(&counters.copied_bytes, outcome.copied.get());
+        Counters::add(&counters.downtime_nanos, outcome.downtime.map_or(0, nanos_of));
+        let (migration, host, ending) = (outcome.id, &outcome.source, &outcome.ending);
+        match ending {
+            Ending::Unresolved { .. } => {
+                tracing::error!(%migration, %host, vm = ?outcome.vm, %ending, "nobody can tell where the vm runs; look at both hosts");
+            }
+            _ => tracing::info!(%migration, %host, vm = ?outcome.vm, %ending, downtime = ?outcome.downtime, "over"),
+        }
+    }
+}
+
+fn held(host: &HostId, by: CommandId) -> String {
+    format!("host {host} is held by command {by}")
+}
+
+fn ending_name(ending: &Ending) -> &'static str {
+    match ending {
+        Ending::Completed => "completed",
+        Ending::Failed { .. } => "failed",
+        Ending::Cancelled { .. } => "cancelled",
+        Ending::VmGone => "vm_gone",
+        Ending::Abandoned { .. } => "abandoned",
+        Ending::Unresolved { .. } => "unresolved",
+    }
+}

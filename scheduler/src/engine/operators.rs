@@ -1,0 +1,175 @@
+//! What operators' requests and metrics call on the engine.
+
+use std::{sync::Arc, time::Duration};
+
+use ballast_core::{
+    decision::Mode,
+    explain::explain,
+    forecast::Forecasts,
+    id::{CommandId, DecisionId, HostId, VmId},
+    snapshot::{HostMode, Snapshot},
+};
+use tokio::sync::{broadcast, oneshot};
+
+use super::{
+    Approval, DecisionRecord, Engine, EngineStats, Explanation, ManualMove, ManualResult, MigrationRecord, ModeChange,
+    OperatorError,
+};
+use crate::{control::Request, counters::Counters};
+
+impl Engine {
+    /// The fleet now.
+    ///
+    /// # Errors
+    /// [`OperatorError::Stopping`].
+    pub async fn snapshot(&self) -> Result<Arc<Snapshot>, OperatorError> {
+        self.inner.state.snapshot().await.ok_or(OperatorError::Stopping)
+    }
+
+    /// What every vm is expected to want.
+    ///
+    /// # Errors
+    /// [`OperatorError::Stopping`].
+    pub async fn forecasts(&self) -> Result<Arc<Forecasts>, OperatorError> {
+        self.inner.state.view().await.map(|(_, forecasts)| forecasts).ok_or(OperatorError::Stopping)
+    }
+
+    /// Whether plans are carried out.
+    pub fn mode(&self) -> Mode {
+        self.shared().mode()
+    }
+
+    /// Asks the control loop.
+    async fn ask<T>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<Result<T, OperatorError>>) -> Request,
+    ) -> Result<T, OperatorError> {
+        let (reply, answer) = oneshot::channel();
+        self.inner.control.send(request(reply)).await.map_err(|_| OperatorError::Stopping)?;
+        answer.await.map_err(|_| OperatorError::Stopping)?
+    }
+
+    /// Sets whether plans are carried out; journalled before this returns.
+    ///
+    /// # Errors
+    /// [`OperatorError`] when it cannot be journalled.
+    pub async fn set_mode(&self, mode: Mode, who: &str) -> Result<ModeChange, OperatorError> {
+        let who = who.to_owned();
+        self.ask(|reply| Request::SetMode { mode, who, reply }).await
+    }
+
+    /// Has the next rounds empty a host and keeps it empty, or puts it back in use; journalled before this returns.
+    /// Returns the number of vms on it.
+    ///
+    /// # Errors
+    /// [`OperatorError`] when the host is not known or it cannot be journalled.
+    pub async fn set_host_mode(&self, host: &HostId, mode: HostMode, who: &str) -> Result<usize, OperatorError> {
+        let (host, who) = (host.clone(), who.to_owned());
+        self.ask(|reply| Request::SetHostMode { host, mode, who, reply }).await
+    }
+
+    /// Moves a vm past the same checks as the scheduler's own plans.
+    ///
+    /// # Errors
+    /// [`OperatorError::Denied`] with every finding that stands against it, and the others as they say.
+    pub async fn migrate(&self, wish: ManualMove) -> Result<ManualResult, OperatorError> {
+        self.ask(|reply| Request::Migrate { wish, reply }).await
+    }
+
+    /// Orders a running migration to stop; returns the id of that order. What comes of it shows on the migration.
+    ///
+    /// # Errors
+    /// [`OperatorError`] when it is not known, over, or its source not connected.
+    pub async fn cancel(&self, migration: CommandId, who: &str) -> Result<CommandId, OperatorError> {
+        let who = who.to_owned();
+        self.ask(|reply| Request::Cancel { migration, who, reply }).await
+    }
+
+    /// Carries out a recommendation: whatever of it the guard still allows now.
+    ///
+    /// # Errors
+    /// [`OperatorError`] when it is not known or was carried out already.
+    pub async fn approve(&self, decision: DecisionId, who: &str) -> Result<Approval, OperatorError> {
+        let who = who.to_owned();
+        self.ask(|reply| Request::Approve { decision, who, reply }).await
+    }
+
+    /// Migrations, newest first, at most `limit`.
+    pub fn migrations(&self, limit: usize, running_only: bool) -> Vec<MigrationRecord> {
+        self.shared().history.migrations(limit, running_only)
+    }
+
+    /// Every change of a migration from now on. Who is too slow misses some and is told how many.
+    pub fn watch(&self) -> broadcast::Receiver<MigrationRecord> {
+        self.shared().history.watch()
+    }
+
+    /// Decisions, newest first, at most `limit`.
+    pub fn decisions(&self, limit: usize, include_empty: bool) -> Vec<DecisionRecord> {
+        self.shared().history.decisions(limit, include_empty)
+    }
+
+    /// A decision, or the decision behind a migration, with all its reasons. Decisions and commands are numbered from
+    /// one counter, so that an id names one thing only.
+    ///
+    /// # Errors
+    /// [`OperatorError`] when it is no id, or none that is kept.
+    pub fn explain(&self, id: &str) -> Result<Explanation, OperatorError> {
+        let history = &self.shared().history;
+        let migration = history.migration(id.parse()?);
+        let decision = migration.map_or(id.parse::<DecisionId>(), |migration| Ok(migration.decision))?;
+        let known = history.decision(decision).ok_or_else(|| OperatorError::UnknownId { id: id.to_owned() })?;
+        let migrations = history.migrations_of(decision);
+        let name = |vm: VmId| migrations.iter().find(|one| one.vm == vm).map(|one| one.name.clone());
+        Ok(Explanation { text: explain(&known.decision, &name), decision: known.decision, migrations })
+    }
+
+    /// Everything metrics need.
+    ///
+    /// # Errors
+    /// [`OperatorError::Stopping`] when the engine has stopped.
+    pub async fn stats(&self) -> Result<EngineStats, OperatorError> {
+        let shared = self.shared();
+        if shared.is_stopping() {
+            return Err(OperatorError::Stopping);
+        }
+        let (counters, get) = (&*shared.counters, Counters::get);
+        let (journal_records, journal_failures) = counters.journal();
+        Ok(EngineStats {
+            epoch: shared.epoch,
+            mode: shared.mode(),
+            impairments: counters.impairments(),
+            sessions: shared.links.len() as u64,
+            sessions_opened: get(&counters.sessions_opened),
+            sessions_refused: get(&counters.sessions_refused),
+            batches: get(&counters.batches),
+            vm_samples: get(&counters.vm_samples),
+            batches_duplicate: get(&counters.batches_duplicate),
+            batches_late: get(&counters.batches_late),
+            batches_missing: get(&counters.batches_missing),
+            malformed: get(&counters.malformed),
+            readings_absurd: get(&counters.readings_absurd),
+            log_dropped: get(&counters.log_dropped),
+            log_bytes: get(&counters.log_bytes),
+            store_dropped: get(&counters.store_dropped),
+            store_quarantined: get(&counters.store_quarantined),
+            journal_records,
+            journal_failures,
+            ack_delay_max: counters.take_ack_delay(),
+            rounds: get(&counters.rounds),
+            relief_rounds: get(&counters.relief_rounds),
+            decisions: get(&counters.decisions),
+            decisions_empty: get(&counters.decisions_empty),
+            decisions_repeated: get(&counters.decisions_repeated),
+            denied: get(&counters.denied),
+            decision_time_last: Duration::from_nanos(get(&counters.decision_nanos_last)),
+            commands: counters.commands(),
+            commands_resent: get(&counters.commands_resent),
+            commands_open: get(&counters.commands_open),
+            outcomes: counters.outcomes(),
+            reports_unknown: get(&counters.reports_unknown),
+            copied_bytes: get(&counters.copied_bytes),
+            downtime_total: Duration::from_nanos(get(&counters.downtime_nanos)),
+        })
+    }
+}

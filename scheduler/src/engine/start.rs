@@ -1,0 +1,238 @@
+//! Putting the engine together: what is read from the disk, what is taken up from it, and which tasks run.
+//!
+//! Nothing is decided here. The order matters and is told step by step.
+
+use std::{
+    collections::BTreeSet,
+    future::Future,
+    panic::AssertUnwindSafe,
+    sync::{Arc, atomic::AtomicU64},
+};
+
+use ballast_core::{
+    ewma::EwmaForecaster,
+    fleet::FleetSettings,
+    id::{Epoch, HostId},
+    inventory::Inventory,
+    policy,
+    units::Timestamp,
+};
+use ballast_daemon::clock::Clock;
+use futures::FutureExt;
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinHandle,
+};
+
+use super::{Engine, EngineError, EngineSettings, Inner};
+use crate::{
+    control::ControlLoop,
+    counters::Counters,
+    dispatch::Dispatcher,
+    history::History,
+    intake::Intake,
+    journal::{self, Journal, Ledger, Record, error_chain},
+    recorder::RecorderTask,
+    shared::Shared,
+    state_task::StateTask,
+    store::{SledStore, Store},
+    telemetry_log::TelemetryLog,
+};
+
+/// Names of the directories below the data directory.
+const JOURNAL_DIR: &str = "journal";
+const TELEMETRY_DIR: &str = "telemetry";
+const STORE_DIR: &str = "store";
+
+impl EngineSettings {
+    /// Where the telemetry log lies: what `replay` is given.
+    pub fn telemetry_dir(&self) -> std::path::PathBuf {
+        self.data_dir.join(TELEMETRY_DIR)
+    }
+
+    /// Where the journal lies.
+    pub fn journal_dir(&self) -> std::path::PathBuf {
+        self.data_dir.join(JOURNAL_DIR)
+    }
+
+    /// Where the store lies.
+    pub fn store_dir(&self) -> std::path::PathBuf {
+        self.data_dir.join(STORE_DIR)
+    }
+
+    /// The numbers the fleet's state depends on.
+    pub(crate) fn fleet(&self) -> FleetSettings {
+        FleetSettings {
+            period: self.period,
+            silent_periods: self.tuning.silent_periods,
+            cpu_limit: self.tuning.cpu_limit,
+        }
+    }
+}
+
+/// Opens everything, takes up where the last start ended, and starts the tasks.
+pub(super) async fn start(settings: EngineSettings, clock: Clock) -> Result<Engine, EngineError> {
+    let policy = policy::by_name(&settings.policy).ok_or_else(|| EngineError::UnknownPolicy {
+        name: settings.policy.clone(),
+        known: policy::NAMES.iter().map(ToString::to_string).collect(),
+    })?;
+    let counters = Arc::new(Counters::default());
+    let (journal, ledger) = open_journal(&settings, &clock, &counters)?;
+    let epoch = begin_epoch(&journal, &ledger, settings.epoch_min).await?;
+    let mode = ledger.mode.unwrap_or(settings.initial_mode);
+    let history = History::new(&ledger, &settings.keep);
+    let shared = Arc::new(Shared::new(settings, clock, epoch, mode, counters, history));
+    tracing::info!(%epoch, %mode, open = ledger.open.len(), "the journal is read");
+
+    let now = shared.clock.now();
+    let store = open_store(&shared, now);
+    let mut intake = Intake::new(epoch, shared.settings.fleet(), Box::new(EwmaForecaster::default()));
+    let known = warm_up(&mut intake, &ledger, store.as_deref(), &shared, now);
+    let log = open_log(&shared);
+    Ok(assemble(shared, journal, &ledger, intake, (log, store), policy, known))
+}
+
+fn open_journal(
+    settings: &EngineSettings,
+    clock: &Clock,
+    counters: &Arc<Counters>,
+) -> Result<(Journal, Ledger), EngineError> {
+    let keep = &settings.keep;
+    let (bytes, kept) = ((keep.journal_segment, keep.journal_total), keep.decisions.max(keep.migrations));
+    let (dir, clock, counters) = (settings.journal_dir(), clock.clone(), Arc::clone(counters));
+    let opened = journal::open(&dir, bytes.0, bytes.1, kept, clock, counters);
+    opened.map_err(|error| EngineError::Unusable { what: "the journal", why: error_chain(&error) })
+}
+
+/// The new epoch is on the disk before anything else happens, so that no two starts ever share one.
+async fn begin_epoch(journal: &Journal, ledger: &Ledger, least: u64) -> Result<Epoch, EngineError> {
+    let epoch = Epoch(ledger.epoch.0.saturating_add(1).max(least));
+    let mut begun = ledger.without_history();
+    begun.epoch = epoch;
+    let records = vec![Record::EpochStart { epoch }, Record::Checkpoint { ledger: Box::new(begun) }];
+    journal.write(records).await.map_err(|error| EngineError::Unusable { what: "the journal", why: error.why })?;
+    Ok(epoch)
+}
+
+/// The store, where it can be used; what is wrong with it is said and costs warm-up only.
+fn open_store(shared: &Shared, now: Timestamp) -> Option<Box<dyn Store>> {
+    match SledStore::open(&shared.settings.store_dir(), now) {
+        Ok(opened) => {
+            if let Some((aside, why)) = opened.quarantined {
+                Counters::add(&shared.counters.store_quarantined, 1);
+                tracing::warn!(aside = %aside.display(), why, "the store was damaged; it was set aside and begun anew");
+            }
+            Some(Box::new(opened.store))
+        }
+        Err(error) => {
+            shared.counters.store_unusable(&error.to_string());
+            None
+        }
+    }
+}
+
+fn open_log(shared: &Shared) -> Option<TelemetryLog> {
+    match TelemetryLog::open(&shared.settings.telemetry_dir(), &shared.settings.keep) {
+        Ok(log) => Some(log),
+        Err(error) => {
+            shared.counters.log_written(Err(error_chain(&error)), 0);
+            None
+        }
+    }
+}
+
+/// Takes up what is known from before: hosts that sleep, wishes for hosts, commands without an outcome (their vms are
+/// locked at once), and what the store remembers. Returns the hosts that are expected back.
+fn warm_up(
+    intake: &mut Intake,
+    ledger: &Ledger,
+    store: Option<&dyn Store>,
+    shared: &Shared,
+    now: Timestamp,
+) -> BTreeSet<HostId> {
+    let cached = store.map_or_else(Vec::new, |store| from_store(intake, store, shared, now));
+    let known = cached.iter().map(|inventory| inventory.host.clone());
+    let expected = known.filter(|host| !ledger.asleep.contains_key(host)).collect();
+    for inventory in cached.into_iter().chain(ledger.asleep.values().cloned()) {
+        intake.inventory(&inventory, now);
+    }
+    for event in ledger.events() {
+        intake.event(&event, now);
+    }
+    expected
+}
+
+fn from_store(intake: &mut Intake, store: &dyn Store, shared: &Shared, now: Timestamp) -> Vec<Inventory> {
+    let since = now.before(shared.settings.keep.windows);
+    let windows = store.windows(since, &mut |batch| intake.warm_up(&batch));
+    match (windows, store.inventories()) {
+        (Ok(unreadable), Ok(inventories)) => {
+            if unreadable > 0 {
+                tracing::warn!(unreadable, "some of the store's windows could not be read and are left out");
+            }
+            inventories
+        }
+        (Err(error), _) | (_, Err(error)) => {
+            shared.counters.store_unusable(&error.to_string());
+            Vec::new()
+        }
+    }
+}
+
+/// What the tasks write to.
+type Files = (Option<TelemetryLog>, Option<Box<dyn Store>>);
+
+fn assemble(
+    shared: Arc<Shared>,
+    journal: Journal,
+    ledger: &Ledger,
+    intake: Intake,
+    (log, store): Files,
+    policy: Box<dyn policy::Policy>,
+    known: BTreeSet<HostId>,
+) -> Engine {
+    let beats: [Arc<AtomicU64>; 4] = Default::default();
+    let [recorder_beat, state_beat, dispatch_beat, control_beat] = beats.clone();
+    let pressure = Arc::new(Notify::new());
+    let (recording, recorder) = RecorderTask::new(Arc::clone(&shared), log, store, recorder_beat);
+    let (keeping, state) =
+        StateTask::new(Arc::clone(&shared), intake, recorder.clone(), Arc::clone(&pressure), state_beat);
+    let (dispatching, dispatch) =
+        Dispatcher::new(Arc::clone(&shared), journal.clone(), state.clone(), ledger, dispatch_beat);
+    let (deciding, control) = ControlLoop::new(
+        Arc::clone(&shared),
+        journal,
+        state.clone(),
+        dispatch.clone(),
+        policy,
+        pressure,
+        known,
+        control_beat,
+    );
+    let failed = watch::Sender::new(None);
+    let tasks = vec![
+        supervise("recorder", recording.run(), &shared, &failed),
+        supervise("state", keeping.run(), &shared, &failed),
+        supervise("dispatcher", dispatching.run(), &shared, &failed),
+        supervise("control loop", deciding.run(), &shared, &failed),
+    ];
+    let inner = Inner { shared, state, dispatch, control, recorder, failed, beats, tasks };
+    Engine { inner: Arc::new(inner) }
+}
+
+/// Runs a task; its end while nobody stops the engine is a failure of the whole.
+fn supervise(
+    name: &'static str,
+    task: impl Future<Output = ()> + Send + 'static,
+    shared: &Arc<Shared>,
+    failed: &watch::Sender<Option<String>>,
+) -> JoinHandle<()> {
+    let (shared, failed) = (Arc::clone(shared), failed.clone());
+    tokio::spawn(async move {
+        let ended = AssertUnwindSafe(task).catch_unwind().await;
+        if !shared.is_stopping() {
+            let how = if ended.is_err() { "panicked" } else { "ended" };
+            failed.send_replace(Some(format!("the {name} task {how}")));
+        }
+    })
+}

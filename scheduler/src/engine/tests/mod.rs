@@ -1,0 +1,8 @@
+//! The engine as a whole, with scripted agents, a driven clock and a directory of its own; no network.
+
+mod commands;
+mod harness;
+mod operators;
+mod restart;
+mod telemetry;
+mod trouble;

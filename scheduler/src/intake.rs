@@ -1,0 +1,145 @@
+//! From what agents send to the fleet as it is known: order, doubt, state, forecaster. Pure; time is an argument.
+//!
+//! The state task owns one and feeds it live; replay owns one and feeds it a recorded log. Neither goes around it, so
+//! that a replayed day is the day that was.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use ballast_core::{
+    fleet::{FleetSettings, FleetState},
+    forecast::{Forecaster, Forecasts},
+    id::{BootId, Epoch, HostId, Seq, VmId},
+    inventory::Inventory,
+    plausibility,
+    sample::{Batch, VmState},
+    snapshot::{Event, Snapshot},
+    units::Timestamp,
+};
+
+use crate::ingest::{Admission, Ingest};
+
+/// What came of a batch.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Taken {
+    /// How it fitted into its stream.
+    pub(crate) admission: Admission,
+    /// Readings that were made missing.
+    pub(crate) absurd: usize,
+    /// Whether the host is over its limit now: a reason to look at relief.
+    pub(crate) is_overloaded: bool,
+    /// The batch as it was believed, in the scheduler's time, where it was taken.
+    pub(crate) batch: Option<Arc<Batch>>,
+    /// For the log, in words.
+    pub(crate) notes: Vec<String>,
+}
+
+/// The fleet as it is known.
+pub(crate) struct Intake {
+    ingest: Ingest,
+    fleet: FleetState,
+    settings: FleetSettings,
+    forecaster: Box<dyn Forecaster>,
+    learned: BTreeSet<VmId>,
+    inventories: BTreeMap<HostId, Inventory>,
+}
+
+impl Intake {
+    pub(crate) fn new(epoch: Epoch, settings: FleetSettings, forecaster: Box<dyn Forecaster>) -> Self {
+        let fleet = FleetState::new(epoch, settings);
+        let (learned, inventories) = (BTreeSet::new(), BTreeMap::new());
+        Self { ingest: Ingest::default(), fleet, settings, forecaster, learned, inventories }
+    }
+
+    /// A link opened; returns where its agent shall resume.
+    pub(crate) fn opened(&mut self, inventory: &Inventory, resume_from: Seq, now: Timestamp) -> (Seq, Vec<String>) {
+        let resume = self.ingest.open(inventory, resume_from, now);
+        self.inventories.insert(inventory.host.clone(), inventory.clone());
+        (resume, self.event(&Event::Connected { inventory: Box::new(inventory.clone()) }, now))
+    }
+
+    /// An inventory changed.
+    pub(crate) fn inventory(&mut self, inventory: &Inventory, now: Timestamp) -> Vec<String> {
+        self.inventories.insert(inventory.host.clone(), inventory.clone());
+        self.event(&Event::Inventory { inventory: Box::new(inventory.clone()) }, now)
+    }
+
+    /// A link ended.
+    pub(crate) fn closed(&mut self, host: &HostId, boot: BootId, now: Timestamp) -> Vec<String> {
+        self.event(&Event::Disconnected { host: host.clone(), boot }, now)
+    }
+
+    /// Something happened that no agent's telemetry tells.
+    pub(crate) fn event(&mut self, event: &Event, now: Timestamp) -> Vec<String> {
+        self.fleet.apply(event, now)
+    }
+
+    /// Takes a batch received at `now`: ordered, doubted, and put into the scheduler's time.
+    pub(crate) fn batch(&mut self, batch: &Batch, now: Timestamp) -> Taken {
+        let admission = self.ingest.admit(batch, now);
+        let Admission::Taken { at, .. } = admission else {
+            return Taken { admission, absurd: 0, is_overloaded: false, batch: None, notes: Vec::new() };
+        };
+        let (batch, absurd) = self.screen(in_our_time(batch, at));
+        let notes = self.learn_and_apply(&batch, &absurd, at);
+        let limit = batch.sample.cpu_capacity * self.settings.cpu_limit;
+        let is_overloaded = batch.sample.cpu_used.value().is_some_and(|used| used > limit);
+        Taken { admission, absurd: absurd.len(), is_overloaded, batch: Some(Arc::new(batch)), notes }
+    }
+
+    /// What cannot be true becomes missing and is named.
+    fn screen(&self, batch: Batch) -> (Batch, Vec<String>) {
+        match self.inventories.get(&batch.host) {
+            Some(inventory) => plausibility::screen_against(batch, inventory),
+            None => plausibility::screen(batch, None),
+        }
+    }
+
+    /// Takes back what the store kept of an earlier life: the forecaster learns, the fleet does not, for its figures are
+    /// over.
+    pub(crate) fn warm_up(&mut self, batch: &Batch) {
+        self.learn(batch);
+    }
+
+    fn learn_and_apply(&mut self, batch: &Batch, absurd: &[String], at: Timestamp) -> Vec<String> {
+        self.learn(batch);
+        self.event(&Event::Batch { batch: Box::new(batch.clone()), absurd: absurd.to_vec() }, at)
+    }
+
+    /// Only a running vm's demand says anything, and in a migration only one side runs it.
+    fn learn(&mut self, batch: &Batch) {
+        for sample in batch.vms.iter().filter(|sample| sample.state == VmState::Running) {
+            self.forecaster.observe(sample);
+            self.learned.insert(sample.vm);
+        }
+    }
+
+    /// The fleet at `now`.
+    pub(crate) fn snapshot(&self, now: Timestamp) -> Snapshot {
+        self.fleet.snapshot(now)
+    }
+
+    /// What the vms of `snapshot` are expected to want. Vms that no host knows any more are forgotten here.
+    pub(crate) fn forecasts(&mut self, snapshot: &Snapshot) -> Forecasts {
+        let gone: Vec<VmId> = self.learned.iter().filter(|vm| !snapshot.vms.contains_key(vm)).copied().collect();
+        for vm in gone {
+            self.forecaster.forget(vm);
+            self.learned.remove(&vm);
+        }
+        let each = |vm: &VmId| Some((*vm, self.forecaster.forecast(*vm, snapshot.taken_at)?));
+        Forecasts { method: self.forecaster.name().to_owned(), vms: snapshot.vms.keys().filter_map(each).collect() }
+    }
+}
+
+/// The batch with every moment in the scheduler's time: `at` for the batch, and for a vm's sample as long before it as the
+/// agent's clock says.
+fn in_our_time(batch: &Batch, at: Timestamp) -> Batch {
+    let mut ours = batch.clone();
+    for sample in &mut ours.vms {
+        sample.taken_at = at.before(batch.taken_at.since(sample.taken_at));
+    }
+    ours.taken_at = at;
+    ours
+}

@@ -1,0 +1,209 @@
+//! What the journal comes to: a pure fold over its records.
+//!
+//! A checkpoint is the fold so far, so that old segments can go; history (decisions, ended migrations) is kept only
+//! within bounds and is not part of a checkpoint.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
+
+use ballast_core::{
+    command::{Command, Order},
+    decision::Mode,
+    id::{CommandId, DecisionId, Epoch, HostId},
+    inventory::Inventory,
+    outcome::{Ending, Outcome, StageTimes},
+    snapshot::{Event, HostMode},
+    units::{Bytes, Timestamp},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{Entry, Record};
+use crate::engine::{DecisionRecord, MigrationRecord};
+
+/// A command that was journalled and has no outcome yet, with what people want to know of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OpenIntent {
+    /// The command.
+    pub command: Command,
+    /// The decision it belongs to.
+    pub decision: DecisionId,
+    /// The name of the vm or host it is about.
+    pub name: String,
+    /// Why, in words.
+    pub motive: String,
+    /// When it was ordered.
+    pub ordered_at: Timestamp,
+    /// Whether its agent is known to have journalled it.
+    #[serde(default)]
+    pub accepted: bool,
+}
+
+impl OpenIntent {
+    /// The migration it orders, as it stands before any news.
+    pub fn migration(&self) -> Option<MigrationRecord> {
+        let Order::Migrate { vm, destination, .. } = &self.command.order else { return None };
+        Some(MigrationRecord {
+            id: self.command.id,
+            decision: self.decision,
+            vm: *vm,
+            name: self.name.clone(),
+            source: self.command.host.clone(),
+            destination: destination.clone(),
+            motive: self.motive.clone(),
+            ordered_at: self.ordered_at,
+            progress: Default::default(),
+            outcome: None,
+        })
+    }
+}
+
+/// What is true after all records so far.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Ledger {
+    /// The newest epoch.
+    pub epoch: Epoch,
+    /// The mode, where one was ever set.
+    pub mode: Option<Mode>,
+    /// Hosts that are not simply in use.
+    pub host_modes: BTreeMap<HostId, HostMode>,
+    /// Commands without an outcome.
+    pub open: BTreeMap<CommandId, OpenIntent>,
+    /// Migrations of which nobody could tell where the vm ended up.
+    pub unresolved: BTreeMap<CommandId, (OpenIntent, Outcome)>,
+    /// Hosts that sleep on our order.
+    pub asleep: BTreeMap<HostId, Inventory>,
+    /// The newest decisions, oldest first.
+    #[serde(skip)]
+    pub decisions: VecDeque<DecisionRecord>,
+    /// The newest migrations, oldest first.
+    #[serde(skip)]
+    pub migrations: VecDeque<MigrationRecord>,
+    /// How many of each are kept.
+    #[serde(skip)]
+    pub kept_max: usize,
+}
+
+impl Ledger {
+    /// Nothing yet; of decisions and migrations `kept_max` each will be kept.
+    pub fn new(kept_max: usize) -> Self {
+        Self { kept_max, ..Self::default() }
+    }
+
+    /// The ledger without its history: what a checkpoint holds.
+    pub fn without_history(&self) -> Self {
+        Self { decisions: VecDeque::new(), migrations: VecDeque::new(), kept_max: 0, ..self.clone() }
+    }
+
+    /// Takes the next record.
+    pub fn apply(&mut self, entry: &Entry) {
+        match &entry.record {
+            Record::EpochStart { epoch } => self.epoch = *epoch,
+            Record::Checkpoint { ledger } => self.restart_from(ledger),
+            Record::Decision { decision } => {
+                push_bounded(
+                    &mut self.decisions,
+                    DecisionRecord { decision: (**decision).clone(), executed: false },
+                    self.kept_max,
+                );
+            }
+            Record::Executed { decision, .. } => {
+                if let Some(known) = self.decisions.iter_mut().rev().find(|known| known.decision.id == *decision) {
+                    known.executed = true;
+                }
+            }
+            Record::Intent { intent } => self.intend(intent),
+            Record::Accepted { id } => {
+                if let Some(intent) = self.open.get_mut(id) {
+                    intent.accepted = true;
+                }
+            }
+            Record::Outcome { outcome } => self.end(outcome),
+            Record::Asleep { inventory } => {
+                self.asleep.insert(inventory.host.clone(), (**inventory).clone());
+            }
+            Record::Awake { host } => {
+                self.asleep.remove(host);
+            }
+            Record::Mode { mode, .. } => self.mode = Some(*mode),
+            Record::HostMode { host, mode: HostMode::Active, .. } => {
+                self.host_modes.remove(host);
+            }
+            Record::HostMode { host, mode, .. } => {
+                self.host_modes.insert(host.clone(), *mode);
+            }
+            Record::CancelRequested { .. } | Record::SteppedDown { .. } => {}
+        }
+    }
+
+    fn restart_from(&mut self, checkpoint: &Self) {
+        let (decisions, migrations) = (std::mem::take(&mut self.decisions), std::mem::take(&mut self.migrations));
+        *self = Self { decisions, migrations, kept_max: self.kept_max, ..checkpoint.clone() };
+        for intent in self.open.values() {
+            let Some(migration) = intent.migration() else { continue };
+            if !self.migrations.iter().any(|known| known.id == migration.id) {
+                push_bounded(&mut self.migrations, migration, self.kept_max);
+            }
+        }
+    }
+
+    fn intend(&mut self, intent: &OpenIntent) {
+        if let Some(migration) = intent.migration() {
+            push_bounded(&mut self.migrations, migration, self.kept_max);
+        }
+        self.open.insert(intent.command.id, intent.clone());
+    }
+
+    fn end(&mut self, outcome: &Outcome) {
+        let intent = self.open.remove(&outcome.id);
+        let intent = intent.or_else(|| self.unresolved.remove(&outcome.id).map(|(intent, _)| intent));
+        if let Some(known) = self.migrations.iter_mut().rev().find(|known| known.id == outcome.id) {
+            known.outcome = Some(outcome.clone());
+        }
+        if let (Some(intent), Ending::Unresolved { .. }) = (intent, &outcome.ending) {
+            self.unresolved.insert(outcome.id, (intent, outcome.clone()));
+        }
+    }
+
+    /// What the fleet's state must be told of the time before this start: wishes for hosts, hosts that sleep, moves nobody
+    /// could resolve, and commands without an outcome, whose vms are locked.
+    pub fn events(&self) -> Vec<Event> {
+        let modes = self.host_modes.iter().map(|(host, mode)| Event::HostMode { host: host.clone(), mode: *mode });
+        let asleep = (0..).zip(self.asleep.values()).flat_map(|(number, inventory)| sleep_events(number, inventory));
+        let unresolved = self.unresolved.values().flat_map(|(intent, outcome)| {
+            [Event::Ordered { command: intent.command.clone() }, Event::Ended { outcome: outcome.clone() }]
+        });
+        let open = self.open.values().map(|intent| Event::Ordered { command: intent.command.clone() });
+        modes.chain(asleep).chain(unresolved).chain(open).collect()
+    }
+}
+
+/// A sleep that was ordered and carried out before this start, under an id of epoch 0, which no scheduler has.
+fn sleep_events(number: u64, inventory: &Inventory) -> [Event; 2] {
+    let id = CommandId { epoch: Epoch(0), number };
+    let host = inventory.host.clone();
+    let command = Command { id, host: host.clone(), ttl: Duration::ZERO, order: Order::Sleep };
+    let outcome = Outcome {
+        id,
+        vm: None,
+        source: host,
+        destination: None,
+        ending: Ending::Completed,
+        began_at: Timestamp::EPOCH,
+        ended_at: Timestamp::EPOCH,
+        stages: StageTimes::default(),
+        downtime: None,
+        copied: Bytes::ZERO,
+        iterations: 0,
+    };
+    [Event::Ordered { command }, Event::Ended { outcome }]
+}
+
+/// Appends and drops the oldest beyond the bound.
+fn push_bounded<T>(queue: &mut VecDeque<T>, item: T, bound: usize) {
+    queue.push_back(item);
+    while queue.len() > bound {
+        queue.pop_front();
+    }
+}

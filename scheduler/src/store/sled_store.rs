@@ -1,0 +1,195 @@
+//! The store on sled 0.34, used so that its known weaknesses cost warm-up at most.
+//!
+//! sled panics on damaged files and its flush is no power-loss barrier, so every call is fenced against panics, a
+//! directory that cannot be opened is set aside and begun anew, and nothing but what can be rebuilt is in it. The only
+//! place that says `sled::`.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+};
+
+use ballast_core::{id::HostId, inventory::Inventory, sample::Batch, units::Timestamp};
+use ballast_proto::v1;
+use prost::Message;
+
+use super::{
+    Store, StoreError,
+    packed::{open, seal, split_key, window_key},
+};
+
+/// Memory sled may use for its pages.
+const CACHE_BYTES: u64 = 64 << 20;
+
+/// Directories set aside that are kept for a look; older ones go.
+const QUARANTINED_MAX: usize = 2;
+
+/// The store on sled.
+pub(crate) struct SledStore {
+    db: sled::Db,
+    windows: sled::Tree,
+    inventories: sled::Tree,
+}
+
+/// What opening came to.
+pub(crate) struct Opened {
+    /// The store, empty where it had to be begun anew.
+    pub(crate) store: SledStore,
+    /// Where the damaged one was put, and what was wrong with it.
+    pub(crate) quarantined: Option<(PathBuf, String)>,
+}
+
+impl SledStore {
+    /// Opens the store in `dir`. A damaged one is renamed to `<dir>.damaged-<now>` and begun anew; one that another
+    /// process holds, or a directory that cannot be written, is left as it is.
+    pub(crate) fn open(dir: &Path, now: Timestamp) -> Result<Opened, StoreError> {
+        let why = match fenced(|| Self::open_whole(dir)) {
+            Ok(store) => return Ok(Opened { store, quarantined: None }),
+            Err(Trouble::Elsewhere(why)) => return Err(StoreError(why)),
+            Err(Trouble::Damage(why)) => why,
+        };
+        let aside = quarantine(dir, now)?;
+        match fenced(|| Self::open_whole(dir)) {
+            Ok(store) => Ok(Opened { store, quarantined: Some((aside, why)) }),
+            Err(Trouble::Elsewhere(why) | Trouble::Damage(why)) => Err(StoreError(why)),
+        }
+    }
+
+    fn open_whole(dir: &Path) -> sled::Result<Self> {
+        let config = sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).flush_every_ms(None);
+        let db = config.open()?;
+        let (windows, inventories) = (db.open_tree("windows")?, db.open_tree("inventories")?);
+        // A first read now finds damage while it can still be set aside.
+        for tree in [&windows, &inventories] {
+            for item in tree.iter() {
+                drop(item?);
+            }
+        }
+        Ok(Self { db, windows, inventories })
+    }
+}
+
+impl Store for SledStore {
+    fn put_window(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        let key = window_key(&batch.host, batch.taken_at);
+        let value = seal(v1::Batch::from(batch.clone()).encode_to_vec());
+        guarded(|| self.windows.insert(key, value).map(drop))
+    }
+
+    fn put_inventory(&mut self, inventory: &Inventory) -> Result<(), StoreError> {
+        let value = seal(v1::Inventory::from(inventory.clone()).encode_to_vec());
+        guarded(|| self.inventories.insert(inventory.host.as_str(), value).map(drop))
+    }
+
+    fn drop_before(&mut self, host: &HostId, moment: Timestamp) -> Result<(), StoreError> {
+        let range = window_key(host, Timestamp::EPOCH)..window_key(host, moment);
+        guarded(|| {
+            for key in self.windows.range(range).keys() {
+                self.windows.remove(key?)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn windows(&self, moment: Timestamp, each: &mut dyn FnMut(Batch)) -> Result<u64, StoreError> {
+        let mut unreadable = 0;
+        guarded(|| {
+            for item in self.windows.iter() {
+                let (key, value) = item?;
+                match split_key(&key) {
+                    Some((_, at)) if at < moment => {}
+                    Some(_) => match unpack(&value) {
+                        Some(batch) => each(batch),
+                        None => unreadable += 1,
+                    },
+                    None => unreadable += 1,
+                }
+            }
+            Ok(())
+        })?;
+        Ok(unreadable)
+    }
+
+    fn inventories(&self) -> Result<Vec<Inventory>, StoreError> {
+        let mut inventories = Vec::new();
+        guarded(|| {
+            for value in self.inventories.iter().values() {
+                let value = value?;
+                let wire = open(&value).and_then(|content| v1::Inventory::decode(content).ok());
+                inventories.extend(wire.and_then(|wire| Inventory::try_from(wire).ok()));
+            }
+            Ok(())
+        })?;
+        Ok(inventories)
+    }
+
+    fn flush(&mut self) -> Result<(), StoreError> {
+        guarded(|| self.db.flush().map(drop))
+    }
+}
+
+fn unpack(value: &[u8]) -> Option<Batch> {
+    let wire = v1::Batch::decode(open(value)?).ok()?;
+    Batch::try_from(wire).ok()
+}
+
+/// Why the store could not be opened.
+enum Trouble {
+    /// Its files are damaged.
+    Damage(String),
+    /// Something else: held by another process, no right, no room. Setting it aside would help nothing.
+    Elsewhere(String),
+}
+
+/// Opens with panics caught: sled panics on many a damaged file.
+fn fenced<T>(open: impl FnOnce() -> sled::Result<T>) -> Result<T, Trouble> {
+    match catch_unwind(AssertUnwindSafe(open)) {
+        Ok(Ok(opened)) => Ok(opened),
+        Ok(Err(sled::Error::Io(error))) if !is_damage(&error) => Err(Trouble::Elsewhere(error.to_string())),
+        Ok(Err(error)) => Err(Trouble::Damage(error.to_string())),
+        Err(panic) => Err(Trouble::Damage(words(&*panic))),
+    }
+}
+
+/// sled reports damage as I/O errors of these kinds too.
+fn is_damage(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+    // A held lock comes as an error of kind Other with this text.
+    let held = error.to_string().contains("could not acquire lock");
+    !held && matches!(error.kind(), InvalidData | InvalidInput | UnexpectedEof)
+}
+
+/// One call with panics caught.
+fn guarded(call: impl FnOnce() -> sled::Result<()>) -> Result<(), StoreError> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(result) => result.map_err(|error| StoreError(error.to_string())),
+        Err(panic) => Err(StoreError(words(&*panic))),
+    }
+}
+
+fn words(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    format!("sled panicked: {}", text.unwrap_or_else(|| "without a word".to_owned()))
+}
+
+/// Renames the directory; deletes the oldest ones set aside before.
+fn quarantine(dir: &Path, now: Timestamp) -> Result<PathBuf, StoreError> {
+    let problem = |error: std::io::Error| StoreError(format!("{} cannot be set aside: {error}", dir.display()));
+    let name = dir.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let prefix = format!("{name}.damaged-");
+    let aside = dir.with_file_name(format!("{prefix}{:020}", now.nanos()));
+    std::fs::rename(dir, &aside).map_err(problem)?;
+    let parent = dir.parent().unwrap_or(Path::new("."));
+    let mut before: Vec<PathBuf> = std::fs::read_dir(parent)
+        .map_err(problem)?
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix)))
+        .collect();
+    before.sort();
+    let excess = before.len().saturating_sub(QUARANTINED_MAX);
+    for old in before.into_iter().take(excess) {
+        std::fs::remove_dir_all(&old).map_err(problem)?;
+    }
+    Ok(aside)
+}
