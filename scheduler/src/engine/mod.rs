@@ -120,10 +120,11 @@ impl Engine {
     /// Returns when the engine cannot go on, with the reason: one of its tasks has ended unasked.
     pub async fn failed(&self) -> String {
         let mut failed = self.inner.failed.subscribe();
-        match failed.wait_for(Option::is_some).await {
-            Ok(why) => why.clone().unwrap_or_default(),
-            // The sender is held by this very handle.
-            Err(_) => std::future::pending().await,
+        let why = failed.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
+        match why {
+            Some(why) => why,
+            // The sender is held by this very handle and never gone.
+            None => std::future::pending().await,
         }
     }
 
