@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn a_relief_reads_as_a_person_would_tell_it() {
         let mut fleet = Fleet::new(&[("a", &[3.5, 3.5, 3.5, 3.5]), ("b", &[3.0]), ("c", &[3.0])]);
-        fleet.vm(2).record.labels.immovable = true;
+        fleet.record(2).labels.immovable = true;
         fleet.tuning.moves_in_fleet = 1;
         let decision = decide(&fleet.input(Trigger::Round), &mut RiskGreedy);
         let name = |vm| (vm == vm_id(1)).then(|| "web-1".to_owned());

@@ -1,6 +1,6 @@
 //! Small fleets for the tests of the decision core: 16-core hosts of 64 GiB that sleep, vms of 4 vCPUs and 4 GiB.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use uuid::Uuid;
 
@@ -65,6 +65,14 @@ impl Fleet {
 
     pub(crate) fn vm(&mut self, number: u32) -> &mut VmView {
         self.snapshot.vms.get_mut(&vm_id(number)).unwrap()
+    }
+
+    pub(crate) fn record(&mut self, number: u32) -> &mut VmRecord {
+        Arc::make_mut(&mut self.vm(number).record)
+    }
+
+    pub(crate) fn inventory(&mut self, name: &str) -> &mut Inventory {
+        Arc::make_mut(&mut self.host(name).inventory)
     }
 
     /// Gives every vm the same kind of forecast: its use now as the median, `q95` times it as the 95 % quantile.
@@ -167,7 +175,7 @@ fn host(name: &str) -> HostView {
         vms: Vec::new(),
     };
     HostView {
-        inventory,
+        inventory: Arc::new(inventory),
         sample: Some(HostSample::default()),
         heard_at: Some(NOW),
         power: HostPower::Awake,
@@ -202,7 +210,7 @@ fn vm(number: u32, host: &str, cpu: f64) -> VmView {
         ..VmSample::default()
     };
     VmView {
-        record,
+        record: Arc::new(record),
         host: host_id(host),
         sample: Some(sample),
         generation: Generation(1),

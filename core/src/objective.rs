@@ -303,7 +303,7 @@ mod tests {
     fn a_slower_link_makes_the_same_move_dearer() {
         let mut fleet = Fleet::new(&[("a", &[1.0]), ("b", &[2.0])]);
         let fast = judge(&fleet, &[a_to_b(1)], None);
-        fleet.host("b").inventory.migration_bandwidth = BytesPerSec(1e8);
+        fleet.inventory("b").migration_bandwidth = BytesPerSec(1e8);
         let slow = judge(&fleet, &[a_to_b(1)], None);
         assert!(slow.copy_time > fast.copy_time && slow.gain < fast.gain, "{fast:?} {slow:?}");
     }

@@ -2,7 +2,7 @@
 //!
 //! A vm in flight counts on its source and on its destination until telemetry confirms where it is.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -93,7 +93,7 @@ impl fmt::Display for Doubt {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HostView {
     /// Its slow-changing facts; `vms` there is the raw claim, the fleet's view is [`Snapshot::vms`].
-    pub inventory: Inventory,
+    pub inventory: Arc<Inventory>,
     /// Its newest sample, where there is one.
     pub sample: Option<HostSample>,
     /// When the newest sample came in, by the scheduler's clock.
@@ -133,7 +133,7 @@ impl HostView {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct VmView {
     /// Its slow-changing facts.
-    pub record: VmRecord,
+    pub record: Arc<VmRecord>,
     /// Where it runs; for a vm in flight, its source.
     pub host: HostId,
     /// Its newest sample, where there is one.

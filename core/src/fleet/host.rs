@@ -1,6 +1,6 @@
 //! One host's side of the fleet's state: link, power, how fresh and how plausible its figures are.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use crate::{
     id::{HostId, VmId},
@@ -35,7 +35,7 @@ struct Absurdity {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct HostState {
     /// Its newest inventory.
-    pub(super) inventory: Inventory,
+    pub(super) inventory: Arc<Inventory>,
     /// The vms it claims; what it claims of them is kept with the vm.
     pub(super) claims: BTreeSet<VmId>,
     pub(super) sample: Option<HostSample>,
@@ -53,7 +53,7 @@ pub(super) struct HostState {
 impl HostState {
     pub(super) fn new(inventory: Inventory, now: Timestamp) -> Self {
         Self {
-            inventory,
+            inventory: Arc::new(inventory),
             claims: BTreeSet::new(),
             sample: None,
             heard_at: None,
@@ -91,7 +91,7 @@ impl HostState {
             self.overloaded_since = None;
             self.sample = None;
         }
-        self.inventory = inventory.clone();
+        self.inventory = Arc::new(inventory.clone());
     }
 
     pub(super) fn take_batch(&mut self, batch: &Batch, absurd: &[String], settings: &FleetSettings, now: Timestamp) {

@@ -1,6 +1,9 @@
 //! Where each vm is: what the hosts claim of it, and which claim holds.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use crate::{
     id::{Generation, HostId, VmId},
@@ -14,7 +17,7 @@ use super::{FleetState, Notes, moves::Move};
 /// What one host says of one vm.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Claim {
-    pub(super) record: VmRecord,
+    pub(super) record: Arc<VmRecord>,
     /// Complete inventories in a row that no longer list it.
     pub(super) missing: u32,
 }
@@ -27,7 +30,7 @@ pub(super) struct VmState {
     /// Where it is; for a vm in flight, its source.
     pub(super) host: HostId,
     /// The last record that was claimed, for the time in which none is.
-    pub(super) last: VmRecord,
+    pub(super) last: Arc<VmRecord>,
     pub(super) sample: Option<VmSample>,
     pub(super) generation: Generation,
     pub(super) last_moved_at: Option<Timestamp>,
@@ -36,7 +39,7 @@ pub(super) struct VmState {
 }
 
 impl VmState {
-    fn new(host: HostId, record: VmRecord, generation: Generation) -> Self {
+    fn new(host: HostId, record: Arc<VmRecord>, generation: Generation) -> Self {
         Self {
             claims: BTreeMap::new(),
             host,
@@ -49,7 +52,7 @@ impl VmState {
     }
 
     /// The record of the host it is on, else of another that claims it, else the last there was.
-    pub(super) fn record(&self) -> &VmRecord {
+    pub(super) fn record(&self) -> &Arc<VmRecord> {
         let claim = self.claims.get(&self.host).or_else(|| self.claims.values().next());
         claim.map_or(&self.last, |claim| &claim.record)
     }
@@ -123,15 +126,16 @@ impl FleetState {
     }
 
     fn claim(&mut self, host: &HostId, record: &VmRecord) {
-        let source = self.move_of(record.vm).map(|one| one.source.clone());
+        let (id, record) = (record.vm, Arc::new(record.clone()));
+        let source = self.move_of(id).map(|one| one.source.clone());
         let generation = self.first_generation;
         let vm = self
             .vms
-            .entry(record.vm)
+            .entry(id)
             .or_insert_with(|| VmState::new(source.unwrap_or_else(|| host.clone()), record.clone(), generation));
-        vm.claims.insert(host.clone(), Claim { record: record.clone(), missing: 0 });
+        vm.claims.insert(host.clone(), Claim { record, missing: 0 });
         if let Some(state) = self.hosts.get_mut(host) {
-            state.claims.insert(record.vm);
+            state.claims.insert(id);
         }
     }
 

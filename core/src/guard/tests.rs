@@ -74,7 +74,7 @@ denies!(
     findings(&fleet(), &relocation(1, "a", "a"), &operator()),
     Finding::SameHost { .. }
 );
-denies!(denies_a_paused_vm, after(|fleet| fleet.vm(1).record.state = VmState::Paused), Finding::NotRunning { .. });
+denies!(denies_a_paused_vm, after(|fleet| fleet.record(1).state = VmState::Paused), Finding::NotRunning { .. });
 denies!(
     denies_a_doubtful_source,
     after(|fleet| fleet.host("a").doubts = vec![Doubt::HypervisorAway]),
@@ -97,36 +97,28 @@ denies!(
 );
 denies!(
     denies_a_pinned_vm,
-    after(|fleet| fleet.vm(1).record.labels.pinned_to = [host_id("a")].into()),
+    after(|fleet| fleet.record(1).labels.pinned_to = [host_id("a")].into()),
     Finding::Pinned { .. }
 );
-denies!(denies_an_immovable_vm, after(|fleet| fleet.vm(1).record.labels.immovable = true), Finding::Immovable { .. });
+denies!(denies_an_immovable_vm, after(|fleet| fleet.record(1).labels.immovable = true), Finding::Immovable { .. });
 denies!(
     denies_a_missing_cpu_model,
-    after(|fleet| fleet.vm(1).record.cpu = CpuNeed::Model("Z".into())),
+    after(|fleet| fleet.record(1).cpu = CpuNeed::Model("Z".into())),
     Finding::CpuModel { .. }
 );
 denies!(
     denies_another_cpu_for_a_passed_through_one,
-    after(|fleet| fleet.vm(1).record.cpu = CpuNeed::SameAs("Z".into())),
+    after(|fleet| fleet.record(1).cpu = CpuNeed::SameAs("Z".into())),
     Finding::CpuModel { .. }
 );
-denies!(denies_a_missing_network, after(|fleet| fleet.host("b").inventory.networks.clear()), Finding::Network { .. });
-denies!(
-    denies_an_unreachable_storage,
-    after(|fleet| fleet.host("b").inventory.storages.clear()),
-    Finding::Storage { .. }
-);
+denies!(denies_a_missing_network, after(|fleet| fleet.inventory("b").networks.clear()), Finding::Network { .. });
+denies!(denies_an_unreachable_storage, after(|fleet| fleet.inventory("b").storages.clear()), Finding::Storage { .. });
 denies!(
     denies_a_vm_with_an_obstacle,
-    after(|fleet| fleet.vm(1).record.obstacles = vec![Obstacle::LocalDisk("vda".into())]),
+    after(|fleet| fleet.record(1).obstacles = vec![Obstacle::LocalDisk("vda".into())]),
     Finding::Obstructed { .. }
 );
-denies!(
-    denies_a_vm_that_libvirt_works_on,
-    after(|fleet| fleet.vm(1).record.busy = true),
-    Finding::HypervisorBusy { .. }
-);
+denies!(denies_a_vm_that_libvirt_works_on, after(|fleet| fleet.record(1).busy = true), Finding::HypervisorBusy { .. });
 denies!(
     denies_a_frozen_vm,
     after(|fleet| fleet.vm(1).frozen = Some("two hosts claim it".into())),
@@ -186,9 +178,9 @@ fn consolidation_leaves_more_cpu_free_than_relief_does() {
 fn counts_memory_that_vms_may_grow_to_on_both_ends_of_a_flight() {
     let mut fleet = Fleet::new(&[("a", &[1.0]), ("b", &[1.0]), ("c", &[1.0])]);
     fleet.tuning.moves_in_per_host = 2;
-    fleet.vm(1).record.memory_max = Bytes::from_gib(20);
-    fleet.vm(2).record.memory_max = Bytes::from_gib(20);
-    fleet.vm(3).record.memory_max = Bytes::from_gib(30);
+    fleet.record(1).memory_max = Bytes::from_gib(20);
+    fleet.record(2).memory_max = Bytes::from_gib(20);
+    fleet.record(3).memory_max = Bytes::from_gib(30);
     assert_eq!(findings(&fleet, &relocation(1, "a", "b"), &operator()), vec![]);
     fleet.fly(3, "b");
     let found = findings(&fleet, &relocation(1, "a", "b"), &operator());
@@ -199,9 +191,9 @@ fn counts_memory_that_vms_may_grow_to_on_both_ends_of_a_flight() {
 #[test]
 fn lets_an_over_committed_host_be_a_source() {
     let mut fleet = fleet();
-    fleet.vm(1).record.memory_max = Bytes::from_gib(40);
+    fleet.record(1).memory_max = Bytes::from_gib(40);
     fleet.add_vm(3, "a", 1.0);
-    fleet.vm(3).record.memory_max = Bytes::from_gib(40);
+    fleet.record(3).memory_max = Bytes::from_gib(40);
     assert_eq!(findings(&fleet, &relocation(1, "a", "b"), &operator()), vec![]);
 }
 
@@ -209,7 +201,7 @@ fn lets_an_over_committed_host_be_a_source() {
 fn denies_two_of_a_group_on_one_host() {
     let mut fleet = fleet();
     for vm in [1, 2] {
-        fleet.vm(vm).record.labels.anti_affinity.insert("db".into());
+        fleet.record(vm).labels.anti_affinity.insert("db".into());
     }
     let found = findings(&fleet, &relocation(1, "a", "b"), &operator());
     assert!(matches!(found.as_slice(), [Finding::AntiAffinity { .. }]), "{found:?}");
@@ -220,7 +212,7 @@ fn sees_a_group_member_that_was_accepted_before() {
     let mut fleet = fleet();
     fleet.tuning.moves_in_per_host = 2;
     for vm in [1, 2] {
-        fleet.vm(vm).record.labels.anti_affinity.insert("db".into());
+        fleet.record(vm).labels.anti_affinity.insert("db".into());
     }
     let before = [Move { vm: vm_id(2), from: host_id("b"), to: host_id("c") }];
     let action = relocation(1, "a", "c");
@@ -303,7 +295,7 @@ denies!(denies_sleep_to_a_host_with_a_vm, findings(&fleet(), &sleep("a"), &opera
 denies!(denies_sleep_to_a_host_that_awaits_a_vm, asleep_after(|fleet| fleet.fly(1, "c")), Finding::NotEmpty { .. });
 denies!(
     denies_sleep_to_a_host_that_cannot,
-    asleep_after(|fleet| fleet.host("c").inventory.sleep = SleepSupport::None),
+    asleep_after(|fleet| fleet.inventory("c").sleep = SleepSupport::None),
     Finding::CannotSleep { .. }
 );
 denies!(

@@ -102,7 +102,7 @@ fn relief_under_way_is_not_ordered_twice() {
 #[test]
 fn relief_without_room_wakes_the_most_efficient_sleeper() {
     let mut fleet = Fleet::new(&[("a", &[3.5, 3.5, 3.5, 3.5]), ("b", &[4.0, 4.0, 4.0]), ("c", &[]), ("d", &[])]);
-    fleet.host("c").inventory.power = crate::power::PowerCurve::xeon_platinum_8180();
+    fleet.inventory("c").power = crate::power::PowerCurve::xeon_platinum_8180();
     for name in ["c", "d"] {
         fleet.host(name).power = HostPower::Asleep;
     }
@@ -154,7 +154,7 @@ fn an_evacuation_goes_on_until_the_host_is_empty() {
 #[test]
 fn the_less_efficient_host_is_emptied_into_the_better_one() {
     let mut fleet = Fleet::new(&[("a", &[1.0, 1.0]), ("b", &[1.0, 1.0])]);
-    fleet.host("b").inventory.power = crate::power::PowerCurve::xeon_platinum_8180();
+    fleet.inventory("b").power = crate::power::PowerCurve::xeon_platinum_8180();
     let decision = round(&fleet);
     let Some(Step::Migrate(one)) = decision.chosen.steps.first().map(|planned| &planned.step) else { panic!() };
     assert_eq!((&one.from, &one.to), (&host_id("b"), &host_id("a")));
@@ -163,8 +163,8 @@ fn the_less_efficient_host_is_emptied_into_the_better_one() {
 #[test]
 fn a_host_is_emptied_all_or_not_at_all() {
     let mut fleet = Fleet::new(&[("a", &[1.0, 1.0]), ("b", &[1.0, 1.0, 1.0])]);
-    fleet.vm(1).record.labels.immovable = true;
-    fleet.vm(3).record.labels.immovable = true;
+    fleet.record(1).labels.immovable = true;
+    fleet.record(3).labels.immovable = true;
     assert_eq!(advise(&fleet).proposals, vec![]);
 }
 
@@ -172,7 +172,7 @@ fn a_host_is_emptied_all_or_not_at_all() {
 fn memory_that_does_not_fit_keeps_a_host_awake() {
     let mut fleet = Fleet::new(&[("a", &[0.1, 0.1]), ("b", &[0.1, 0.1])]);
     for vm in 1..=4 {
-        fleet.vm(vm).record.memory_max = crate::units::Bytes::from_gib(30);
+        fleet.record(vm).memory_max = crate::units::Bytes::from_gib(30);
     }
     assert_eq!(advise(&fleet).proposals, vec![]);
 }
@@ -235,9 +235,9 @@ fn fleets() -> impl Strategy<Value = Fleet> {
                 number += 1;
                 fleet.add_vm(number, name, *cpu);
                 fleet.forecasts.vms.insert(vm_id(number), crate::fixture::forecast_of(*cpu, *q95));
-                fleet.vm(number).record.memory_max = crate::units::Bytes::from_gib(*gib);
+                fleet.record(number).memory_max = crate::units::Bytes::from_gib(*gib);
                 if *group == 0 {
-                    fleet.vm(number).record.labels.anti_affinity.insert("group".into());
+                    fleet.record(number).labels.anti_affinity.insert("group".into());
                 }
             }
         }
