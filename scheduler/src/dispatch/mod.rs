@@ -320,7 +320,7 @@ impl Dispatcher {
     async fn sleeper(&self, host: &HostId) -> Option<Record> {
         let snapshot = self.state.snapshot().await?;
         let inventory = snapshot.hosts.get(host)?.inventory.clone();
-        Some(Record::Asleep { inventory: Box::new(inventory) })
+        Some(Record::Asleep { inventory: Box::new(Arc::unwrap_or_clone(inventory)) })
     }
 
     fn count(&self, kind: &'static str, outcome: &Outcome) {
