@@ -40,7 +40,7 @@ fn host(name: &str, watts: f64) -> HostView {
     };
     let sample = HostSample { power: Reading::Measured(Watts(watts)), ..HostSample::default() };
     HostView {
-        inventory,
+        inventory: std::sync::Arc::new(inventory),
         sample: Some(sample),
         heard_at: Some(Timestamp::from_secs(90)),
         power: HostPower::Awake,
