@@ -1,3 +1,7 @@
-//! The command line: what an operator types.
+//! The command line: what an operator types. Everything is in the library, so that tests can read what it prints.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ballast::main()
+}
