@@ -15,7 +15,7 @@ mod operator;
 mod outcome;
 mod sample;
 
-pub use operator::{host_status, vm_status};
+pub use operator::{host_status, host_statuses, vm_status};
 
 /// A field of a message that cannot be accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

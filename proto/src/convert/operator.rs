@@ -1,10 +1,12 @@
 //! What an operator is shown: snapshots as lists of hosts and vms, and the modes.
 
+use std::collections::BTreeMap;
+
 use ballast_core::{
     decision::Mode,
     id::{HostId, VmId},
-    snapshot::{HostMode, HostPower, Snapshot, VmView},
-    units::Bytes,
+    snapshot::{HostMode, HostPower, HostView, Snapshot, VmView},
+    units::{Bytes, Timestamp},
 };
 
 use super::{InvalidField, millis};
@@ -62,25 +64,64 @@ impl TryFrom<v1::HostPower> for HostPower {
     }
 }
 
+/// What a host holds, counted over the vms and migrations of a snapshot.
+#[derive(Default)]
+struct Tally {
+    vms: usize,
+    reserved: Bytes,
+    migrating: usize,
+}
+
+/// The tallies of the hosts for which `wanted` holds, in one pass: a list of all hosts must not go over all vms for each.
+fn tallies(snapshot: &Snapshot, wanted: impl Fn(&HostId) -> bool) -> BTreeMap<&HostId, Tally> {
+    let mut tallies = BTreeMap::<&HostId, Tally>::new();
+    for vm in snapshot.vms.values().filter(|vm| wanted(&vm.host) && vm.record.state.holds_memory()) {
+        let tally = tallies.entry(&vm.host).or_default();
+        tally.vms += 1;
+        tally.reserved = tally.reserved.saturating_add(vm.memory_reserved());
+    }
+    for flight in &snapshot.in_flight {
+        if wanted(&flight.source) {
+            tallies.entry(&flight.source).or_default().migrating += 1;
+        }
+        if wanted(&flight.destination) {
+            let tally = tallies.entry(&flight.destination).or_default();
+            tally.migrating += 1;
+            let coming = snapshot.vms.get(&flight.vm).map(VmView::memory_reserved);
+            tally.reserved = tally.reserved.saturating_add(coming.unwrap_or_default());
+        }
+    }
+    tallies
+}
+
 /// One host of a snapshot as an operator sees it; `None` for a host that is not in it.
 pub fn host_status(snapshot: &Snapshot, host: &HostId) -> Option<v1::HostStatus> {
     let view = snapshot.hosts.get(host)?;
-    let here = || snapshot.vms.values().filter(|vm| vm.host == *host && vm.record.state.holds_memory());
-    let coming = snapshot.in_flight.iter().filter(|flight| flight.destination == *host);
-    let reserved_coming = coming.filter_map(|flight| snapshot.vms.get(&flight.vm)).map(VmView::memory_reserved);
-    let moving = snapshot.in_flight.iter().filter(|flight| flight.source == *host || flight.destination == *host);
-    Some(v1::HostStatus {
-        host: host.to_string(),
+    let tally = tallies(snapshot, |one| one == host).remove(host).unwrap_or_default();
+    Some(status_of(view, &tally, snapshot.taken_at))
+}
+
+/// All hosts of a snapshot as an operator sees them, in order of name.
+pub fn host_statuses(snapshot: &Snapshot) -> Vec<v1::HostStatus> {
+    let tallies = tallies(snapshot, |_| true);
+    let none = Tally::default();
+    let status = |(host, view)| status_of(view, tallies.get(host).unwrap_or(&none), snapshot.taken_at);
+    snapshot.hosts.iter().map(status).collect()
+}
+
+fn status_of(view: &HostView, tally: &Tally, now: Timestamp) -> v1::HostStatus {
+    v1::HostStatus {
+        host: view.id().to_string(),
         power: v1::HostPower::from(view.power).into(),
         draining: view.mode == HostMode::Draining,
         doubts: view.doubts.iter().map(ToString::to_string).collect(),
-        sample_age_millis: view.heard_at.map(|at| millis(snapshot.taken_at.since(at))),
+        sample_age_millis: view.heard_at.map(|at| millis(now.since(at))),
         sample: view.sample.map(Into::into),
-        vm_count: small(here().count()),
-        memory_reserved_bytes: here().map(VmView::memory_reserved).chain(reserved_coming).sum::<Bytes>().get(),
-        migrating_count: small(moving.count()),
+        vm_count: small(tally.vms),
+        memory_reserved_bytes: tally.reserved.get(),
+        migrating_count: small(tally.migrating),
         hypervisor: view.inventory.hypervisor.clone(),
-    })
+    }
 }
 
 /// One vm of a snapshot as an operator sees it; `None` for a vm that is not in it.

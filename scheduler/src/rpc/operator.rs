@@ -12,7 +12,7 @@ use tonic::{Request, Response, Status};
 
 use ballast_core::{decision::Mode, id::HostId, snapshot::HostMode};
 use ballast_proto::{
-    convert::{command_id, decision_id, host_id},
+    convert::{command_id, decision_id, host_id, host_statuses},
     v1::{self, operator_server::Operator},
 };
 
@@ -56,7 +56,7 @@ impl Operator for OperatorService {
     async fn list_hosts(&self, _request: Request<v1::ListHostsRequest>) -> Answer<v1::ListHostsResponse> {
         let snapshot = self.engine.snapshot().await.map_err(refused)?;
         answer(v1::ListHostsResponse {
-            hosts: views::hosts(&snapshot),
+            hosts: host_statuses(&snapshot),
             mode: v1::Mode::from(self.engine.mode()).into(),
             epoch: snapshot.epoch.0,
             now_unix_nanos: self.engine.clock().now().nanos(),

@@ -5,17 +5,9 @@ use ballast_core::{
     id::VmId,
     snapshot::Snapshot,
 };
-use ballast_proto::{
-    convert::{host_status, vm_status},
-    v1,
-};
+use ballast_proto::{convert::vm_status, v1};
 
 use crate::engine::{DecisionRecord, MigrationRecord, OperatorError};
-
-/// All hosts, in order of name.
-pub(super) fn hosts(snapshot: &Snapshot) -> Vec<v1::HostStatus> {
-    snapshot.hosts.keys().filter_map(|host| host_status(snapshot, host)).collect()
-}
 
 /// The vms for which `wanted` holds of their host, in order of host and name.
 pub(super) fn vms(snapshot: &Snapshot, wanted: impl Fn(&str) -> bool) -> Vec<v1::VmStatus> {
