@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)] // a test fails by panicking and tells by printing
 
 mod architecture;
+mod bad_days;
 mod lab;
 mod tidy;
 mod units;

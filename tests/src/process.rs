@@ -13,9 +13,9 @@ use crate::logs::Logs;
 #[derive(Debug)]
 pub struct Process {
     name: String,
-    stop: oneshot::Sender<()>,
-    crash: oneshot::Sender<()>,
-    thread: JoinHandle<Result<()>>,
+    stop: Option<oneshot::Sender<()>>,
+    crash: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<Result<()>>>,
 }
 
 impl Process {
@@ -44,41 +44,37 @@ impl Process {
             outcome
         };
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(body)?;
-        Ok(Self { name: name.to_owned(), stop, crash, thread })
+        Ok(Self { name: name.to_owned(), stop: Some(stop), crash: Some(crash), thread: Some(thread) })
     }
 
-    /// Ends it as SIGTERM does, and returns what it ended with.
+    /// Ends it as SIGTERM does. One that is gone already stays gone.
     ///
     /// # Errors
     /// What the daemon ended with.
-    pub async fn stop(self) -> Result<()> {
-        let Self { name, stop, crash, thread } = self;
+    pub async fn stop(&mut self) -> Result<()> {
         // It may have ended by itself; then joining tells how.
-        let _has_ended = stop.send(());
-        let outcome = join(&name, thread).await;
-        drop(crash);
-        outcome
+        let _has_ended = self.stop.take().map(|stop| stop.send(()));
+        self.join().await
     }
 
-    /// Loses it.
+    /// Loses it. One that is gone already stays gone.
     ///
     /// # Errors
     /// Where it had failed before.
-    pub async fn crash(self) -> Result<()> {
-        let Self { name, stop, crash, thread } = self;
-        let _has_ended = crash.send(());
-        let outcome = join(&name, thread).await;
-        drop(stop);
-        outcome
+    pub async fn crash(&mut self) -> Result<()> {
+        let _has_ended = self.crash.take().map(|crash| crash.send(()));
+        self.join().await
+    }
+
+    async fn join(&mut self) -> Result<()> {
+        let Some(thread) = self.thread.take() else { return Ok(()) };
+        let joined = tokio::task::spawn_blocking(move || thread.join()).await.context("wait for a daemon")?;
+        let name = &self.name;
+        joined.map_err(|_| anyhow!("{name} panicked"))?.with_context(|| format!("{name} ended badly"))
     }
 
     /// Whether it has ended by itself.
     pub fn has_ended(&self) -> bool {
-        self.thread.is_finished()
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
-}
-
-async fn join(name: &str, thread: JoinHandle<Result<()>>) -> Result<()> {
-    let joined = tokio::task::spawn_blocking(move || thread.join()).await.context("wait for a daemon")?;
-    joined.map_err(|_| anyhow!("{name} panicked"))?.with_context(|| format!("{name} ended badly"))
 }

@@ -87,7 +87,7 @@ impl SchedulerUnderTest {
     ///
     /// # Errors
     /// What it ended with.
-    pub async fn stop(self) -> Result<()> {
+    pub async fn stop(&mut self) -> Result<()> {
         self.process.stop().await
     }
 
@@ -95,7 +95,7 @@ impl SchedulerUnderTest {
     ///
     /// # Errors
     /// Where it had failed before.
-    pub async fn crash(self) -> Result<()> {
+    pub async fn crash(&mut self) -> Result<()> {
         self.process.crash().await
     }
 }

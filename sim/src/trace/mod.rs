@@ -3,8 +3,8 @@
 //! Two recordings are part of the repository (`sim/traces/README.md` tells their origin); others in the same formats
 //! are read by the same parsers.
 
-mod bitbrains;
-mod google;
+pub mod bitbrains;
+pub mod google;
 mod table;
 
 use std::{
