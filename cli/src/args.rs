@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
+use crate::demo::DemoArgs;
+
 /// Keeps a fleet of libvirt hosts level: looks at it, moves its vms, explains why.
 #[derive(Debug, Parser)]
 #[command(name = "ballast", version, disable_help_subcommand = true)]
@@ -50,6 +52,8 @@ pub enum Output {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Runs a simulated fleet with its scheduler in this process, faster than real time, and shows what they do.
+    Demo(DemoArgs),
     /// The fleet as it is, live; q ends it.
     Top(Top),
     /// Migrations as they go, one line for each change.

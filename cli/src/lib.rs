@@ -17,6 +17,7 @@ use clap::Parser as _;
 pub mod args;
 pub mod client;
 mod commands;
+pub mod demo;
 mod show;
 mod table;
 mod top;
@@ -52,6 +53,7 @@ pub fn run(args: Args, out: &mut dyn Write) -> anyhow::Result<()> {
 async fn dispatch(args: Args, out: &mut dyn Write) -> anyhow::Result<()> {
     let Args { connection, output, command } = args;
     match command {
+        Command::Demo(demo) => demo::run(&demo, output, out).await,
         Command::Top(top) => top::run(client::connect(&connection).await?, &top, &Clock::system()).await,
         Command::Watch => watch::run(client::connect(&connection).await?, output, out).await,
         Command::Ask(ask) => {
