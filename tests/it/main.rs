@@ -4,6 +4,7 @@
 
 mod architecture;
 mod bad_days;
+mod examples;
 mod lab;
 mod tidy;
 mod units;

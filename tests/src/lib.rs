@@ -3,6 +3,7 @@
 //! Nothing outside this crate's own tests calls it, and no shipped binary contains it.
 
 pub mod certificates;
+pub mod fleet;
 pub mod grpc;
 pub mod lab;
 pub mod lab_fleet;
@@ -10,5 +11,6 @@ pub mod logs;
 pub mod process;
 pub mod scheduler;
 pub mod scripted;
+pub mod scripted_scheduler;
 pub mod skip;
 pub mod sources;

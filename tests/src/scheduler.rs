@@ -128,12 +128,7 @@ impl Time {
     }
 
     /// Lets time pass in steps of `step` until `done`, for at most `limit`; false where it was not done by then.
-    pub async fn until<F: Future<Output = bool>>(
-        &self,
-        limit: Duration,
-        step: Duration,
-        mut done: impl FnMut() -> F,
-    ) -> bool {
+    pub async fn until(&self, limit: Duration, step: Duration, mut done: impl AsyncFnMut() -> bool) -> bool {
         let end = self.now().after(limit);
         loop {
             self.settle().await;

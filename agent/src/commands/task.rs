@@ -104,7 +104,7 @@ impl<H: Hypervisor, S: Host> Task<H, S> {
     /// A task over what [`restore`] gave.
     pub(crate) fn new(queue: Queue, journal: Journal, ends: Ends, tools: Tools<H, S>, refresh: Refresh) -> Self {
         let news = mpsc::channel(NEWS);
-        Self {
+        let task = Self {
             queue,
             journal,
             ends,
@@ -114,7 +114,10 @@ impl<H: Hypervisor, S: Host> Task<H, S> {
             reins: BTreeMap::new(),
             tasks: JoinSet::new(),
             news,
-        }
+        };
+        // The first hello must not outrun the journal: it carries the fence and every open command.
+        task.publish();
+        task
     }
 
     /// Takes up what was open, then serves requests until the agent ends.

@@ -21,6 +21,19 @@ async fn a_data_directory_that_cannot_be_made_is_told_by_name() {
     assert!(error.contains("a-file"), "{error}");
 }
 
+/// Ends the newest file of every log below `folder` in the middle of a record: bytes of a header, and no more. The
+/// store is left out: it is not a log, and can be rebuilt.
+pub(super) fn tear(folder: &Path) -> Vec<std::path::PathBuf> {
+    let is_log = |file: &std::path::PathBuf| !file.components().any(|part| part.as_os_str() == "store");
+    let torn: Vec<_> = newest_files(folder).into_iter().filter(is_log).collect();
+    for file in &torn {
+        let mut bytes = fs::read(file).unwrap();
+        bytes.extend_from_slice(&[0x2a; 7]);
+        fs::write(file, bytes).unwrap();
+    }
+    torn
+}
+
 /// The newest files below `folder` whose last record a crash could have cut, by folder.
 fn newest_files(folder: &Path) -> Vec<std::path::PathBuf> {
     let mut found = Vec::new();
@@ -55,14 +68,8 @@ async fn a_torn_last_record_in_every_log_of_the_scheduler_is_cut_and_told() {
     let epoch = link.welcome.epoch;
     scheduler.crash().await.unwrap();
 
-    // A record that was begun and not finished: bytes of a header, and no more.
-    let torn: Vec<_> = newest_files(&data).into_iter().filter(|file| !file.starts_with(data.join("store"))).collect();
+    let torn = tear(&data);
     assert!(torn.len() >= 2, "journal and telemetry log are expected, found {torn:?}");
-    for file in &torn {
-        let mut bytes = fs::read(file).unwrap();
-        bytes.extend_from_slice(&[0x2a; 7]);
-        fs::write(file, bytes).unwrap();
-    }
     logs.expect("torn").expect("cut");
     let scheduler = SchedulerUnderTest::start(config, time.clock.clone(), &logs).await.unwrap();
     let link = ScriptedLink::open(&scheduler.authority(), &host, Vec::new(), epoch).await.unwrap();

@@ -4,6 +4,7 @@
 //! scheduler that a script plays. `disk`: full, read-only and torn. `files`: what people write wrongly. The bad day
 //! that needs a real libvirtd is in `lab`.
 
+mod agent;
 mod disk;
 mod files;
 mod scheduler;
