@@ -3,8 +3,13 @@
 //! Never through the hypervisor: a stuck hypervisor must not blind the host's own figures.
 
 mod boot;
+mod command;
+pub mod power;
+mod psi;
+pub mod real;
 #[cfg(feature = "simulated")]
 pub mod simulated;
+pub mod sleep;
 
 use std::future::Future;
 

@@ -25,7 +25,12 @@ async fn lifecycle_events_announce_changes_and_keep_the_roster() {
     });
     stop_and_start.await.unwrap();
 
-    let changed = clock.timeout(Duration::from_secs(10), changes.changed()).await;
-    assert!(matches!(changed, Ok(Ok(()))));
-    assert_eq!(driver.inner.hub.with_roster(|roster| roster.split()), (vec![vm], vec![]));
+    let settled = async {
+        changes.changed().await.unwrap();
+        while driver.inner.hub.with_roster(|roster| roster.split()) != (vec![vm], vec![]) {
+            changes.changed().await.unwrap();
+        }
+    };
+    // Two changes close together may be seen as one, so only the end is certain.
+    assert!(clock.timeout(Duration::from_secs(10), settled).await.is_ok());
 }

@@ -1,0 +1,153 @@
+//! Power meters of the host, tried in the order the configuration gives.
+//!
+//! Figures of different meters are not comparable, so the choice does not flap: once a meter has answered, only one
+//! that stands earlier in the order replaces it; while it is silent, power is missing and the sampler estimates.
+
+mod dcmi;
+mod hwmon;
+mod rapl;
+
+use std::{path::PathBuf, time::Duration};
+
+use ballast_core::{
+    sample::{PowerSource, Reading},
+    units::Watts,
+};
+use ballast_daemon::clock::Clock;
+
+use self::{dcmi::Dcmi, rapl::Rapl};
+
+/// Which meters, in which order, and how they are reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PowerOptions {
+    /// The order in which meters are tried. [`PowerSource::Curve`] and [`PowerSource::Redfish`] name no meter that the
+    /// agent can read; the configuration refuses them.
+    pub order: Vec<PowerSource>,
+    /// Names of hwmon devices that measure the whole host; others (a graphics card's) measure a part of it.
+    pub hwmon_meters: Vec<String>,
+    /// The program that prints a DCMI power reading, with its arguments.
+    pub dcmi_command: Vec<String>,
+    /// How often it is run; the BMC is slow, so at least [`PowerOptions::DCMI_PERIOD_MIN`].
+    pub dcmi_period: Duration,
+}
+
+impl PowerOptions {
+    /// Shortest period of DCMI readings: a reading takes the BMC up to seconds.
+    pub const DCMI_PERIOD_MIN: Duration = Duration::from_secs(10);
+}
+
+impl Default for PowerOptions {
+    fn default() -> Self {
+        Self {
+            // Wall power first, then a board's meter, then the processor's own account, which leaves much out.
+            order: vec![PowerSource::Dcmi, PowerSource::Hwmon, PowerSource::Rapl],
+            hwmon_meters: vec!["power_meter".into()],
+            dcmi_command: ["ipmitool", "dcmi", "power", "reading"].map(str::to_owned).into(),
+            dcmi_period: Duration::from_secs(15),
+        }
+    }
+}
+
+/// The meters of one host.
+#[derive(Debug)]
+pub(super) struct Meters {
+    root: PathBuf,
+    options: PowerOptions,
+    rapl: Rapl,
+    dcmi: Option<Dcmi>,
+    /// Place in the order of the meter in use.
+    chosen: Option<usize>,
+}
+
+impl Meters {
+    /// The meters below `root`. Starts the task that reads DCMI, where it is in the order: call it in a runtime.
+    pub(super) fn new(root: PathBuf, options: PowerOptions, clock: &Clock) -> Self {
+        let wants_dcmi = options.order.contains(&PowerSource::Dcmi);
+        let period = options.dcmi_period.max(PowerOptions::DCMI_PERIOD_MIN);
+        let dcmi = wants_dcmi.then(|| Dcmi::start(options.dcmi_command.clone(), period, clock.clone()));
+        Self { rapl: Rapl::new(&root), root, options, dcmi, chosen: None }
+    }
+
+    /// Reads the meter in use at `elapsed` on the agent's clock; also says which it is.
+    pub(super) fn read(&mut self, elapsed: Duration) -> (Reading<Watts>, PowerSource) {
+        let last = self.chosen.map_or(self.options.order.len(), |chosen| chosen + 1);
+        for place in 0..last {
+            let source = self.options.order[place];
+            if let Some(watts) = self.read_one(source, elapsed).filter(|watts| watts.is_sane()) {
+                self.chosen = Some(place);
+                return (Reading::Measured(watts), source);
+            }
+        }
+        let source = self.chosen.map_or(PowerSource::Curve, |chosen| self.options.order[chosen]);
+        (Reading::Missing, source)
+    }
+
+    fn read_one(&mut self, source: PowerSource, elapsed: Duration) -> Option<Watts> {
+        match source {
+            PowerSource::Dcmi => self.dcmi.as_ref()?.latest(elapsed),
+            PowerSource::Hwmon => hwmon::read(&self.root, &self.options.hwmon_meters),
+            PowerSource::Rapl => self.rapl.read(elapsed),
+            PowerSource::Curve | PowerSource::Redfish => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn options(order: &[PowerSource]) -> PowerOptions {
+        PowerOptions { order: order.to_vec(), ..PowerOptions::default() }
+    }
+
+    fn meter(root: &std::path::Path, microwatts: &str) {
+        let device = root.join("sys/class/hwmon/hwmon0");
+        fs::create_dir_all(&device).unwrap();
+        fs::write(device.join("name"), "power_meter\n").unwrap();
+        fs::write(device.join("power1_average"), microwatts).unwrap();
+    }
+
+    #[test]
+    fn a_host_without_meters_says_so() {
+        let root = tempfile::tempdir().unwrap();
+        let order = options(&[PowerSource::Hwmon, PowerSource::Rapl]);
+        let mut meters = Meters::new(root.path().into(), order, &Clock::system());
+        assert_eq!(meters.read(Duration::ZERO), (Reading::Missing, PowerSource::Curve));
+    }
+
+    #[test]
+    fn a_meter_that_falls_silent_is_missed_and_not_replaced_by_one_that_measures_less() {
+        let root = tempfile::tempdir().unwrap();
+        meter(root.path(), "120000000\n");
+        let zone = root.path().join("sys/class/powercap/intel-rapl:0");
+        fs::create_dir_all(&zone).unwrap();
+        for (file, text) in [("name", "package-0"), ("energy_uj", "0"), ("max_energy_range_uj", "1000000000")] {
+            fs::write(zone.join(file), text).unwrap();
+        }
+        let order = options(&[PowerSource::Hwmon, PowerSource::Rapl]);
+        let mut meters = Meters::new(root.path().into(), order, &Clock::system());
+        assert_eq!(meters.read(Duration::ZERO), (Reading::Measured(Watts(120.0)), PowerSource::Hwmon));
+        fs::remove_dir_all(root.path().join("sys/class/hwmon")).unwrap();
+        assert_eq!(meters.read(Duration::from_secs(5)), (Reading::Missing, PowerSource::Hwmon));
+        assert_eq!(meters.read(Duration::from_secs(10)), (Reading::Missing, PowerSource::Hwmon));
+    }
+
+    #[test]
+    fn a_better_meter_that_appears_later_takes_over() {
+        let root = tempfile::tempdir().unwrap();
+        let zone = root.path().join("sys/class/powercap/intel-rapl:0");
+        fs::create_dir_all(&zone).unwrap();
+        for (file, text) in [("name", "package-0"), ("energy_uj", "0"), ("max_energy_range_uj", "1000000000")] {
+            fs::write(zone.join(file), text).unwrap();
+        }
+        let order = options(&[PowerSource::Hwmon, PowerSource::Rapl]);
+        let mut meters = Meters::new(root.path().into(), order, &Clock::system());
+        assert_eq!(meters.read(Duration::ZERO).1, PowerSource::Curve);
+        fs::write(zone.join("energy_uj"), "250000000").unwrap();
+        assert_eq!(meters.read(Duration::from_secs(5)), (Reading::Measured(Watts(50.0)), PowerSource::Rapl));
+        meter(root.path(), "120000000\n");
+        assert_eq!(meters.read(Duration::from_secs(10)), (Reading::Measured(Watts(120.0)), PowerSource::Hwmon));
+    }
+}

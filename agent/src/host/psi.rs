@@ -1,0 +1,50 @@
+//! Pressure stall information from `/proc/pressure`. Called by the real host at every reading.
+
+use std::{fs, path::Path};
+
+use ballast_core::{
+    sample::{Pressure, Reading},
+    units::Ratio,
+};
+
+/// Reads it below `root`; what a kernel does not offer is missing.
+pub(super) fn read(root: &Path) -> Pressure {
+    let file = |resource: &str| fs::read_to_string(root.join("proc/pressure").join(resource)).unwrap_or_default();
+    let (cpu, memory, io) = (file("cpu"), file("memory"), file("io"));
+    Pressure {
+        cpu_some: share(&cpu, "some"),
+        memory_some: share(&memory, "some"),
+        memory_full: share(&memory, "full"),
+        io_some: share(&io, "some"),
+        io_full: share(&io, "full"),
+    }
+}
+
+/// The ten-second mean of one line, as in `some avg10=1.53 avg60=0.97 avg300=0.25 total=4712345`.
+fn share(text: &str, kind: &str) -> Reading<Ratio> {
+    let line = text.lines().find_map(|line| line.strip_prefix(kind));
+    let percent = line
+        .and_then(|line| line.split_whitespace().find_map(|field| field.strip_prefix("avg10=")))
+        .and_then(|percent| percent.parse::<f64>().ok())
+        .filter(|percent| (0.0..=100.0).contains(percent));
+    Reading::measured(percent.map(|percent| Ratio(percent / 100.0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_share_of_the_last_ten_seconds() {
+        let text = "some avg10=12.50 avg60=0.97 avg300=0.25 total=4712345\nfull avg10=0.00 avg60=0.00 total=0\n";
+        assert_eq!(share(text, "some"), Reading::Measured(Ratio(0.125)));
+        assert_eq!(share(text, "full"), Reading::Measured(Ratio(0.0)));
+    }
+
+    #[test]
+    fn what_the_kernel_does_not_say_is_missing() {
+        assert_eq!(share("some avg10=1.00\n", "full"), Reading::Missing);
+        assert_eq!(share("some avg10=nan\n", "some"), Reading::Missing);
+        assert_eq!(read(Path::new("/nowhere")), Pressure::default());
+    }
+}
