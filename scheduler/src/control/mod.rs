@@ -33,6 +33,8 @@ use crate::{
     state_task::State,
 };
 
+pub(crate) use orders::find_vm;
+
 /// Requests that may wait; operators wait beyond.
 const QUEUE: usize = 64;
 

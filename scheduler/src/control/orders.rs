@@ -166,8 +166,8 @@ fn only(given: Vec<Given>) -> Result<CommandId, OperatorError> {
     }
 }
 
-/// A vm by its uuid or its exact name.
-fn find_vm(snapshot: &Snapshot, wanted: &str) -> Result<VmId, OperatorError> {
+/// A vm by its uuid or its exact name; also what the `Operator` service asks for a forecast by.
+pub(crate) fn find_vm(snapshot: &Snapshot, wanted: &str) -> Result<VmId, OperatorError> {
     let unknown = || OperatorError::UnknownVm { vm: wanted.to_owned() };
     if let Ok(id) = wanted.parse::<VmId>() {
         return snapshot.vms.contains_key(&id).then_some(id).ok_or_else(unknown);

@@ -18,6 +18,7 @@ use ballast_proto::{
 
 use super::{auth, status, views, watching};
 use crate::{
+    control::find_vm,
     engine::{Engine, ManualMove, OperatorError},
     metrics::Metrics,
 };
@@ -84,7 +85,7 @@ impl Operator for OperatorService {
     async fn get_forecast(&self, request: Request<v1::GetForecastRequest>) -> Answer<v1::GetForecastResponse> {
         let named = request.into_inner().vm;
         let snapshot = self.engine.snapshot().await.map_err(refused)?;
-        let vm = views::vm_named(&snapshot, &named).map_err(refused)?;
+        let vm = find_vm(&snapshot, &named).map_err(refused)?;
         let forecasts = self.engine.forecasts().await.map_err(refused)?;
         let forecast = forecasts.vms.get(&vm).ok_or_else(|| {
             Status::failed_precondition(format!("vm {vm} has been watched too briefly for a forecast"))

@@ -2,12 +2,11 @@
 
 use ballast_core::{
     decision::{Decision, Step, Trigger},
-    id::VmId,
     snapshot::Snapshot,
 };
 use ballast_proto::{convert::vm_status, v1};
 
-use crate::engine::{DecisionRecord, MigrationRecord, OperatorError};
+use crate::engine::{DecisionRecord, MigrationRecord};
 
 /// The vms for which `wanted` holds of their host, in order of host and name.
 pub(super) fn vms(snapshot: &Snapshot, wanted: impl Fn(&str) -> bool) -> Vec<v1::VmStatus> {
@@ -15,24 +14,6 @@ pub(super) fn vms(snapshot: &Snapshot, wanted: impl Fn(&str) -> bool) -> Vec<v1:
     let mut vms: Vec<v1::VmStatus> = there.filter_map(|vm| vm_status(snapshot, vm.id())).collect();
     vms.sort_by(|a, b| (&a.host, &a.name, &a.vm).cmp(&(&b.host, &b.name, &b.vm)));
     vms
-}
-
-/// The vm of that uuid, or the only one of that name.
-///
-/// # Errors
-/// [`OperatorError::UnknownVm`] or [`OperatorError::AmbiguousVm`].
-pub(super) fn vm_named(snapshot: &Snapshot, named: &str) -> Result<VmId, OperatorError> {
-    if let Ok(vm) = named.parse::<VmId>()
-        && snapshot.vms.contains_key(&vm)
-    {
-        return Ok(vm);
-    }
-    let bearers: Vec<VmId> = snapshot.vms.values().filter(|vm| vm.record.name == named).map(|vm| vm.id()).collect();
-    match bearers.as_slice() {
-        [one] => Ok(*one),
-        [] => Err(OperatorError::UnknownVm { vm: named.to_owned() }),
-        _ => Err(OperatorError::AmbiguousVm { name: named.to_owned(), vms: bearers }),
-    }
 }
 
 /// A migration as it stands.

@@ -62,8 +62,7 @@ async fn dial(running: &Running, files: &TlsFiles) -> Result<Channel, tonic::tra
 /// Whether a caller with these certificates gets an answer at all: a refusal may come while dialling or at the first call.
 async fn gets_an_answer(running: &Running, files: &TlsFiles) -> bool {
     let Ok(channel) = dial(running, files).await else { return false };
-    let answer = OperatorClient::new(channel).list_hosts(v1::ListHostsRequest {}).await;
-    answer.err().is_none_or(|status| status.code() != Code::Unknown && status.code() != Code::Unavailable)
+    OperatorClient::new(channel).list_hosts(v1::ListHostsRequest {}).await.is_ok()
 }
 
 #[tokio::test]
@@ -73,6 +72,7 @@ async fn a_certificate_of_another_authority_is_not_let_in() {
     let theirs = Authority::new();
     let stranger = TlsFiles { ca: ours.dir.path().join("ca.pem"), ..theirs.files(Role::Operator, "mallory") };
     assert!(!soon(gets_an_answer(&running, &stranger)).await);
+    assert!(soon(gets_an_answer(&running, &ours.files(Role::Operator, "alice"))).await);
 }
 
 #[tokio::test]
@@ -127,8 +127,7 @@ async fn a_viewer_looks_and_does_not_act() {
     let running = ours.scheduler().await;
     let channel = dial(&running, &ours.files(Role::Viewer, "bob")).await.unwrap();
     let mut client = OperatorClient::new(channel);
-    let seen = soon(client.list_hosts(v1::ListHostsRequest {})).await;
-    assert!(seen.err().is_none_or(|status| status.code() != Code::PermissionDenied));
+    soon(client.list_hosts(v1::ListHostsRequest {})).await.unwrap();
     let refusal = soon(client.set_mode(v1::SetModeRequest { mode: v1::Mode::Auto.into() })).await.unwrap_err();
     assert_eq!(refusal.code(), Code::PermissionDenied);
 }

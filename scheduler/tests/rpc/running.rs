@@ -3,18 +3,24 @@
 use std::{net::SocketAddr, time::Duration};
 
 use ballast_core::{
-    id::{BootId, HostId},
-    inventory::{Inventory, SleepSupport},
+    id::{BootId, HostId, Seq, VmId},
+    inventory::{CpuNeed, Inventory, SleepSupport, VmLabels, VmRecord},
     power::PowerCurve,
-    units::{Bytes, BytesPerSec, Cores, Timestamp},
+    sample::{AgentHealth, Batch, HostSample, Reading, VmSample, VmState},
+    units::{Bytes, BytesPerSec, Cores, Timestamp, Watts},
 };
 use ballast_daemon::clock::Clock;
 use ballast_proto::v1::{
     self, agent_link_client::AgentLinkClient, agent_message::Message as Up, operator_client::OperatorClient,
+    scheduler_message::Message as Down,
 };
 use ballast_scheduler::{Scheduler, config::Config, metrics::Metrics};
 use tempfile::TempDir;
-use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming, transport::Channel};
 
@@ -88,12 +94,68 @@ pub(crate) fn inventory(host: &str) -> Inventory {
     }
 }
 
-/// A hello of that host.
+/// The uuid of the only vm of these tests.
+pub(crate) const WEB: VmId = VmId(uuid::Uuid::from_u128(42));
+
+/// An inventory of a host with one vm, named `web`.
+pub(crate) fn inventory_with_web(host: &str) -> Inventory {
+    let web = VmRecord {
+        vm: WEB,
+        name: "web".into(),
+        state: VmState::Running,
+        vcpus: 2,
+        memory_max: Bytes::from_gib(2),
+        cpu: CpuNeed::Any,
+        networks: ["br0".to_owned()].into(),
+        storages: ["pool".to_owned()].into(),
+        labels: VmLabels::default(),
+        obstacles: Vec::new(),
+        busy: false,
+    };
+    Inventory { vms: vec![web], ..inventory(host) }
+}
+
+/// A batch of a host and its vms, which use a tenth of a core each.
+pub(crate) fn batch(inventory: &Inventory, seq: u64) -> v1::Batch {
+    let at = Clock::system().now();
+    let sample = |record: &VmRecord| VmSample {
+        vm: record.vm,
+        taken_at: at,
+        state: VmState::Running,
+        cpu_used: Reading::Measured(Cores(0.1)),
+        memory_used: Reading::Measured(Bytes::from_gib(1)),
+        ..VmSample::default()
+    };
+    let batch = Batch {
+        host: inventory.host.clone(),
+        boot: inventory.boot,
+        seq: Seq(seq),
+        taken_at: at,
+        sample: HostSample {
+            cpu_capacity: inventory.cpu_capacity,
+            cpu_used: Reading::Measured(Cores(0.5)),
+            memory_capacity: inventory.memory_capacity,
+            memory_used: Reading::Measured(Bytes::from_gib(4)),
+            power: Reading::Estimated(Watts(95.0)),
+            agent: AgentHealth { hypervisor_connected: true, ..AgentHealth::default() },
+            ..HostSample::default()
+        },
+        vms: inventory.vms.iter().map(sample).collect(),
+    };
+    batch.into()
+}
+
+/// A hello of an empty host.
 pub(crate) fn hello(host: &str) -> v1::Hello {
+    hello_of(inventory(host))
+}
+
+/// A hello with that inventory.
+pub(crate) fn hello_of(inventory: Inventory) -> v1::Hello {
     v1::Hello {
         protocol_version: ballast_proto::PROTOCOL_VERSION,
         agent_version: "test".into(),
-        inventory: Some(inventory(host).into()),
+        inventory: Some(inventory.into()),
         resume_from_seq: 1,
         highest_epoch: 0,
         commands: Vec::new(),
@@ -102,14 +164,59 @@ pub(crate) fn hello(host: &str) -> v1::Hello {
 }
 
 /// An open link: what it can say, and what it hears.
-pub(crate) type Link = (tokio::sync::mpsc::Sender<v1::AgentMessage>, Streaming<v1::SchedulerMessage>);
+#[derive(Debug)]
+pub(crate) struct Link {
+    up: mpsc::Sender<v1::AgentMessage>,
+    down: Streaming<v1::SchedulerMessage>,
+}
 
 /// Opens a link whose first message is `first`.
 pub(crate) async fn connect(channel: Channel, first: Up) -> Result<Link, Status> {
-    let (sender, receiver) = tokio::sync::mpsc::channel(8);
-    sender.send(v1::AgentMessage { message: Some(first) }).await.unwrap();
-    let down = AgentLinkClient::new(channel).connect(ReceiverStream::new(receiver)).await?.into_inner();
-    Ok((sender, down))
+    let (up, messages) = mpsc::channel(8);
+    up.send(v1::AgentMessage { message: Some(first) }).await.unwrap();
+    let down = AgentLinkClient::new(channel).connect(ReceiverStream::new(messages)).await?.into_inner();
+    Ok(Link { up, down })
+}
+
+impl Link {
+    /// A link of a host with that inventory, welcomed, that has sent one batch and seen it acknowledged.
+    pub(crate) async fn of(running: &Running, inventory: Inventory) -> Self {
+        let mut link = soon(connect(running.channel().await, Up::Hello(hello_of(inventory.clone())))).await.unwrap();
+        assert!(matches!(link.next().await, Ok(Down::Welcome(_))));
+        link.say(Up::Batch(batch(&inventory, 1))).await;
+        link.until(|message| matches!(message, Down::Ack(ack) if ack.seq == 1)).await;
+        link
+    }
+
+    pub(crate) async fn say(&self, message: Up) {
+        self.up.send(v1::AgentMessage { message: Some(message) }).await.unwrap();
+    }
+
+    /// The next message, or the status the link ended with.
+    pub(crate) async fn next(&mut self) -> Result<Down, Status> {
+        let message = soon(self.down.message()).await?;
+        let message = message.ok_or_else(|| Status::ok("the link ended without a reason"))?;
+        Ok(message.message.unwrap())
+    }
+
+    /// The next message for which `wanted` holds.
+    pub(crate) async fn until(&mut self, wanted: impl Fn(&Down) -> bool) -> Down {
+        loop {
+            let message = self.next().await.unwrap();
+            if wanted(&message) {
+                return message;
+            }
+        }
+    }
+
+    /// The status the link ends with.
+    pub(crate) async fn end(&mut self) -> Status {
+        loop {
+            if let Err(status) = self.next().await {
+                return status;
+            }
+        }
+    }
 }
 
 /// Waits for `future`, but not for ever: a test that hangs says nothing.
