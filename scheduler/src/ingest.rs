@@ -64,6 +64,11 @@ impl Ingest {
         Seq(resume_from.0.max(stream.newest.0.saturating_add(1)))
     }
 
+    /// Whether this boot of a host has opened a link.
+    pub(crate) fn knows(&self, host: &HostId, boot: BootId) -> bool {
+        self.hosts.get(host).is_some_and(|stream| stream.boot == boot)
+    }
+
     /// Judges a batch that was received at `now`.
     pub(crate) fn admit(&mut self, batch: &Batch, now: Timestamp) -> Admission {
         let Some(stream) = self.hosts.get_mut(&batch.host) else { return Admission::OtherBoot };

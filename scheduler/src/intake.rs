@@ -60,6 +60,11 @@ impl Intake {
         (resume, self.event(&Event::Connected { inventory: Box::new(inventory.clone()) }, now))
     }
 
+    /// Whether the link of this host and boot is known to be open.
+    pub(crate) fn knows_link_of(&self, inventory: &Inventory) -> bool {
+        self.ingest.knows(&inventory.host, inventory.boot)
+    }
+
     /// An inventory changed.
     pub(crate) fn inventory(&mut self, inventory: &Inventory, now: Timestamp) -> Vec<String> {
         self.inventories.insert(inventory.host.clone(), inventory.clone());

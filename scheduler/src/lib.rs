@@ -32,6 +32,8 @@ pub mod journal;
 mod links;
 pub mod metrics;
 mod recorder;
+mod repeats;
+pub mod replay;
 pub mod rpc;
 mod shared;
 mod state_task;

@@ -17,10 +17,10 @@ use std::{
 };
 
 use ballast_core::{
-    decision::{Mode, Step, Trigger},
+    decision::{Mode, Trigger},
     id::{CommandId, DecisionId, HostId},
     policy::Policy,
-    snapshot::HostMode,
+    snapshot::{HostMode, HostPower, Snapshot},
     units::nanos_of,
 };
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -29,6 +29,7 @@ use crate::{
     dispatch::Dispatch,
     engine::{Approval, ManualMove, ManualResult, ModeChange, OperatorError},
     journal::Journal,
+    repeats::Repeats,
     shared::Shared,
     state_task::State,
 };
@@ -42,7 +43,13 @@ const QUEUE: usize = 64;
 const BEAT: Duration = Duration::from_secs(1);
 
 /// Sampling periods after which a start no longer waits for hosts it knows of.
-const WARM_UP_PERIODS: u32 = 3;
+pub(crate) const WARM_UP_PERIODS: u32 = 3;
+
+/// True where a host has been over its limit for `after`: before that, there is nothing for the fast loop to decide.
+pub(crate) fn needs_relief(snapshot: &Snapshot, after: Duration) -> bool {
+    let mut awake = snapshot.hosts.values().filter(|host| host.power == HostPower::Awake);
+    awake.any(|host| !host.overloaded_for.is_zero() && host.overloaded_for >= after)
+}
 
 type Reply<T> = oneshot::Sender<Result<T, OperatorError>>;
 
@@ -74,8 +81,7 @@ pub(crate) struct ControlLoop {
     started: Duration,
     warm: bool,
     last_relief: Option<Duration>,
-    /// The newest recommendation, so that it is not made again while nothing has changed.
-    recommended: Option<(Mode, Vec<Step>)>,
+    repeats: Repeats,
 }
 
 impl ControlLoop {
@@ -106,7 +112,7 @@ impl ControlLoop {
             started,
             warm: false,
             last_relief: None,
-            recommended: None,
+            repeats: Repeats::default(),
         };
         (control, sender)
     }

@@ -125,7 +125,7 @@ impl ControlLoop {
         let commands: Vec<CommandId> = given.into_iter().filter_map(Result::ok).collect();
         if !commands.is_empty() {
             self.shared.history.executed(id);
-            self.recommended = None;
+            self.repeats.forget();
         }
         Ok(Approval { commands, findings })
     }

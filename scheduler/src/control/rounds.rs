@@ -7,11 +7,11 @@ use ballast_core::{
     decision::{Decision, Mode, Trigger},
     forecast::Forecasts,
     policy::{self, Policy, View},
-    snapshot::{HostPower, Snapshot},
+    snapshot::Snapshot,
     units::nanos_of,
 };
 
-use super::{ControlLoop, intents};
+use super::{ControlLoop, intents, needs_relief};
 use crate::{counters::Counters, dispatch::Plan};
 
 impl ControlLoop {
@@ -32,9 +32,7 @@ impl ControlLoop {
         }
         let Some(snapshot) = self.state.snapshot().await else { return };
         Counters::add(&self.shared.counters.relief_rounds, 1);
-        let after = self.shared.settings.tuning.relief_after;
-        let mut awake = snapshot.hosts.values().filter(|host| host.power == HostPower::Awake);
-        if !awake.any(|host| !host.overloaded_for.is_zero() && host.overloaded_for >= after) {
+        if !needs_relief(&snapshot, self.shared.settings.tuning.relief_after) {
             return;
         }
         let Some((snapshot, forecasts)) = self.state.view().await else { return };
@@ -87,13 +85,10 @@ impl ControlLoop {
             history.decided(decision, false);
             return;
         }
-        let steps = decision.chosen.steps.iter().map(|planned| planned.step.clone()).collect();
-        let current = Some((decision.mode, steps));
-        if decision.mode == Mode::Recommend && self.recommended == current {
+        if self.repeats.note(&decision) && decision.mode == Mode::Recommend {
             Counters::add(&counters.decisions_repeated, 1);
             return;
         }
-        self.recommended = current;
         Counters::add(&counters.decisions, 1);
         log(&decision);
         let plan = self.plan_of(&decision, snapshot);
@@ -106,7 +101,7 @@ impl ControlLoop {
             }
             // Counted and logged where it happened; the next round tries again.
             Err(_) => {
-                self.recommended = None;
+                self.repeats.forget();
                 false
             }
         };

@@ -152,6 +152,7 @@ impl Ledger {
         if let Some(migration) = intent.migration() {
             push_bounded(&mut self.migrations, migration, self.kept_max);
         }
+        self.unresolved.remove(&intent.command.id);
         self.open.insert(intent.command.id, intent.clone());
     }
 

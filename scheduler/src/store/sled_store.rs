@@ -21,6 +21,9 @@ use super::{
 /// Memory sled may use for its pages.
 const CACHE_BYTES: u64 = 64 << 20;
 
+/// A key every store of ours holds.
+const MARK: &[u8] = b"ballast";
+
 /// Directories set aside that are kept for a look; older ones go.
 const QUARANTINED_MAX: usize = 2;
 
@@ -56,8 +59,10 @@ impl SledStore {
     }
 
     fn open_whole(dir: &Path) -> sled::Result<Self> {
+        let had_data = dir.join("db").metadata().is_ok_and(|db| db.len() > 0);
         let config = sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).flush_every_ms(None);
         let db = config.open()?;
+        mark(&db, had_data)?;
         let (windows, inventories) = (db.open_tree("windows")?, db.open_tree("inventories")?);
         // A first read now finds damage while it can still be set aside.
         for tree in [&windows, &inventories] {
@@ -67,6 +72,18 @@ impl SledStore {
         }
         Ok(Self { db, windows, inventories })
     }
+}
+
+/// sled begins anew, without a word, on some damaged files: a mark that is missing from a file with data tells.
+fn mark(db: &sled::Db, had_data: bool) -> sled::Result<()> {
+    if db.get(MARK)?.is_some() {
+        return Ok(());
+    }
+    if had_data {
+        return Err(sled::Error::ReportableBug("its data is gone: sled has begun anew on a damaged file".to_owned()));
+    }
+    db.insert(MARK, MARK)?;
+    db.flush().map(drop)
 }
 
 impl Store for SledStore {

@@ -1,1 +1,220 @@
-//! Follows.
+//! What operators ask, and what they are told; decisions on the engine's own account.
+
+use std::time::Duration;
+
+use ballast_core::{
+    decision::{Mode, Step, Trigger},
+    finding::Finding,
+    snapshot::HostMode,
+};
+
+use super::harness::{Agent, World, wish};
+use crate::{
+    engine::{ManualMove, OperatorError, ToAgent},
+    testing::{host, vm},
+};
+
+/// A busy host with six vms and an idle one; each is heard of for `span`.
+async fn overloaded(world: &World, span: u64) -> (Agent, Agent) {
+    let (mut a, mut b) = (world.agent("a", &[1, 2, 3, 4, 5, 6]).await, world.agent("b", &[]).await);
+    beat(world, &mut a, &mut b, span).await;
+    (a, b)
+}
+
+async fn beat(world: &World, a: &mut Agent, b: &mut Agent, span: u64) {
+    for _ in 0..span / 5 {
+        a.beat(7.6).await;
+        b.beat(0.1).await;
+        world.pass(Duration::from_secs(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn in_auto_an_overloaded_host_is_relieved_unasked() {
+    let world = World::new(Mode::Auto).await;
+    let (mut a, _b) = overloaded(&world, 60).await;
+    let command = a.command().await;
+    assert!(command.order.vm().is_some());
+    let decision = &world.engine().decisions(10, false)[0];
+    assert!(decision.executed);
+    assert!(matches!(decision.decision.trigger, Trigger::Relief | Trigger::Round));
+    assert!(world.engine().explain(&command.id.to_string()).unwrap().text.contains("chosen"));
+}
+
+#[tokio::test]
+async fn in_recommend_nothing_moves_until_somebody_approves() {
+    let world = World::new(Mode::Recommend).await;
+    let (mut a, _b) = overloaded(&world, 60).await;
+    assert!(a.waiting().iter().all(|message| matches!(message, ToAgent::Ack(_))));
+    let decision = world.engine().decisions(10, false)[0].clone();
+    assert!(!decision.executed);
+    let approval = world.engine().approve(decision.decision.id, "ann").await.unwrap();
+    assert_eq!(a.command().await.id, approval.commands[0]);
+    let again = world.engine().approve(decision.decision.id, "ann").await;
+    assert!(matches!(again, Err(OperatorError::AlreadyExecuted { .. })), "{again:?}");
+}
+
+#[tokio::test]
+async fn an_unanswered_recommendation_is_not_repeated() {
+    let world = World::new(Mode::Recommend).await;
+    let (mut a, mut b) = overloaded(&world, 60).await;
+    let before = world.engine().decisions(100, false).len();
+    beat(&world, &mut a, &mut b, 30).await;
+    assert!(world.engine().decisions(100, false).len() <= before + 1);
+    assert!(world.engine().stats().await.unwrap().decisions_repeated > 5);
+}
+
+#[tokio::test]
+async fn in_off_nothing_is_decided() {
+    let world = World::new(Mode::Off).await;
+    overloaded(&world, 90).await;
+    let stats = world.engine().stats().await.unwrap();
+    assert_eq!((stats.rounds, stats.relief_rounds, stats.decisions), (0, 0, 0));
+}
+
+#[tokio::test]
+async fn an_approval_is_checked_against_the_fleet_as_it_is_now() {
+    let world = World::new(Mode::Recommend).await;
+    let (mut a, b) = overloaded(&world, 60).await;
+    let decision = world.engine().decisions(10, false)[0].decision.clone();
+    b.leave().await;
+    let approval = world.engine().approve(decision.id, "ann").await.unwrap();
+    assert!(approval.commands.is_empty());
+    assert!(approval.findings.iter().any(|finding| matches!(finding, Finding::Doubtful { .. })), "{approval:?}");
+    assert!(a.waiting().iter().all(|message| matches!(message, ToAgent::Ack(_))));
+}
+
+#[tokio::test]
+async fn a_dry_run_tells_and_does_nothing() {
+    let world = World::new(Mode::Recommend).await;
+    let (mut a, _b) = world.pair().await;
+    let result = world.engine().migrate(ManualMove { dry_run: true, ..wish() }).await.unwrap();
+    assert_eq!((result.migration, result.findings), (None, Vec::new()));
+    let nowhere = ManualMove { dry_run: true, host: host("a"), ..wish() };
+    let findings = world.engine().migrate(nowhere).await.unwrap().findings;
+    assert!(findings.contains(&Finding::SameHost { host: host("a") }), "{findings:?}");
+    world.settle().await;
+    assert!(a.waiting().iter().all(|message| matches!(message, ToAgent::Ack(_))));
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_named() {
+    let world = World::new(Mode::Recommend).await;
+    let (_a, _b) = world.pair().await;
+    let engine = world.engine();
+    let vm = engine.migrate(ManualMove { vm: "nobody".into(), ..wish() }).await.unwrap_err();
+    assert_eq!(vm, OperatorError::UnknownVm { vm: "nobody".into() });
+    let host_error = engine.migrate(ManualMove { host: host("z"), ..wish() }).await.unwrap_err();
+    assert_eq!(host_error, OperatorError::UnknownHost { host: host("z") });
+    assert!(matches!(engine.cancel(crate::testing::id(99), "ann").await, Err(OperatorError::UnknownMigration { .. })));
+    assert!(matches!(engine.explain("no id"), Err(OperatorError::InvalidId(_))));
+    assert!(matches!(engine.explain("1-99"), Err(OperatorError::UnknownId { .. })));
+}
+
+#[tokio::test]
+async fn a_name_that_two_vms_bear_is_not_guessed() {
+    let world = World::new(Mode::Recommend).await;
+    let mut a = world.agent("a", &[7, 8]).await;
+    a.inventory.vms[1].name = "vm7".into();
+    world.engine().inventory(a.id, a.inventory.clone()).await.unwrap();
+    world.agent("b", &[]).await;
+    let error = world.engine().migrate(wish()).await.unwrap_err();
+    assert_eq!(error, OperatorError::AmbiguousVm { name: "vm7".into(), vms: vec![vm(7), vm(8)] });
+}
+
+#[tokio::test]
+async fn a_cancel_goes_to_the_source_and_a_second_says_it_is_over() {
+    let world = World::new(Mode::Recommend).await;
+    let (mut a, _b) = world.pair().await;
+    let migration = world.engine().migrate(wish()).await.unwrap().migration.unwrap();
+    let command = a.command().await;
+    let cancel = world.engine().cancel(migration, "ann").await.unwrap();
+    let order = a.command().await;
+    assert_eq!((order.id, order.order.kind()), (cancel, "cancel"));
+    a.finish(&order, ballast_core::outcome::Ending::Completed).await;
+    a.finish(&command, ballast_core::outcome::Ending::Cancelled { reason: "asked".into() }).await;
+    world.until("over", async |engine| engine.migrations(9, true).is_empty()).await;
+    assert!(matches!(world.engine().cancel(migration, "ann").await, Err(OperatorError::AlreadyOver { .. })));
+}
+
+#[tokio::test]
+async fn a_drained_host_is_emptied_and_takes_nothing() {
+    let world = World::new(Mode::Auto).await;
+    let (mut a, mut b) = (world.agent("a", &[7]).await, world.agent("b", &[8]).await);
+    assert_eq!(world.engine().set_host_mode(&host("a"), HostMode::Draining, "ann").await, Ok(1));
+    for _ in 0..14 {
+        a.beat(1.0).await;
+        b.beat(1.0).await;
+        world.pass(Duration::from_secs(5)).await;
+    }
+    assert_eq!(a.command().await.order.vm(), Some(vm(7)));
+    let denied = world.engine().migrate(ManualMove { vm: "vm8".into(), host: host("a"), ..wish() }).await;
+    assert!(matches!(denied, Err(OperatorError::Denied { .. })), "{denied:?}");
+}
+
+#[tokio::test]
+async fn no_decision_is_made_before_the_fleet_has_had_time_to_appear() {
+    let world = World::new(Mode::Auto).await;
+    let (mut a, mut b) = (world.agent("a", &[1, 2, 3, 4, 5, 6]).await, world.agent("b", &[]).await);
+    for _ in 0..14 {
+        a.beat(7.6).await;
+        b.beat(0.1).await;
+        world.pass(Duration::from_secs(1)).await;
+    }
+    let stats = world.engine().stats().await.unwrap();
+    assert_eq!((stats.rounds, stats.relief_rounds), (0, 0));
+}
+
+#[tokio::test]
+async fn an_empty_host_is_put_to_sleep_and_its_silence_is_expected() {
+    let mut world = World::stopped(Mode::Auto);
+    world.settings.tuning.sleep_after = Duration::from_secs(30);
+    world.settings.tuning.power_dwell = Duration::ZERO;
+    world.start().await.unwrap();
+    let (mut a, mut b) = (world.agent("a", &[7]).await, world.agent("b", &[]).await);
+    for _ in 0..40 {
+        a.beat(1.0).await;
+        b.beat(0.0).await;
+        world.pass(Duration::from_secs(5)).await;
+    }
+    let order = b.command().await;
+    assert_eq!(order.order.kind(), "sleep");
+    // It was repeated while nobody answered.
+    b.waiting();
+    world.engine().goodbye(b.id).await.unwrap();
+    assert_eq!(b.next().await, ToAgent::ReportAck(order.id));
+    b.leave().await;
+    let slept = world.snapshot().await;
+    assert_eq!(slept.hosts[&host("b")].power, ballast_core::snapshot::HostPower::Asleep);
+    assert!(slept.hosts[&host("b")].doubts.is_empty());
+    world.kill().await;
+    std::fs::remove_dir_all(world.settings.store_dir()).unwrap();
+    world.start().await.unwrap();
+    let after = world.snapshot().await;
+    assert_eq!(
+        after.hosts[&host("b")].power,
+        ballast_core::snapshot::HostPower::Asleep,
+        "the journal alone knows whom to wake"
+    );
+}
+
+#[tokio::test]
+async fn the_mode_is_kept_over_a_restart() {
+    let mut world = World::new(Mode::Recommend).await;
+    assert_eq!(world.engine().set_mode(Mode::Auto, "ann").await.unwrap().previous, Mode::Recommend);
+    world.restart().await;
+    assert_eq!(world.engine().mode(), Mode::Auto);
+}
+
+#[tokio::test]
+async fn decisions_and_migrations_are_listed_after_a_restart() {
+    let mut world = World::new(Mode::Auto).await;
+    let (mut a, _b) = overloaded(&world, 60).await;
+    let command = a.command().await;
+    world.restart().await;
+    let decisions = world.engine().decisions(10, false);
+    assert!(decisions[0].executed);
+    assert!(matches!(decisions[0].decision.chosen.steps[0].step, Step::Migrate(_)));
+    assert_eq!(world.engine().migrations(10, true)[0].id, command.id);
+    assert_eq!(world.engine().explain(&command.id.to_string()).unwrap().decision.id, decisions[0].decision.id);
+}
