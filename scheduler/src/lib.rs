@@ -24,6 +24,7 @@ mod control;
 mod counters;
 mod dispatch;
 pub mod engine;
+pub mod export;
 pub mod health;
 mod history;
 mod ingest;

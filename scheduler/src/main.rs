@@ -2,7 +2,7 @@
 //!
 //! Everything it does is in the library; here are only the command line, the signals and systemd.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
 use ballast_daemon::{
@@ -14,7 +14,7 @@ use ballast_scheduler::{
     Scheduler, SchedulerError,
     config::{Config, Strictness},
     engine::EngineError,
-    health,
+    export, health,
 };
 use clap::{Parser, Subcommand};
 use tokio::{
@@ -43,6 +43,12 @@ enum Command {
     Run,
     /// Says everything that is wrong with the configuration, or prints it with every default filled in.
     CheckConfig,
+    /// Prints recorded telemetry as CSV: one line per host and per vm of every batch.
+    Export {
+        /// Segments of the telemetry log, as they lie in `telemetry/` of the data directory.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -50,6 +56,7 @@ fn main() -> ExitCode {
     match args.command {
         Command::Run => run(&args.config),
         Command::CheckConfig => check_config(&args.config),
+        Command::Export { files } => export(&files),
     }
 }
 
@@ -64,6 +71,23 @@ fn check_config(path: &std::path::Path) -> ExitCode {
         Err(complaint) => {
             eprintln!("{complaint}");
             ExitCode::from(EX_CONFIG)
+        }
+    }
+}
+
+#[allow(clippy::print_stderr)] // standard output is the lines
+fn export(files: &[PathBuf]) -> ExitCode {
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let mut print = || -> anyhow::Result<()> {
+        writeln!(out, "{}", export::HEADER)?;
+        files.iter().try_for_each(|file| export::csv(file, &mut out).map(drop))?;
+        Ok(out.flush()?)
+    };
+    match print() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
         }
     }
 }
