@@ -5,6 +5,9 @@
 mod architecture;
 mod bad_days;
 mod examples;
+mod grpc;
 mod lab;
+mod migration;
+mod operator;
 mod tidy;
 mod units;

@@ -321,6 +321,7 @@ async fn a_failed_migration_leaves_the_vm_where_it_is_and_free() {
     stage.links["a"].report(command.id, CommandStatus::Running(progress)).await.unwrap();
     let failed = Ending::Failed { reason: "the connection to b was lost".into() };
     stage.links["a"].finished(outcome_of(&command, failed.clone())).await.unwrap();
+    stage.links.get_mut("a").unwrap().report_acknowledged(command.id).await.unwrap();
     stage.seconds(1, &["a", "b"]).await;
     let ended = stage.scheduler.engine.migrations(10, false).into_iter().find(|one| one.id == command.id).unwrap();
     assert_eq!(ended.outcome.map(|outcome| outcome.ending), Some(failed));
