@@ -82,7 +82,7 @@ async fn both_daemons_lost_in_the_middle_still_end_with_one_running_vm() {
     let flying = |fleet: &SimFleet| fleet.world.with(|world| !world.flights().is_empty());
     assert!(fleet.until(300, flying).await, "nothing was begun\n{}", fleet.logs.text());
     let running = fleet.scheduler.engine.migrations(1, true).remove(0);
-    fleet.logs.expect("No link to the scheduler");
+    fleet.logs.expect("No link to the scheduler").expect("Link ended");
     fleet.crash_agent("kvm1").await.unwrap();
     fleet.crash_scheduler().await.unwrap();
     fleet.until(20, |_| false).await;
