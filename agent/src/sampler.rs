@@ -129,13 +129,12 @@ impl<H: Hypervisor, S: Host> Sampler<H, S> {
     }
 
     fn health(&self, memory: &Memory, reading: &HostReading, connected: bool) -> AgentHealth {
-        let backlog = self.spool.backlog();
-        let ring = backlog.ring();
+        let (spooled, dropped) = self.spool.backlog().with(|ring| (ring.len() as u64, ring.dropped()));
         AgentHealth {
             resident: reading.agent_resident,
             cpu_used: reading.agent_cpu,
-            spooled: ring.len() as u64,
-            dropped: ring.dropped(),
+            spooled,
+            dropped,
             late_ticks: memory.late_ticks,
             hypervisor_connected: connected,
         }

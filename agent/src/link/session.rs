@@ -109,7 +109,7 @@ impl<'a> Session<'a> {
             return Err(format!("the scheduler has epoch {}, which {newest} replaced", welcome.epoch));
         }
         let before = Seq(welcome.resume_from_seq.saturating_sub(1));
-        self.link.backlog.ring().acknowledge(before);
+        self.link.backlog.with(|ring| ring.acknowledge(before));
         (self.sent, self.acknowledged) = (before, before);
         self.window = u64::from(welcome.window_count).max(1);
         if welcome.period_millis > 0 {
@@ -187,7 +187,7 @@ impl<'a> Session<'a> {
 
     fn may_send(&self) -> bool {
         let in_flight = self.sent.0.saturating_sub(self.acknowledged.0);
-        in_flight < self.window && self.outbox.has_room() && self.link.backlog.ring().after(self.sent).is_some()
+        in_flight < self.window && self.outbox.has_room() && self.link.backlog.with(|ring| ring.after(self.sent).is_some())
     }
 
     async fn send_batch(&mut self) -> Result<(), Closed> {
@@ -252,7 +252,7 @@ impl<'a> Session<'a> {
         // Never more than was sent: a wrong number must not throw away samples.
         let seq = seq.min(self.sent);
         self.acknowledged = self.acknowledged.max(seq);
-        self.link.backlog.ring().acknowledge(seq);
+        self.link.backlog.with(|ring| ring.acknowledge(seq));
     }
 
     async fn offer(&self, command: v1::Command, received_at: Duration) {
@@ -295,7 +295,7 @@ async fn hello(link: &mut Link) -> v1::Hello {
         protocol_version: PROTOCOL_VERSION,
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         inventory: Some(Arc::unwrap_or_clone(inventory).into()),
-        resume_from_seq: link.backlog.ring().oldest().0,
+        resume_from_seq: link.backlog.with(|ring| ring.oldest().0),
         highest_epoch: link.commands.fence.borrow().0,
         commands: reports.iter().cloned().map(Into::into).collect(),
         capabilities: capabilities(link),

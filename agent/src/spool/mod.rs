@@ -10,7 +10,7 @@ mod tests;
 
 use std::{
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use ballast_core::{
@@ -44,8 +44,9 @@ pub(crate) struct Backlog {
 }
 
 impl Backlog {
-    pub(crate) fn ring(&self) -> MutexGuard<'_, Ring> {
-        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Looks at the ring, or changes it. The lock is held for `look` alone, so two looks never wait for each other.
+    pub(crate) fn with<T>(&self, look: impl FnOnce(&mut Ring) -> T) -> T {
+        look(&mut self.ring.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Returns when a batch was added since the last time it returned; never once the sampler is gone.
@@ -57,7 +58,7 @@ impl Backlog {
 
     /// The first batch after `seq`, ready to be sent.
     pub(crate) fn after(&self, seq: Seq) -> Option<(Seq, v1::Batch)> {
-        let found = self.ring().after(seq).cloned()?;
+        let found = self.with(|ring| ring.after(seq).cloned())?;
         // What is in the ring was encoded here.
         v1::Batch::decode(found.bytes.as_slice()).ok().map(|batch| (found.seq, batch))
     }
@@ -90,14 +91,13 @@ impl Spool {
 
     /// Gives `batch` its number and keeps it until it is acknowledged. Blocks for a write without a sync.
     pub(crate) fn push(&mut self, mut batch: Batch, now: Timestamp) {
-        let (encoded, all_acknowledged) = {
-            let mut ring = self.backlog.ring();
+        let (encoded, all_acknowledged) = self.backlog.with(|ring| {
             batch.seq = ring.next();
             let encoded = Encoded { seq: batch.seq, bytes: v1::Batch::from(batch).encode_to_vec() };
             let all_acknowledged = ring.len() == 0;
             ring.push(encoded.clone());
             (encoded, all_acknowledged)
-        };
+        });
         self.grew.send_replace(());
         if let Err(error) = self.copy(&encoded, all_acknowledged, now) {
             warn_once(&error);
