@@ -187,7 +187,9 @@ impl<'a> Session<'a> {
 
     fn may_send(&self) -> bool {
         let in_flight = self.sent.0.saturating_sub(self.acknowledged.0);
-        in_flight < self.window && self.outbox.has_room() && self.link.backlog.with(|ring| ring.after(self.sent).is_some())
+        in_flight < self.window
+            && self.outbox.has_room()
+            && self.link.backlog.with(|ring| ring.after(self.sent).is_some())
     }
 
     async fn send_batch(&mut self) -> Result<(), Closed> {

@@ -1,0 +1,11 @@
+//! The agent as a whole, over a simulated fleet and a scheduler that does what the test says.
+
+#[path = "../contract/mod.rs"]
+mod contract;
+
+mod bad_days;
+mod commands;
+mod drivers;
+mod link;
+mod rig;
+mod scheduler;
