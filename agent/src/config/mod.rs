@@ -3,6 +3,7 @@
 //! [`raw`] is the file as it is; [`Config`] is checked and complete. Every problem is told at once.
 
 mod check;
+mod options;
 mod raw;
 #[cfg(test)]
 mod tests;

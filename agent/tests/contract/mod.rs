@@ -13,17 +13,17 @@ use ballast_core::{
 
 /// Two hosts and a vm that runs on the first.
 #[derive(Debug)]
-pub struct Pair<H> {
+pub(crate) struct Pair<H> {
     /// Where the vm runs.
-    pub source: H,
+    pub(crate) source: H,
     /// Another host that can take it.
-    pub destination: H,
+    pub(crate) destination: H,
     /// The other host's name.
-    pub destination_host: HostId,
+    pub(crate) destination_host: HostId,
     /// How the first reaches it.
-    pub destination_uri: String,
+    pub(crate) destination_uri: String,
     /// The vm.
-    pub vm: VmId,
+    pub(crate) vm: VmId,
 }
 
 /// A vm that exists nowhere.
@@ -42,7 +42,7 @@ impl<H: Hypervisor> Pair<H> {
     }
 
     /// Facts and counters name the vm, the other host's do not, and a vm that exists nowhere is not here.
-    pub async fn tells_who_is_here(&self) {
+    pub(crate) async fn tells_who_is_here(&self) {
         let facts = self.source.facts().await.unwrap();
         let record = facts.vms.iter().find(|record| record.vm == self.vm).unwrap();
         assert_eq!(record.state, VmState::Running);
@@ -57,7 +57,7 @@ impl<H: Hypervisor> Pair<H> {
     }
 
     /// Counters are of the running vms, and their times never go back.
-    pub async fn counts_without_going_back(&self) {
+    pub(crate) async fn counts_without_going_back(&self) {
         let read = async || {
             let all = self.source.counters(Duration::from_secs(5)).await.unwrap();
             *all.iter().find(|counters| counters.vm == self.vm).unwrap()
@@ -69,7 +69,7 @@ impl<H: Hypervisor> Pair<H> {
     }
 
     /// Without a migration there is nothing to watch, to stop or to relax.
-    pub async fn refuses_what_is_not_under_way(&self) {
+    pub(crate) async fn refuses_what_is_not_under_way(&self) {
         assert!(self.source.resume_watching(self.vm).await.unwrap().is_none());
         assert!(self.source.abort(self.vm).await.is_err());
         let unknown = MigrationJob { vm: nobody(), ..self.job() };
@@ -78,7 +78,7 @@ impl<H: Hypervisor> Pair<H> {
 
     /// A migration tells its passes, its pause, its figures and at the end that it returned, and the vm is at the
     /// destination and nowhere else.
-    pub async fn moves_a_vm_and_tells_its_stages(&self) {
+    pub(crate) async fn moves_a_vm_and_tells_its_stages(&self) {
         let mut events = self.source.migrate(self.job()).await.unwrap();
         let mut told = Vec::new();
         while let Some(event) = events.recv().await {
@@ -96,7 +96,7 @@ impl<H: Hypervisor> Pair<H> {
     }
 
     /// A migration that is stopped returns with an error and leaves the vm running where it was.
-    pub async fn an_abort_leaves_the_vm_at_its_source(&self) {
+    pub(crate) async fn an_abort_leaves_the_vm_at_its_source(&self) {
         let mut events = self.source.migrate(self.job()).await.unwrap();
         while let Some(event) = events.recv().await {
             if matches!(event, MigrationEvent::Iteration(_)) {
@@ -114,7 +114,7 @@ impl<H: Hypervisor> Pair<H> {
     }
 
     /// A migration under way can be watched by somebody who did not begin it.
-    pub async fn a_second_watcher_hears_of_the_end(&self) {
+    pub(crate) async fn a_second_watcher_hears_of_the_end(&self) {
         let mut first = self.source.migrate(self.job()).await.unwrap();
         first.recv().await.unwrap();
         drop(first);
@@ -127,7 +127,7 @@ impl<H: Hypervisor> Pair<H> {
     }
 
     /// Who waits for changes is told of a migration.
-    pub async fn a_change_is_told(&self) {
+    pub(crate) async fn a_change_is_told(&self) {
         let waiting = self.source.changes();
         let moving = self.moves_a_vm_and_tells_its_stages();
         tokio::join!(waiting, moving);

@@ -5,6 +5,8 @@ use ballast_core::{
     outcome::{Ending, Stage},
 };
 
+use ballast_proto::v1::{self, scheduler_message::Message as Down};
+
 use super::rig::{Rig, ending, id};
 
 #[tokio::test]
@@ -106,13 +108,16 @@ async fn a_torn_record_at_the_end_of_the_journal_costs_nothing_that_was_answered
     let mut session = rig.scheduler.welcome(3).await;
     session.command(&rig.migrate(id(3, 1), source, vm, destination)).await;
     let end = session.end(id(3, 1)).await;
-    agent.kill().await;
+    session.send(Down::ReportAck(v1::ReportAck { command_id: id(3, 1).to_string() })).await;
+    // Requests are served in their order: once this is answered, the acknowledgement is the journal's last record.
+    session.send(Down::Query(v1::CommandQuery { command_ids: vec!["3-9".to_owned()] })).await;
+    assert_eq!(session.report(id(3, 9)).await, CommandStatus::Unknown);
+    agent.stop().await;
     drop(session);
     let journal = rig.data_dir(source).join("journal");
     let file = ballast_daemon::segments::segment_files(&journal).unwrap().pop().unwrap();
-    let mut bytes = std::fs::read(&file).unwrap();
-    bytes.extend([7; 20]);
-    std::fs::write(&file, bytes).unwrap();
+    let bytes = std::fs::read(&file).unwrap();
+    std::fs::write(&file, &bytes[..bytes.len() - 3]).unwrap();
     let _agent = rig.agent(source);
     let mut session = rig.scheduler.welcome(3).await;
     assert_eq!(session.hello.highest_epoch, 3);

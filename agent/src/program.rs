@@ -1,0 +1,69 @@
+//! What `run` needs from the machine: the configuration as at a start, the real drivers, the signals.
+
+use std::{error::Error, path::Path};
+
+use ballast_agent::config::{Config, Machine};
+use ballast_daemon::config::{ConfigError, File, Problem};
+
+/// Reads the configuration as at a start: an unknown key is a mistake at the first start, where nothing is in the data
+/// directory yet, and warned of later, so that an older version still starts with a newer file.
+///
+/// # Errors
+/// [`ConfigError`] with every problem of the file.
+pub(super) fn load(path: &Path) -> Result<(Config, Vec<Problem>), ConfigError> {
+    let machine = Machine::here();
+    let (config, unknown) = Config::from_file(File::read(path)?, &machine, false)?;
+    let first_start = !config.data_dir.join("journal").exists();
+    if first_start && !unknown.is_empty() {
+        return Config::from_file(File::read(path)?, &machine, true);
+    }
+    Ok((config, unknown))
+}
+
+/// An error with its causes.
+pub(super) fn words(error: &ConfigError) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}
+
+/// Runs the agent over libvirt and the real host until SIGTERM or SIGINT.
+#[cfg(feature = "libvirt")]
+#[tokio::main(worker_threads = 2)]
+pub(super) async fn serve(config: Config) -> anyhow::Result<()> {
+    use ballast_agent::{host::real::RealHost, hypervisor::libvirt::LibvirtHypervisor};
+    use ballast_daemon::clock::Clock;
+
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), host = %config.host_id, "Starting");
+    let clock = Clock::system();
+    let stop = stop_signal()?;
+    let host = RealHost::new(config.host_options(), clock.clone())?;
+    let hypervisor = LibvirtHypervisor::start(config.libvirt_options(), clock.clone());
+    ballast_agent::run(config, hypervisor, host, clock, stop).await?;
+    Ok(())
+}
+
+/// Says that there is nothing to run on.
+#[cfg(not(feature = "libvirt"))]
+pub(super) fn serve(_: Config) -> anyhow::Result<()> {
+    anyhow::bail!(
+        "this program was built without a hypervisor: build it with the feature `libvirt`, which is the default"
+    )
+}
+
+/// Resolves at the first SIGTERM or SIGINT.
+#[cfg(feature = "libvirt")]
+fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+    use anyhow::Context;
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let mut term = signal(SignalKind::terminate()).context("watch for SIGTERM")?;
+    let mut int = signal(SignalKind::interrupt()).context("watch for SIGINT")?;
+    Ok(async move {
+        tokio::select! {
+            _ = term.recv() => tracing::info!("SIGTERM: stopping"),
+            _ = int.recv() => tracing::info!("SIGINT: stopping"),
+        }
+    })
+}
