@@ -158,10 +158,11 @@ impl<H: Hypervisor> Driver<H> {
         let watching = self.watch.is_some();
         self.call(move |hypervisor| async move {
             let source = at_source(hypervisor.locate(vm).await);
-            if source == Presence::Moving && !watching {
-                if let Ok(Some(watch)) = hypervisor.resume_watching(vm).await {
-                    return Done::Watch(Ok(Some(watch)));
-                }
+            if source == Presence::Moving
+                && !watching
+                && let Ok(Some(watch)) = hypervisor.resume_watching(vm).await
+            {
+                return Done::Watch(Ok(Some(watch)));
             }
             Done::Located(source, at_destination(hypervisor.locate_at(&uri, vm).await))
         });

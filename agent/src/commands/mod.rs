@@ -34,7 +34,7 @@ pub(crate) enum Request {
     /// A command came in.
     Offer {
         /// What is ordered.
-        command: Command,
+        command: Box<Command>,
         /// When it was received, by the monotonic clock.
         received_at: Duration,
         /// Where a duplicate's record goes.

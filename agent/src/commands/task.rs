@@ -160,7 +160,7 @@ impl<H: Hypervisor, S: Host> Task<H, S> {
 
     async fn serve(&mut self, request: Request) {
         match request {
-            Request::Offer { command, received_at, answers } => self.offer(command, received_at, &answers).await,
+            Request::Offer { command, received_at, answers } => self.offer(*command, received_at, &answers).await,
             Request::Query { ids, answers } => ids.into_iter().for_each(|id| self.answer(id, &answers)),
             Request::Acknowledge(id) => self.acknowledge(id).await,
             Request::RaiseFence { epoch, done } => {

@@ -260,7 +260,10 @@ impl<'a> Session<'a> {
     async fn offer(&self, command: v1::Command, received_at: Duration) {
         let id = command.command_id.clone();
         match Command::try_from(command) {
-            Ok(command) => self.request(Request::Offer { command, received_at, answers: self.answers.clone() }).await,
+            Ok(command) => {
+                self.request(Request::Offer { command: Box::new(command), received_at, answers: self.answers.clone() })
+                    .await
+            }
             Err(error) => tracing::error!(command = id, %error, "A command makes no sense; nothing was done"),
         }
     }

@@ -78,7 +78,7 @@ impl Spool {
     /// Opens the spool in `dir` and takes up what an earlier agent of the same boot left.
     pub(crate) fn open(dir: &Path, boot: BootId) -> Self {
         let mut ring = Ring::new(RING_BYTES_MAX);
-        let disk = open(dir, boot, &mut ring).inspect_err(|error| warn_once(error)).ok();
+        let disk = open(dir, boot, &mut ring).inspect_err(warn_once).ok();
         let disk_bytes = disk.as_ref().and_then(|disk| disk.disk_bytes().ok()).unwrap_or_default();
         let (grew, grown) = watch::channel(());
         Self { backlog: Backlog { ring: Arc::new(Mutex::new(ring)), grown }, grew, boot, disk, disk_bytes }

@@ -29,10 +29,10 @@ async fn a_vm_moves_through_three_stages_and_the_inventory_follows() {
     assert!(outcome.downtime.is_some() && outcome.copied.get() > 0 && outcome.iterations > 0, "{outcome:?}");
     assert_eq!(rig.place_of(vm), rig.hosts[destination]);
     loop {
-        if let Up::Inventory(inventory) = session.next().await.unwrap() {
-            if !inventory.vms.iter().any(|record| record.vm_uuid == vm.0.as_bytes()) {
-                break;
-            }
+        if let Up::Inventory(inventory) = session.next().await.unwrap()
+            && !inventory.vms.iter().any(|record| record.vm_uuid == vm.0.as_bytes())
+        {
+            break;
         }
     }
 }

@@ -1,5 +1,8 @@
 //! The agent as a whole, over a simulated fleet and a scheduler that does what the test says.
 
+// Helpers of tests may fail like tests do.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 #[path = "../contract/mod.rs"]
 mod contract;
 
