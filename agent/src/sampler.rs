@@ -19,7 +19,7 @@ use ballast_core::{
     inventory::Inventory,
     power::PowerCurve,
     rates,
-    sample::{AgentHealth, Batch, HostSample, PowerSource, Reading, VmSample, VmState},
+    sample::{AgentHealth, Batch, HostSample, PowerSource, Pressure, Reading, VmSample, VmState},
     units::{Cores, Timestamp, Watts},
 };
 use ballast_daemon::clock::Clock;
@@ -177,27 +177,32 @@ fn unread(inventory: Option<&Inventory>, now: Timestamp) -> BTreeMap<VmId, VmSam
 
 /// The host's figures; `vms` is `None` where the hypervisor did not answer.
 fn host_sample(config: &Config, reading: &HostReading, vms: Option<&[VmSample]>, agent: AgentHealth) -> HostSample {
-    let cpu_used = match config.host.cpu_accounting {
-        CpuAccounting::Host => reading.cpu_used,
-        CpuAccounting::Vms => vms.map_or(Reading::Missing, sum_of),
+    // On a shared machine memory and pressure are the whole machine's as well, and nothing of them is this host's.
+    let (cpu_used, memory_used, pressure) = match config.host.cpu_accounting {
+        CpuAccounting::Host => (reading.cpu_used, reading.memory_used, reading.pressure),
+        CpuAccounting::Vms => (
+            vms.map_or(Reading::Missing, |vms| sum_of(vms, |vm| vm.cpu_used.value())),
+            vms.map_or(Reading::Missing, |vms| sum_of(vms, |vm| vm.memory_balloon.value())),
+            Pressure::default(),
+        ),
     };
     let (power, power_source) = power(reading, cpu_used, config.host.cpu_capacity, &config.power.curve);
     HostSample {
         cpu_capacity: config.host.cpu_capacity,
         cpu_used,
         memory_capacity: config.host.memory_capacity,
-        memory_used: reading.memory_used,
+        memory_used,
         power,
         power_source,
-        pressure: reading.pressure,
+        pressure,
         agent,
     }
 }
 
 /// CPU of all vms; missing as soon as one running vm's is, for a part of the sum would look like a lighter load.
-fn sum_of(vms: &[VmSample]) -> Reading<Cores> {
+fn sum_of<T: Copy + std::iter::Sum>(vms: &[VmSample], of: impl Fn(&VmSample) -> Option<T>) -> Reading<T> {
     let running = vms.iter().filter(|vm| vm.state == VmState::Running);
-    let total: Option<Cores> = running.map(|vm| vm.cpu_used.value()).sum();
+    let total: Option<T> = running.map(of).sum();
     Reading::measured(total)
 }
 
@@ -218,7 +223,7 @@ fn power(
 
 #[cfg(test)]
 mod tests {
-    use ballast_core::units::Bytes;
+    use ballast_core::units::{Bytes, Ratio};
 
     use super::*;
 
@@ -271,5 +276,19 @@ mod tests {
         check(Some(&[vm(VmState::Running, Some(1.5)), vm(VmState::Running, None)]), Reading::Missing);
         check(Some(&[]), Reading::Measured(Cores(0.0)));
         check(None, Reading::Missing);
+    }
+
+    #[test]
+    fn what_is_the_shared_machines_is_not_the_hosts() {
+        let reading = HostReading {
+            memory_used: Reading::Measured(Bytes::from_gib(60)),
+            pressure: Pressure { cpu_some: Reading::Measured(Ratio(0.9)), ..Pressure::default() },
+            ..HostReading::default()
+        };
+        let held =
+            VmSample { memory_balloon: Reading::Measured(Bytes::from_gib(1)), ..vm(VmState::Running, Some(1.0)) };
+        let sample = host_sample(&config(CpuAccounting::Vms), &reading, Some(&[held, held]), AgentHealth::default());
+        assert_eq!(sample.memory_used, Reading::Measured(Bytes::from_gib(2)));
+        assert_eq!(sample.pressure, Pressure::default());
     }
 }

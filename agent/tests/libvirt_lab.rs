@@ -1,13 +1,19 @@
 //! The libvirt driver against real libvirtd and real QEMU: facts, counters, a migration with its events, an abort, and
 //! the other vms' counters meanwhile.
 //!
-//! Needs root and the lab's hosts kvm1 and kvm2: `tests/lab/lab.sh up 2`, then `BALLAST_LAB=1 cargo test -p
-//! ballast-agent --test libvirt_lab -- --nocapture`. Without `BALLAST_LAB` it says that it did nothing.
+//! Needs root, and what `tests/lab/lab.sh deps` installs: `BALLAST_LAB=1 cargo test -p ballast-agent --test libvirt_lab
+//! -- --nocapture`. It brings up two hosts of its own and takes them down. Without `BALLAST_LAB` it says that it did
+//! nothing.
 
 #![cfg(feature = "libvirt")]
 #![allow(clippy::print_stdout)] // The transcript of a real run is what this test is read for.
 
-use std::{path::PathBuf, process::Command, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    process::{Command, Stdio},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
 use ballast_agent::hypervisor::{
@@ -24,13 +30,43 @@ use ballast_core::{
 };
 use ballast_daemon::clock::Clock;
 
-/// Runs the lab's script and returns what it printed.
+/// Runs the lab's script, on hosts and a network of this test's own, and returns what it printed.
 fn lab(arguments: &[&str]) -> Result<String> {
     let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/lab/lab.sh");
-    let output = Command::new(script).args(arguments).output().context("run the lab")?;
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "lab {arguments:?}: {complaint}");
-    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+    // Unix sockets have short paths only, so the folder is where the script would put it, by another name.
+    let folder = std::env::temp_dir().join("ballast-lab-driver");
+    // To a file: the daemons that stay would keep a pipe open.
+    let said = tempfile::NamedTempFile::new()?;
+    let mut command = Command::new(script);
+    command.env("LAB", folder).env("LAB_HOST", PREFIX).env("LAB_NET", "10.78.0").args(arguments);
+    let status = command.stdin(Stdio::null()).stdout(said.reopen()?).stderr(said.reopen()?).status()?;
+    let said = std::fs::read_to_string(said.path())?;
+    ensure!(status.success(), "lab {arguments:?}: {said}");
+    Ok(said.trim().to_owned())
+}
+
+/// What the hosts' names begin with.
+const PREFIX: &str = "drv";
+const SOURCE: &str = "drv1";
+const DESTINATION: &str = "drv2";
+
+/// Takes the lab down whichever way the test ends.
+struct Up;
+
+impl Up {
+    fn hosts(count: &str) -> Result<Self> {
+        lab(&["down"])?;
+        lab(&["up", count])?;
+        Ok(Self)
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        if let Err(error) = lab(&["down"]) {
+            println!("the lab could not be taken down: {error:#}");
+        }
+    }
 }
 
 struct Lab {
@@ -46,18 +82,18 @@ impl Lab {
             let options = LibvirtOptions { uri: lab(&["uri", host])?, ..LibvirtOptions::default() };
             Ok(Arc::new(LibvirtHypervisor::start(options, clock.clone())))
         };
-        Ok(Self { source: driver("kvm1")?, destination: driver("kvm2")?, clock: clock.clone() })
+        Ok(Self { source: driver(SOURCE)?, destination: driver(DESTINATION)?, clock: clock.clone() })
     }
 
     async fn vm(&self, name: &str) -> Result<VmRecord> {
         let facts = self.source.facts().await?;
-        facts.vms.into_iter().find(|vm| vm.name == name).with_context(|| format!("no vm {name} on kvm1"))
+        facts.vms.into_iter().find(|vm| vm.name == name).with_context(|| format!("no vm {name} on the source"))
     }
 
     async fn migrate(&self, vm: VmId, bandwidth: Option<BytesPerSec>) -> Result<Migration> {
         let limits = MigrationLimits { bandwidth, ..MigrationLimits::for_memory(Bytes::from_mib(128)) };
-        let destination = HostId::new("kvm2")?;
-        let destination_uri = lab(&["migration-uri", "kvm2"])?;
+        let destination = HostId::new(DESTINATION)?;
+        let destination_uri = lab(&["migration-uri", DESTINATION])?;
         let events = self.source.migrate(MigrationJob { vm, destination, destination_uri, limits }).await?;
         Ok(Migration { clock: self.clock.clone(), began: self.clock.elapsed(), events, seen: Vec::new() })
     }
@@ -117,9 +153,10 @@ async fn moves_a_real_vm_and_loses_sight_of_no_other() -> Result<()> {
         println!("skipped: BALLAST_LAB is not set, so there are no real hosts to migrate between");
         return Ok(());
     }
-    lab(&["guest", "kvm1", "probe1", "10.77.0.201", "128", "20", "group=probe", "pin=kvm1", "pin=kvm2"])?;
-    lab(&["guest", "kvm1", "probe2", "10.77.0.202", "128", "5", "immovable"])?;
-    lab(&["wait-ping", "10.77.0.201"])?;
+    let _up = Up::hosts("2")?;
+    lab(&["guest", SOURCE, "probe1", "10.78.0.101", "128", "20", "group=probe", "pin=drv1", "pin=drv2"])?;
+    lab(&["guest", SOURCE, "probe2", "10.78.0.102", "128", "5", "immovable"])?;
+    lab(&["wait-ping", "10.78.0.101"])?;
     let at = Lab::connect()?;
 
     let vm = facts_describe(&at).await?;
@@ -180,7 +217,7 @@ async fn abort_leaves_the_vm_where_it_was(at: &Lab, vm: VmId) -> Result<()> {
     ensure!(matches!(last, Some(MigrationEvent::Returned(Err(_)))), "{last:?}");
     let here = at.source.locate(vm).await?;
     ensure!(here == Whereabouts::Here { state: VmState::Running, migrating: false }, "{here:?}");
-    let there = at.source.locate_at(&lab(&["migration-uri", "kvm2"])?, vm).await?;
+    let there = at.source.locate_at(&lab(&["migration-uri", DESTINATION])?, vm).await?;
     ensure!(there == Whereabouts::NotHere, "{there:?}");
     Ok(())
 }
@@ -206,9 +243,12 @@ async fn real_migration(at: &Lab, vm: VmId, other: VmId) -> Result<()> {
     ensure!(at.source.locate(vm).await? == Whereabouts::NotHere, "still at the source");
     let there = Whereabouts::Here { state: VmState::Running, migrating: false };
     ensure!(at.destination.locate(vm).await? == there, "not at the destination");
-    ensure!(at.source.locate_at(&lab(&["migration-uri", "kvm2"])?, vm).await? == there, "not seen from the source");
+    ensure!(
+        at.source.locate_at(&lab(&["migration-uri", DESTINATION])?, vm).await? == there,
+        "not seen from the source"
+    );
     let facts = at.source.facts().await?;
     ensure!(facts.vms.iter().all(|record| record.vm != vm), "the definition stayed behind");
-    lab(&["wait-ping", "10.77.0.201", "10"])?;
+    lab(&["wait-ping", "10.78.0.101", "10"])?;
     Ok(())
 }
