@@ -10,6 +10,7 @@
 
 use std::{
     path::PathBuf,
+    pin::pin,
     process::{Command, Stdio},
     sync::Arc,
     time::Duration,
@@ -132,6 +133,9 @@ async fn watch_gap(
     stop: Arc<tokio::sync::Notify>,
 ) -> (Duration, Duration, u32) {
     let (mut last, mut gap, mut slowest, mut reads) = (clock.elapsed(), Duration::ZERO, Duration::ZERO, 0);
+    // From now on, so that no call of `notify_waiters` is missed while a read goes on.
+    let mut stopped = pin!(stop.notified());
+    stopped.as_mut().enable();
     loop {
         let began = clock.elapsed();
         let counters = driver.counters(Duration::from_secs(2)).await.unwrap_or_default();
@@ -141,7 +145,7 @@ async fn watch_gap(
             gap = gap.max(now - last);
             last = now;
         }
-        if clock.timeout(Duration::from_millis(100), stop.notified()).await.is_ok() {
+        if clock.timeout(Duration::from_millis(100), stopped.as_mut()).await.is_ok() {
             return (gap.max(clock.elapsed() - last), slowest, reads);
         }
     }
@@ -156,6 +160,7 @@ async fn moves_a_real_vm_and_loses_sight_of_no_other() -> Result<()> {
     let _up = Up::hosts("2")?;
     lab(&["guest", SOURCE, "probe1", "10.78.0.101", "128", "20", "group=probe", "pin=drv1", "pin=drv2"])?;
     lab(&["guest", SOURCE, "probe2", "10.78.0.102", "128", "5", "immovable"])?;
+    lab(&["guest", DESTINATION, "probe3", "10.78.0.103", "128", "5"])?;
     lab(&["wait-ping", "10.78.0.101"])?;
     let at = Lab::connect()?;
 
@@ -164,7 +169,7 @@ async fn moves_a_real_vm_and_loses_sight_of_no_other() -> Result<()> {
     counters_count(&at, vm).await?;
     abort_leaves_the_vm_where_it_was(&at, vm).await?;
     real_migration(&at, vm, other).await?;
-    Ok(())
+    a_libvirtd_that_crashed_is_met_again(&at, vm).await
 }
 
 async fn facts_describe(at: &Lab) -> Result<VmId> {
@@ -224,21 +229,28 @@ async fn abort_leaves_the_vm_where_it_was(at: &Lab, vm: VmId) -> Result<()> {
 
 async fn real_migration(at: &Lab, vm: VmId, other: VmId) -> Result<()> {
     let stop = Arc::new(tokio::sync::Notify::new());
-    let gap = tokio::spawn(watch_gap(at.clock.clone(), Arc::clone(&at.source), other, Arc::clone(&stop)));
+    let watch = |driver: &Arc<LibvirtHypervisor>, vm: VmId| {
+        tokio::spawn(watch_gap(at.clock.clone(), Arc::clone(driver), vm, Arc::clone(&stop)))
+    };
+    let there = at.destination.facts().await?;
+    let host_there = there.vms.iter().find(|record| record.name == "probe3").context("probe3")?.vm;
+    let gaps = [("source", watch(&at.source, other)), ("destination", watch(&at.destination, host_there))];
     let mut migration = at.migrate(vm, None).await?;
     migration.end().await;
-    stop.notify_one();
-    let (gap, slowest, reads) = gap.await?;
+    stop.notify_waiters();
+    for (place, gap) in gaps {
+        let (gap, slowest, reads) = gap.await?;
+        println!("other vm at the {place}: longest gap {gap:?}, slowest of {reads} reads {slowest:?}");
+        ensure!(gap < Duration::from_secs(2), "the other vm at the {place} was out of sight for {gap:?}");
+    }
 
     let iteration = migration.first(|event| matches!(event, MigrationEvent::Iteration(1))).context("iteration 1")?;
     let suspended = migration.first(|event| matches!(event, MigrationEvent::Suspended)).context("the suspension")?;
     let end = migration.seen.last().context("events")?.0;
     println!("preparation {iteration:?}, copy {:?}, switching {:?}", suspended - iteration, end - suspended);
-    println!("other vm: longest gap {gap:?}, slowest of {reads} reads {slowest:?}");
     let is_final = |event: &MigrationEvent| matches!(event, MigrationEvent::Statistics { downtime: Some(_), copied, .. } if *copied > Bytes::ZERO);
     ensure!(migration.first(is_final).is_some(), "no final figures");
     ensure!(matches!(migration.seen.last(), Some((_, MigrationEvent::Returned(Ok(()))))), "not returned well");
-    ensure!(gap < Duration::from_secs(1), "the other vm was out of sight for {gap:?}");
 
     ensure!(at.source.locate(vm).await? == Whereabouts::NotHere, "still at the source");
     let there = Whereabouts::Here { state: VmState::Running, migrating: false };
@@ -250,5 +262,39 @@ async fn real_migration(at: &Lab, vm: VmId, other: VmId) -> Result<()> {
     let facts = at.source.facts().await?;
     ensure!(facts.vms.iter().all(|record| record.vm != vm), "the definition stayed behind");
     lab(&["wait-ping", "10.78.0.101", "10"])?;
+    Ok(())
+}
+
+async fn a_libvirtd_that_crashed_is_met_again(at: &Lab, vm: VmId) -> Result<()> {
+    lab(&["kill-libvirtd", DESTINATION])?;
+    let lost = async { while at.destination.counters(Duration::from_secs(2)).await.is_ok() {} };
+    ensure!(at.clock.timeout(Duration::from_secs(20), lost).await.is_ok(), "still answers without libvirtd");
+    let without = at.destination.facts().await;
+    ensure!(matches!(without, Err(HypervisorError::Unreachable(_))), "{without:?}");
+    lab(&["restart-libvirtd", DESTINATION])?;
+    let began = at.clock.elapsed();
+    let back = async {
+        loop {
+            let counters = at.destination.counters(Duration::from_secs(2)).await.unwrap_or_default();
+            if counters.iter().any(|one| one.vm == vm) {
+                return;
+            }
+            at.clock.sleep(Duration::from_millis(100)).await;
+        }
+    };
+    ensure!(at.clock.timeout(Duration::from_secs(60), back).await.is_ok(), "the driver did not come back");
+    println!("counters again {:?} after libvirtd was", at.clock.elapsed() - began);
+
+    // Events are registered anew: without them the vm would still be on the roster, and announced to nobody.
+    let changed = async {
+        loop {
+            at.destination.changes().await;
+            if at.destination.locate(vm).await == Ok(Whereabouts::NotHere) {
+                return;
+            }
+        }
+    };
+    lab(&["virsh", DESTINATION, "destroy", "probe1"])?;
+    ensure!(at.clock.timeout(Duration::from_secs(20), changed).await.is_ok(), "no event after the reconnection");
     Ok(())
 }

@@ -15,13 +15,14 @@
 #   lab.sh migration-uri HOST                  how other hosts' libvirtd reach it
 #   lab.sh in HOST COMMAND…                    run a command where HOST is: its network, its name
 #   lab.sh virsh HOST ARGUMENT…                virsh on HOST
+#   lab.sh kill-libvirtd HOST                  kill libvirtd of HOST as a crash would; its vms go on
 #   lab.sh restart-libvirtd HOST               start libvirtd of HOST again after it was killed; its vms went on
 #   lab.sh wait-ping IP [SECONDS]              wait until a vm answers
 #   lab.sh down                                stop and remove all of it; harmless when nothing runs
 #
 # Environment: LAB (folder for everything it writes), LAB_HOST (prefix of the hosts' names), LAB_NET (first three
 # octets; hosts are .1 …, vms take .100 …).
-set -euo pipefail
+set -Eeuo pipefail
 
 LAB=${LAB:-/tmp/ballast-lab-$UID}
 LAB_HOST=${LAB_HOST:-kvm}
@@ -219,6 +220,8 @@ up() {
   trap - ERR INT TERM
 }
 
+kill_libvirtd() { kill -9 "$(cat "$LAB/$1/libvirtd.pid")"; }
+
 # Starts libvirtd of a host again after a test has killed it; its vms have gone on running.
 restart_libvirtd() { libvirtd_start "$1"; wait_for 60 virsh_ "$1" hostname || fail "libvirtd of $1 did not come back"; }
 
@@ -323,13 +326,20 @@ wait_ping() {
   wait_for "${2:-120}" ping -c 1 -W 1 "$1" || fail "$1 does not answer ping"
 }
 
+no_process_in() { [[ -z $(ip netns pids "$1" 2>/dev/null) ]]; }
+
 down() {
   trap - ERR INT TERM
   require_root
-  local host pid file
+  local host pid file link
   for host in $(ip netns list | awk -v prefix="$LAB_HOST" '$1 ~ "^" prefix "[0-9]+$" {print $1}'); do
     for pid in $(ip netns pids "$host" 2>/dev/null); do kill -9 "$pid" 2>/dev/null || true; done
+    wait_for 10 no_process_in "$host" || echo "lab: processes of $host linger" >&2
     ip netns del "$host" 2>/dev/null || true
+  done
+  # A namespace goes away some time after its name; its cable must be gone at once, for the next `up`.
+  for link in $(ip -o link | awk -F '[ @:]+' -v prefix="v$LAB_HOST" '$2 ~ "^" prefix "[0-9]+$" {print $2}'); do
+    ip link del "$link" 2>/dev/null || true
   done
   for file in "$LAB"/disks/*.pid; do
     [[ -f $file ]] && kill "$(cat "$file")" 2>/dev/null || true
@@ -343,6 +353,7 @@ shift || true
 case $command in
   deps | up | guest | guests | load | uri | down) "$command" "$@" ;;
   migration-uri) migration_uri "$@" ;;
+  kill-libvirtd) kill_libvirtd "$@" ;;
   restart-libvirtd) restart_libvirtd "$@" ;;
   in) in_host "$@" ;;
   virsh) virsh_ "$@" ;;

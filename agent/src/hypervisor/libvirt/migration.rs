@@ -18,7 +18,7 @@ use ballast_core::{
 };
 use ballast_daemon::clock::{Clock, Interval};
 use tokio::sync::mpsc;
-use tracing::{debug, warn};
+use tracing::debug;
 use virt_sys as sys;
 
 use super::{
@@ -66,6 +66,8 @@ pub(super) async fn carry_out(session: Arc<Session>, job: MigrationJob, flags: u
 type Ended = Pin<Box<dyn Future<Output = Result<(), HypervisorError>> + Send>>;
 /// One look at the job; `Ok(None)` where none runs any more.
 pub(super) type Look = Pin<Box<dyn Future<Output = Result<Option<JobFigures>, HypervisorError>> + Send>>;
+/// Begins such a look.
+pub(super) type Looker = Box<dyn Fn() -> Look + Send + Sync>;
 
 /// What a watcher needs.
 pub(super) struct Watch {
@@ -80,9 +82,7 @@ pub(super) struct Watch {
     /// To the caller.
     pub(super) sender: mpsc::Sender<MigrationEvent>,
     /// Looks at the job.
-    pub(super) look: Box<dyn Fn() -> Look + Send + Sync>,
-    /// Sets the longest pause that is tried first; called until it succeeds, once the job runs.
-    pub(super) prepare: Option<Box<dyn Fn() -> Ended + Send + Sync>>,
+    pub(super) look: Looker,
 }
 
 impl std::fmt::Debug for Watch {
@@ -192,7 +192,6 @@ impl Watcher {
     }
 
     async fn progress(&mut self, figures: JobFigures) {
-        self.allow_first_downtime().await;
         self.iteration(figures.iteration).await;
         if figures.total == Bytes::ZERO && self.seen.figures.is_some() {
             // A job that is being called off has no figures any more; the last true ones stand.
@@ -218,18 +217,6 @@ impl Watcher {
         if let Err(mpsc::error::TrySendError::Full(_)) = self.watch.sender.try_send(MigrationEvent::Progress(progress))
         {
             debug!(vm = %self.watch.vm, "Progress dropped: the receiver is slow");
-        }
-    }
-
-    async fn allow_first_downtime(&mut self) {
-        let Some(prepare) = &self.watch.prepare else { return };
-        match prepare().await {
-            Ok(()) => self.watch.prepare = None,
-            Err(error) if self.seen.iteration > 0 => {
-                warn!(vm = %self.watch.vm, %error, "The first downtime limit could not be set; libvirt's own applies");
-                self.watch.prepare = None;
-            }
-            Err(error) => debug!(vm = %self.watch.vm, %error, "Too early for the first downtime limit"),
         }
     }
 

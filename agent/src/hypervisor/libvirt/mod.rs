@@ -23,21 +23,24 @@ mod telemetry;
 
 use std::{
     path::PathBuf,
-    sync::{Arc, Weak},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use ballast_core::{counters::VmCounters, id::VmId, sample::VmState};
 use ballast_daemon::clock::Clock;
 use tokio::sync::{Mutex, mpsc, watch};
-use tracing::warn;
+use tracing::{debug, warn};
 use virt::{domain::Domain, error::ErrorNumber};
 
 use self::{
     events::Hub,
     facts::Surroundings,
     ffi::EventSink,
-    migration::{Look, Watch, Watcher},
+    migration::{Look, Looker, Watch, Watcher},
     params::JobKind,
     session::{Failure, Link, Session, Slots, explain_alone, of_vm, on_thread, slots},
     telemetry::Telemetry,
@@ -159,7 +162,7 @@ async fn keep(inner: Weak<Inner>, clock: Clock) {
             match inner.list().await {
                 Ok(()) if !was_connected => inner.hub.change(),
                 Ok(()) => {}
-                Err(error) => tracing::debug!(%error, "The vms cannot be listed"),
+                Err(error) => debug!(%error, "The vms cannot be listed"),
             }
             connected = inner.control.check();
         }
@@ -212,22 +215,13 @@ impl Inner {
         let session = self.own_session(&self.options.uri, false).await?;
         let events = self.watch_events(vm)?;
         let (sender, receiver) = mpsc::channel(WAITING_MIGRATION_EVENTS);
-        let downtime = job.limits.downtime_start;
-        let prepare = {
-            let inner = Arc::clone(self);
-            move || -> Pinned<()> {
-                let inner = Arc::clone(&inner);
-                Box::pin(async move { inner.allow_downtime(vm, downtime).await })
-            }
-        };
         let watcher = Watcher::new(Watch {
             vm,
             clock: self.clock.clone(),
             poll_period: self.options.progress_period,
             events,
             sender,
-            look: look_through(&session, vm),
-            prepare: Some(Box::new(prepare)),
+            look: self.look_through(&session, vm, job.limits.downtime_start),
         });
         let inner = Arc::clone(self);
         tokio::spawn(async move {
@@ -264,7 +258,6 @@ impl Inner {
             events,
             sender,
             look: Box::new(look),
-            prepare: None,
         });
         let inner = Arc::clone(self);
         tokio::spawn(async move {
@@ -272,6 +265,41 @@ impl Inner {
             inner.release(vm);
         });
         Ok(Some(receiver))
+    }
+
+    /// Looks at a vm's job through the migration's own connection, and sets the pause to be tried first as soon as
+    /// there is a job that takes it.
+    fn look_through(self: &Arc<Self>, session: &Arc<Session>, vm: VmId, downtime: Duration) -> Looker {
+        let (inner, session, allowed) = (Arc::clone(self), Arc::clone(session), Arc::new(AtomicBool::new(false)));
+        Box::new(move || {
+            let (inner, session, allowed) = (Arc::clone(&inner), Arc::clone(&session), Arc::clone(&allowed));
+            Box::pin(async move {
+                let look = on_thread("libvirt-look", move || migration::figures(&session, vm)).await;
+                let figures = look.map_err(explain_alone)?;
+                if let Some(figures) = figures
+                    && !allowed.load(Ordering::Relaxed)
+                {
+                    let set = inner.allow_first_downtime(vm, downtime, figures.iteration > 0).await;
+                    allowed.store(set, Ordering::Relaxed);
+                }
+                Ok(figures)
+            })
+        })
+    }
+
+    /// Returns whether that is settled.
+    async fn allow_first_downtime(&self, vm: VmId, downtime: Duration, copying: bool) -> bool {
+        match self.allow_downtime(vm, downtime).await {
+            Ok(()) => true,
+            Err(error) if copying => {
+                warn!(%vm, %error, "The first downtime limit could not be set; libvirt's own applies");
+                true
+            }
+            Err(error) => {
+                debug!(%vm, %error, "Too early for the first downtime limit");
+                false
+            }
+        }
     }
 
     fn watch_events(&self, vm: VmId) -> Result<mpsc::Receiver<ffi::Event>, HypervisorError> {
@@ -330,18 +358,6 @@ impl Inner {
         let limit = self.options.call_timeout;
         self.clock.timeout(limit, all).await.unwrap_or(Err(HypervisorError::TimedOut(limit)))
     }
-}
-
-type Pinned<T> = std::pin::Pin<Box<dyn Future<Output = Result<T, HypervisorError>> + Send>>;
-
-/// Looks at a vm's job through the migration's own connection.
-fn look_through(session: &Arc<Session>, vm: VmId) -> Box<dyn Fn() -> Look + Send + Sync> {
-    let session = Arc::clone(session);
-    Box::new(move || {
-        let session = Arc::clone(&session);
-        let look = on_thread("libvirt-look", move || migration::figures(&session, vm));
-        Box::pin(async move { look.await.map_err(explain_alone) })
-    })
 }
 
 /// Where a vm is; blocks.
