@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
-use crate::demo::DemoArgs;
+use crate::{demo::DemoArgs, replay::ReplayArgs};
 
 /// Keeps a fleet of libvirt hosts level: looks at it, moves its vms, explains why.
 #[derive(Debug, Parser)]
@@ -54,6 +54,8 @@ pub enum Output {
 pub enum Command {
     /// Runs a simulated fleet with its scheduler in this process, faster than real time, and shows what they do.
     Demo(DemoArgs),
+    /// Recorded telemetry through the real decision path: what would have been decided, when, and why.
+    Replay(ReplayArgs),
     /// The fleet as it is, live; q ends it.
     Top(Top),
     /// Migrations as they go, one line for each change.

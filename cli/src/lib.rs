@@ -18,6 +18,7 @@ pub mod args;
 pub mod client;
 mod commands;
 pub mod demo;
+pub mod replay;
 mod show;
 mod table;
 mod top;
@@ -54,6 +55,7 @@ async fn dispatch(args: Args, out: &mut dyn Write) -> anyhow::Result<()> {
     let Args { connection, output, command } = args;
     match command {
         Command::Demo(demo) => demo::run(&demo, output, out).await,
+        Command::Replay(args) => replay::run(&args, output, out),
         Command::Top(top) => top::run(client::connect(&connection).await?, &top, &Clock::system()).await,
         Command::Watch => watch::run(client::connect(&connection).await?, output, out).await,
         Command::Ask(ask) => {

@@ -213,11 +213,20 @@ impl Dispatcher {
         if accepted.iter().any(|intent| !matches!(intent.command.order, Order::Cancel { .. })) {
             records.push(Record::Executed { decision: id, who: approved_by });
         }
-        records.extend(accepted.iter().map(|intent| Record::Intent { intent: Box::new(intent.clone()) }));
+        for intent in &accepted {
+            records.push(Record::Intent { intent: Box::new(intent.clone()) });
+            if intent.command.order == Order::Sleep {
+                // Before the order: the host may sleep and its outcome be lost, and it must be possible to wake it.
+                records.extend(self.sleeper(&intent.command.host).await);
+            }
+        }
         if !records.is_empty() {
             self.journal.write(records).await?;
         }
         for intent in accepted {
+            if intent.command.order == Order::Sleep {
+                self.asleep.insert(intent.command.host.clone());
+            }
             self.give(intent).await;
         }
         Ok(given)
@@ -239,8 +248,12 @@ impl Dispatcher {
                 Some(_) => None,
                 None => Some(format!("migration {migration} is over")),
             },
-            Order::Sleep => self.table.power_holder(&command.host).map(|by| held(&command.host, by)),
-            Order::Wake { target, .. } => self.table.power_holder(target).map(|by| held(target, by)),
+            Order::Sleep => {
+                let holder = self.table.sleep_of(&command.host).or_else(|| self.table.wake_of(&command.host));
+                holder.map(|by| held(&command.host, by))
+            }
+            // An open order to sleep does not stand against it: the host may have slept before it could say so.
+            Order::Wake { target, .. } => self.table.wake_of(target).map(|by| held(target, by)),
         }
     }
 
@@ -298,16 +311,20 @@ impl Dispatcher {
     /// Journals an outcome; only then the agent may forget it and the vm is free.
     async fn close(&mut self, outcome: Outcome) -> Vec<Effect> {
         let kind = self.table.command(outcome.id).map_or("migrate", |command| command.order.kind());
-        let slept = kind == "sleep" && outcome.ending == Ending::Completed;
+        let (slept, host) = (outcome.ending == Ending::Completed, &outcome.source);
         let mut records = vec![Record::Outcome { outcome: outcome.clone() }];
-        if slept {
-            records.extend(self.sleeper(&outcome.source).await);
+        match kind {
+            "sleep" if slept => records.extend(self.sleeper(host).await),
+            "sleep" => records.push(Record::Awake { host: host.clone() }),
+            _ => {}
         }
         if self.journal.write(records).await.is_err() {
             return Vec::new();
         }
-        if slept {
-            self.asleep.insert(outcome.source.clone());
+        if kind == "sleep" && slept {
+            self.asleep.insert(host.clone());
+        } else if kind == "sleep" {
+            self.asleep.remove(host);
         }
         let effects = self.table.closed(&outcome);
         self.count(kind, &outcome);

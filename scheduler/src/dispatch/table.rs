@@ -102,14 +102,16 @@ impl Table {
         self.open.values().find(|open| open.command.order.vm() == Some(vm)).map(|open| open.command.id)
     }
 
-    /// The open commands of and towards `host` other than cancels.
-    pub(crate) fn power_holder(&self, host: &HostId) -> Option<CommandId> {
-        let about = |command: &Command| match &command.order {
-            Order::Sleep => command.host == *host,
-            Order::Wake { target, .. } => target == host,
-            Order::Migrate { .. } | Order::Cancel { .. } => false,
-        };
-        self.open.values().find(|open| about(&open.command)).map(|open| open.command.id)
+    /// The open order that puts `host` to sleep. Such an order stays open when the host sleeps before it could say so.
+    pub(crate) fn sleep_of(&self, host: &HostId) -> Option<CommandId> {
+        let is_it = |command: &Command| command.order == Order::Sleep && command.host == *host;
+        self.open.values().find(|open| is_it(&open.command)).map(|open| open.command.id)
+    }
+
+    /// The open order that wakes `host`.
+    pub(crate) fn wake_of(&self, host: &HostId) -> Option<CommandId> {
+        let is_it = |command: &Command| matches!(&command.order, Order::Wake { target, .. } if target == host);
+        self.open.values().find(|open| is_it(&open.command)).map(|open| open.command.id)
     }
 
     /// An open command.

@@ -113,7 +113,8 @@ impl Default for KeepSettings {
             telemetry_total: Bytes::from_gib(10),
             telemetry_age: Duration::from_secs(30 * 86_400),
             journal_segment: Bytes::from_mib(16),
-            journal_total: Bytes::from_gib(1),
+            // A start reads all of it, in a few seconds.
+            journal_total: Bytes::from_mib(256),
             windows: Duration::from_secs(900),
             decisions: 1000,
             migrations: 1000,

@@ -152,7 +152,9 @@ impl Ledger {
         if let Some(migration) = intent.migration() {
             push_bounded(&mut self.migrations, migration, self.kept_max);
         }
-        self.unresolved.remove(&intent.command.id);
+        // That a vm is ordered to move again says that its whereabouts have become clear.
+        let vm = intent.command.order.vm();
+        self.unresolved.retain(|_, (earlier, _)| vm.is_none() || earlier.command.order.vm() != vm);
         self.open.insert(intent.command.id, intent.clone());
     }
 
@@ -176,7 +178,8 @@ impl Ledger {
             [Event::Ordered { command: intent.command.clone() }, Event::Ended { outcome: outcome.clone() }]
         });
         let open = self.open.values().map(|intent| Event::Ordered { command: intent.command.clone() });
-        modes.chain(asleep).chain(unresolved).chain(open).collect()
+        // Hosts that sleep come last: an open order to sleep is among the others, and its host sleeps all the same.
+        modes.chain(unresolved).chain(open).chain(asleep).collect()
     }
 }
 

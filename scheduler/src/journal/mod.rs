@@ -73,7 +73,7 @@ pub enum Record {
         /// How.
         outcome: Outcome,
     },
-    /// A host sleeps on our order; with all that is needed to wake it.
+    /// A host is ordered to sleep, or does; with all that is needed to wake it.
     Asleep {
         /// What was known of it.
         inventory: Box<Inventory>,

@@ -17,7 +17,10 @@ use ballast_core::{
 use ballast_daemon::segments::{self, SegmentError};
 use serde::Serialize;
 
-use crate::telemetry_log::{LogRecord, SEGMENT_KIND};
+use crate::{
+    engine::EngineSettings,
+    telemetry_log::{LogRecord, SEGMENT_KIND},
+};
 use feed::Feed;
 
 /// What to replay with.
@@ -38,16 +41,27 @@ pub struct ReplaySettings {
 }
 
 impl ReplaySettings {
+    /// What a scheduler with these settings decides by.
+    pub fn of_engine(engine: &EngineSettings) -> Self {
+        Self {
+            policy: engine.policy.clone(),
+            tuning: engine.tuning.clone(),
+            seed: engine.seed,
+            period: engine.period,
+            round_interval: engine.round_interval,
+            relief_interval: engine.relief_interval,
+        }
+    }
+
     /// `policy` with everything else as the scheduler's defaults.
     pub fn new(policy: &str) -> Self {
-        Self {
-            policy: policy.to_owned(),
-            tuning: Tuning::default(),
-            seed: 1,
-            period: Duration::from_secs(5),
-            round_interval: Duration::from_secs(60),
-            relief_interval: Duration::from_secs(1),
-        }
+        Self { policy: policy.to_owned(), ..Self::default() }
+    }
+}
+
+impl Default for ReplaySettings {
+    fn default() -> Self {
+        Self::of_engine(&EngineSettings::new(PathBuf::new()))
     }
 }
 
@@ -136,7 +150,7 @@ pub fn replay(
     files: &[PathBuf],
     settings: &ReplaySettings,
     format: Format,
-    out: &mut impl Write,
+    out: &mut dyn Write,
 ) -> Result<Summary, ReplayError> {
     let mut failed: Option<io::Error> = None;
     let summary = decisions(files, settings, |decision, snapshot| {
@@ -199,7 +213,7 @@ fn segment_paths(files: &[PathBuf]) -> Result<Vec<PathBuf>, ReplayError> {
     Ok(paths)
 }
 
-fn write_decision(decision: &Decision, snapshot: &Snapshot, format: Format, out: &mut impl Write) -> io::Result<()> {
+fn write_decision(decision: &Decision, snapshot: &Snapshot, format: Format, out: &mut dyn Write) -> io::Result<()> {
     match format {
         Format::Text => {
             let name = |vm| snapshot.vms.get(&vm).map(|view| view.record.name.clone());
@@ -212,7 +226,7 @@ fn write_decision(decision: &Decision, snapshot: &Snapshot, format: Format, out:
     }
 }
 
-fn write_summary(summary: &Summary, format: Format, out: &mut impl Write) -> io::Result<()> {
+fn write_summary(summary: &Summary, format: Format, out: &mut dyn Write) -> io::Result<()> {
     if format == Format::JsonLines {
         serde_json::to_writer(&mut *out, &serde_json::json!({ "summary": summary }))?;
         return writeln!(out);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ballast_core::{
     decision::{Mode, Step, Trigger},
     finding::Finding,
-    snapshot::HostMode,
+    snapshot::{HostMode, HostPower},
 };
 
 use super::harness::{Agent, World, wish};
@@ -165,9 +165,8 @@ async fn no_decision_is_made_before_the_fleet_has_had_time_to_appear() {
     assert_eq!((stats.rounds, stats.relief_rounds), (0, 0));
 }
 
-#[tokio::test]
-async fn an_empty_host_is_put_to_sleep_and_its_silence_is_expected() {
-    let mut world = World::stopped(Mode::Auto);
+/// Host `b` empty for so long that it is ordered to sleep; its order.
+async fn falling_asleep(world: &mut World) -> (Agent, Agent, ballast_core::command::Command) {
     world.settings.tuning.sleep_after = Duration::from_secs(30);
     world.settings.tuning.power_dwell = Duration::ZERO;
     world.start().await.unwrap();
@@ -181,21 +180,47 @@ async fn an_empty_host_is_put_to_sleep_and_its_silence_is_expected() {
     assert_eq!(order.order.kind(), "sleep");
     // It was repeated while nobody answered.
     b.waiting();
+    (a, b, order)
+}
+
+/// Whether `b` is thought asleep, by an engine that has lost its store.
+async fn sleeps_after_a_restart(world: &mut World) -> bool {
+    world.kill().await;
+    std::fs::remove_dir_all(world.settings.store_dir()).unwrap();
+    world.start().await.unwrap();
+    let snapshot = world.snapshot().await;
+    snapshot.hosts.get(&host("b")).is_some_and(|host| host.power == HostPower::Asleep && host.doubts.is_empty())
+}
+
+#[tokio::test]
+async fn an_empty_host_is_put_to_sleep_and_its_silence_is_expected() {
+    let mut world = World::stopped(Mode::Auto);
+    let (_a, mut b, order) = falling_asleep(&mut world).await;
     world.engine().goodbye(b.id).await.unwrap();
     assert_eq!(b.next().await, ToAgent::ReportAck(order.id));
     b.leave().await;
     let slept = world.snapshot().await;
-    assert_eq!(slept.hosts[&host("b")].power, ballast_core::snapshot::HostPower::Asleep);
+    assert_eq!(slept.hosts[&host("b")].power, HostPower::Asleep);
     assert!(slept.hosts[&host("b")].doubts.is_empty());
-    world.kill().await;
-    std::fs::remove_dir_all(world.settings.store_dir()).unwrap();
-    world.start().await.unwrap();
-    let after = world.snapshot().await;
-    assert_eq!(
-        after.hosts[&host("b")].power,
-        ballast_core::snapshot::HostPower::Asleep,
-        "the journal alone knows whom to wake"
-    );
+    assert!(sleeps_after_a_restart(&mut world).await, "the journal alone knows whom to wake");
+    world.agent("b", &[]).await;
+    assert_eq!(world.snapshot().await.hosts[&host("b")].power, HostPower::Awake);
+    assert!(!sleeps_after_a_restart(&mut world).await, "it has come back");
+}
+
+#[tokio::test]
+async fn a_host_that_sleeps_before_it_can_say_so_is_not_forgotten_and_can_be_woken() {
+    let mut world = World::stopped(Mode::Auto);
+    let (_a, b, _order) = falling_asleep(&mut world).await;
+    b.leave().await;
+    assert_eq!(world.snapshot().await.hosts[&host("b")].power, HostPower::Asleep);
+    assert!(sleeps_after_a_restart(&mut world).await);
+    let mut a = world.agent("a", &[1, 2, 3, 4, 5, 6]).await;
+    for _ in 0..24 {
+        a.beat(7.6).await;
+        world.pass(Duration::from_secs(5)).await;
+    }
+    assert_eq!(a.command().await.order.kind(), "wake");
 }
 
 #[tokio::test]
