@@ -4,9 +4,10 @@
 #
 #   tests/lab/agent-overhead.sh [COUNT] [SECONDS]     20 vms and 60 seconds unless said otherwise
 #
-# Builds the release programs, needs root and what `lab.sh deps` installs. Prints one JSON object: the agent's resident
-# memory (whole, and private to it), its CPU and libvirtd's as a share of one core, and from the scheduler's own record
-# the longest time between two fresh figures of a vm that stayed, during the migration.
+# Needs root and what `lab.sh deps` installs. Builds the release programs, unless BALLAST_AGENT and BALLAST_SCHEDULER
+# name them. Prints one JSON object: the agent's resident memory (whole, and private to it), its CPU and libvirtd's as a
+# share of one core, and from the scheduler's recorded telemetry the longest time between two CPU figures of any vm that
+# stayed, before and during the migration.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -14,7 +15,6 @@ COUNT=${1:-20}
 SPAN=${2:-60}
 export LAB=${LAB:-${TMPDIR:-/tmp}/ballast-lab-overhead} LAB_HOST=ovh LAB_NET=10.76.0
 SOURCE=ovh1
-BIN=${CARGO_TARGET_DIR:-target}/release
 RUN=$(mktemp -d)
 pids=()
 
@@ -33,7 +33,11 @@ cpu() { awk '{ sub(/^.*\) /, ""); print $12 + $13 }' "/proc/$1/stat"; }
 
 field() { awk -v name="$2:" '$1 == name {print $2}' "/proc/$1/$3"; }
 
-[[ -n ${BALLAST_BUILT:-} ]] || cargo build --release --locked -q -p ballast-agent -p ballast-scheduler
+if [[ -z ${BALLAST_AGENT:-} || -z ${BALLAST_SCHEDULER:-} ]]; then
+  cargo build --release --locked -q -p ballast-agent -p ballast-scheduler
+fi
+AGENT=${BALLAST_AGENT:-${CARGO_TARGET_DIR:-target}/release/ballast-agent}
+SCHEDULER=${BALLAST_SCHEDULER:-${CARGO_TARGET_DIR:-target}/release/ballast-scheduler}
 lab down
 lab up 2
 lab guests "$SOURCE" "$COUNT" 64 0
@@ -58,9 +62,10 @@ migration_uri = "$(lab migration-uri "$SOURCE")"
 [host]
 cpu_accounting = "vms"
 TOML
-lab in "$SOURCE" "$BIN/ballast-scheduler" --config "$RUN/scheduler.toml" run > "$RUN/scheduler.log" 2>&1 &
-pids+=($!)
-lab in "$SOURCE" "$BIN/ballast-agent" --config "$RUN/agent.toml" run > "$RUN/agent.log" 2>&1 &
+lab in "$SOURCE" "$SCHEDULER" --config "$RUN/scheduler.toml" run > "$RUN/scheduler.log" 2>&1 &
+scheduler=$!
+pids+=("$scheduler")
+lab in "$SOURCE" "$AGENT" --config "$RUN/agent.toml" run > "$RUN/agent.log" 2>&1 &
 agent=$!
 pids+=("$agent")
 libvirtd=$(cat "$LAB/$SOURCE/libvirtd.pid")
@@ -76,24 +81,41 @@ resident=$(field "$agent" VmRSS status)
 private=$(field "$agent" RssAnon status)
 
 # The migration itself is libvirt's; the agent is not told, which is the harder case.
+moved_vm=$(lab virsh "$SOURCE" domuuid idle1)
 began=$(date +%s%N)
 lab virsh "$SOURCE" migrate --live --p2p --persistent --undefinesource idle1 "$(lab migration-uri ovh2)"
-moved=$(($(date +%s%N) - began))
+ended=$(date +%s%N)
 sleep 12   # two more periods
-late=$(grep -c "did not give the vms' counters" "$RUN/agent.log" || true)
+kill "$scheduler"
+wait "$scheduler" || true
+"$SCHEDULER" export "$RUN"/scheduler/telemetry/* > "$RUN/telemetry.csv"
 
 python3 - "$COUNT" "$SPAN" "$agent_before" "$agent_after" "$libvirtd_before" "$libvirtd_after" "$resident" "$private" \
-  "$moved" "$late" <<'PYTHON'
-import json, sys
-count, span, a0, a1, l0, l1, rss, anon, moved, late = (float(value) for value in sys.argv[1:])
+  "$began" "$ended" "${moved_vm//[[:space:]]/}" "$RUN/telemetry.csv" <<'PYTHON'
+import csv, json, sys
+count, span, a0, a1, l0, l1, rss, anon, began, ended = (float(value) for value in sys.argv[1:11])
+moved, path = sys.argv[11:]
+taken = {}
+for row in csv.DictReader(open(path)):
+    if row["vm"] and row["vm"] != moved and row["cpu_used_cores"]:
+        taken.setdefault(row["vm"], []).append(int(row["taken_at_unix_nanos"]))
+# The first two minutes of vms that still boot do not count; what counts begins with the measured span.
+since = began - (span + 5) * 1e9
+before, during = [], []
+for times in taken.values():
+    for then, now in zip(times, times[1:]):
+        if then >= since:
+            (during if now >= began and then <= ended else before).append((now - then) / 1e9)
 print(json.dumps({
     "vms": int(count),
+    "vms_with_figures": len(taken) + 1,
     "seconds": span,
     "agent_resident_mib": round(rss / 1024, 1),
     "agent_private_mib": round(anon / 1024, 1),
     "agent_cpu_percent_of_core": round((a1 - a0) / span, 2),
     "libvirtd_cpu_percent_of_core": round((l1 - l0) / span, 2),
-    "migration_seconds": round(moved / 1e9, 1),
-    "ticks_without_counters": int(late),
+    "migration_seconds": round((ended - began) / 1e9, 1),
+    "longest_gap_before_seconds": round(max(before, default=float("nan")), 2),
+    "longest_gap_during_migration_seconds": round(max(during, default=float("nan")), 2),
 }))
 PYTHON

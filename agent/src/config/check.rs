@@ -128,11 +128,15 @@ fn libvirt(raw: LibvirtSection, host: &HostId, problems: &mut Problems) -> Libvi
         problems.push("libvirt.uri", "\"\"", "a libvirt URI is needed, as qemu:///system");
     }
     positive("libvirt.migration_bandwidth_mbit", raw.migration_bandwidth_mbit, problems);
+    for path in raw.shared_paths.iter().filter(|path| !path.is_absolute()) {
+        problems.push("libvirt.shared_paths", format!("{path:?}"), "an absolute path is needed");
+    }
     LibvirtConfig {
         uri: raw.uri,
         // TLS between hypervisors is the default, as between agents and scheduler.
         migration_uri: raw.migration_uri.unwrap_or_else(|| format!("qemu+tls://{host}/system")),
         migration_bandwidth: megabits(raw.migration_bandwidth_mbit),
+        shared_paths: raw.shared_paths,
     }
 }
 

@@ -62,6 +62,8 @@ pub struct LibvirtConfig {
     pub migration_uri: String,
     /// Bandwidth migrations may use.
     pub migration_bandwidth: BytesPerSec,
+    /// Paths whose content every host of the fleet sees, where the filesystem does not tell.
+    pub shared_paths: Vec<PathBuf>,
 }
 
 /// The host itself.
@@ -150,6 +152,7 @@ impl Config {
                 uri: migration_uri.clone(),
                 migration_uri,
                 migration_bandwidth: check::megabits(raw::DEFAULT_BANDWIDTH_MBIT),
+                shared_paths: Vec::new(),
             },
             host: HostConfig {
                 cpu_capacity: capacity.0,

@@ -48,7 +48,11 @@ impl Config {
     /// How the libvirt driver works.
     #[cfg(feature = "libvirt")]
     pub fn libvirt_options(&self) -> crate::hypervisor::libvirt::LibvirtOptions {
-        crate::hypervisor::libvirt::LibvirtOptions { uri: self.libvirt.uri.clone(), ..Default::default() }
+        crate::hypervisor::libvirt::LibvirtOptions {
+            uri: self.libvirt.uri.clone(),
+            shared_paths: self.libvirt.shared_paths.clone(),
+            ..Default::default()
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! The configuration file as it is written: sections of plain values, every default with its reason.
 
+use std::path::PathBuf;
+
 use ballast_daemon::{config::File, tls::TlsFiles};
 use serde::{Deserialize, Serialize};
 
@@ -42,11 +44,17 @@ pub(super) struct LibvirtSection {
     pub(super) uri: String,
     pub(super) migration_uri: Option<String>,
     pub(super) migration_bandwidth_mbit: f64,
+    pub(super) shared_paths: Vec<PathBuf>,
 }
 
 impl Default for LibvirtSection {
     fn default() -> Self {
-        Self { uri: "qemu:///system".to_owned(), migration_uri: None, migration_bandwidth_mbit: DEFAULT_BANDWIDTH_MBIT }
+        Self {
+            uri: "qemu:///system".to_owned(),
+            migration_uri: None,
+            migration_bandwidth_mbit: DEFAULT_BANDWIDTH_MBIT,
+            shared_paths: Vec::new(),
+        }
     }
 }
 
