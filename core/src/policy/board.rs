@@ -83,6 +83,8 @@ pub(super) struct Board<'a> {
     index: BTreeMap<&'a HostId, usize>,
     weights: [f64; 2],
     best_watts: f64,
+    /// All demand and all capacity, asleep or not.
+    everything: HostLoad,
 }
 
 impl<'a> Board<'a> {
@@ -92,7 +94,9 @@ impl<'a> Board<'a> {
         let index = view.snapshot.hosts.keys().enumerate().map(|(index, id)| (id, index)).collect();
         let watts = slots.iter().map(Slot::watts_per_core).fold(f64::INFINITY, f64::min);
         let (risk, moved) = (Risk::of(view.tuning), BTreeSet::new());
-        let mut board = Self { view, risk, fleet, slots, moved, index, weights: [0.5; 2], best_watts: watts };
+        let everything = fleet.pool(|_| true);
+        let mut board =
+            Self { view, risk, fleet, slots, moved, index, weights: [0.5; 2], best_watts: watts, everything };
         board.weights = board.scarcity();
         board.fill();
         board
@@ -124,6 +128,14 @@ impl<'a> Board<'a> {
         };
         let least = self.slots.iter().filter(|slot| slot.is_up()).map(marginal).fold(f64::INFINITY, f64::min);
         if least.is_finite() { least } else { 0.0 }
+    }
+
+    /// Share of a mean host that `load` takes up, the scarcer resource weighing more.
+    pub(super) fn room_of(&self, load: &HostLoad) -> f64 {
+        let (pool, hosts) = (&self.everything, crate::units::count(self.slots.len().max(1)));
+        let cpu = load.ahead(&self.risk).ratio_of(pool.capacity / hosts);
+        let memory = load.memory.as_f64() * hosts / pool.memory_capacity.as_f64().max(1.0);
+        self.weights[0] * cpu + self.weights[1] * memory
     }
 
     /// Puts every vm where it counts.

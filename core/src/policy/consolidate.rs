@@ -1,4 +1,4 @@
-//! Consolidation: empties the hosts that are cheapest to empty for what their sleep saves, all of a host or none of it.
+//! Consolidation: empties the hosts whose sleep saves most for the room their vms take elsewhere, all of a host or none.
 //!
 //! Planned anew every round: a host half emptied is cheaper still to finish, so an evacuation goes on by itself.
 
@@ -12,7 +12,7 @@ use crate::{
     },
     proposal::{Action, Expectation, Motive, Move, Proposal},
     snapshot::VmView,
-    units::{Bytes, Joules, count},
+    units::{Joules, count},
 };
 
 /// Share of the fill limit up to which the rest of the fleet may be filled when hosts go to sleep: what lies between this
@@ -53,12 +53,12 @@ enum NoWay {
     Unpaid,
 }
 
-/// Hosts that may be emptied, those first whose data costs least for what their sleep saves.
+/// Hosts that may be emptied, the most rewarding first.
 fn candidates(board: &Board<'_>) -> Vec<usize> {
     let objective = board.objective();
     let may = |slot: &usize| may_be_emptied(board, &objective, &board.slots[*slot]);
     let mut ranked: Vec<(f64, usize)> =
-        (0..board.slots.len()).filter(may).map(|slot| (cost_over_saving(board, &board.slots[slot]), slot)).collect();
+        (0..board.slots.len()).filter(may).map(|slot| (room_over_saving(board, &board.slots[slot]), slot)).collect();
     ranked.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
     ranked.into_iter().map(|(_, slot)| slot).collect()
 }
@@ -72,18 +72,15 @@ fn may_be_emptied(board: &Board<'_>, objective: &Objective<'_>, slot: &Slot<'_>)
     open && slot.settled.iter().all(can_go)
 }
 
-/// Data to copy over the power that sleep saves: what the host draws now, less what it draws asleep, less what its load
-/// will draw where it is most efficient.
-fn cost_over_saving(board: &Board<'_>, slot: &Slot<'_>) -> f64 {
-    let held = |vm: &&VmView| {
-        let resident = vm.sample.as_ref().and_then(|sample| sample.memory_resident.value());
-        resident.unwrap_or_else(|| vm.memory_reserved())
-    };
-    let data: Bytes = slot.settled.iter().map(held).sum();
-    let elsewhere = board.best_marginal() * slot.load.now().get();
+/// Room that the host's vms take up elsewhere, over the power that its sleep saves: what it draws now, less what it draws
+/// asleep, less what its load will draw where it is most efficient. Room is what runs out when hosts are emptied, so the
+/// host that frees most power per room goes first.
+fn room_over_saving(board: &Board<'_>, slot: &Slot<'_>) -> f64 {
+    let load = slot.remaining();
+    let elsewhere = board.best_marginal() * load.now().get();
     let power = &slot.host.inventory.power;
-    let saved = (power.at(slot.load.utilisation(0)) - power.asleep()).get() - elsewhere;
-    data.as_f64() / saved.max(1.0)
+    let saved = (power.at(load.utilisation(0)) - power.asleep()).get() - elsewhere;
+    board.room_of(&load) / saved.max(1.0)
 }
 
 /// True where the fleet does without this host: the hosts that hold vms carry all demand, and with the empty ones there
