@@ -14,6 +14,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use anyhow::{Context, Result, ensure};
 use ballast_daemon::clock::Clock;
 use ballast_proto::v1::{self, operator_client::OperatorClient};
+use ballast_scheduler::metrics::names;
 use clap::Parser;
 use serde::Serialize;
 use tokio::task::JoinSet;
@@ -65,6 +66,7 @@ struct Report {
     scheduler_cpu_cores: f64,
     scheduler_resident_mib: f64,
     scheduler_resident_peak_mib: f64,
+    newest_round_millis: f64,
     list_hosts_millis: f64,
     list_vms_of_a_host_millis: f64,
 }
@@ -120,6 +122,7 @@ async fn measure(
         scheduler_cpu_cores: cores,
         scheduler_resident_mib: resident,
         scheduler_resident_peak_mib: peak,
+        newest_round_millis: scheduler.metric(names::ROUND_SECONDS).await? * 1000.0,
         list_hosts_millis: list_hosts,
         list_vms_of_a_host_millis: list_vms,
     })

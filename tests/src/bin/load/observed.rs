@@ -11,15 +11,21 @@ use std::{
 use anyhow::{Context, Result, bail};
 use ballast_daemon::clock::Clock;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Clock ticks per second in /proc, the same on every Linux that Rust runs on.
 const TICKS_PER_SECOND: f64 = 100.0;
+
+fn free_address() -> Result<SocketAddr> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}
 
 /// A scheduler that is killed with this value.
 #[derive(Debug)]
 pub(crate) struct Observed {
     /// Where it serves.
     pub(crate) address: SocketAddr,
+    metrics: SocketAddr,
     child: Child,
     _data: TempDir,
 }
@@ -35,10 +41,10 @@ impl Observed {
     /// Starts `program` on an empty directory and waits until it accepts connections.
     pub(crate) async fn start(program: &Path, period_seconds: f64, mode: &str, verbose: bool) -> Result<Self> {
         let data = tempfile::tempdir()?;
-        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let [address, metrics] = [free_address()?, free_address()?];
         let config = data.path().join("scheduler.toml");
         let text = format!(
-            "[scheduler]\nlisten = \"{address}\"\nmetrics_listen = \"\"\nperiod_seconds = {period_seconds:?}\n\
+            "[scheduler]\nlisten = \"{address}\"\nmetrics_listen = \"{metrics}\"\nperiod_seconds = {period_seconds:?}\n\
              mode = \"{mode}\"\ndata_dir = {:?}\n[log]\nfilter = \"warn\"\n",
             data.path().join("data")
         );
@@ -47,7 +53,7 @@ impl Observed {
         let mut command = Command::new(program);
         command.arg("--config").arg(&config).arg("run").stdout(output()).stderr(output());
         let child = command.spawn().with_context(|| format!("start {}", program.display()))?;
-        let mut observed = Self { address, child, _data: data };
+        let mut observed = Self { address, metrics, child, _data: data };
         observed.wait().await?;
         Ok(observed)
     }
@@ -64,6 +70,16 @@ impl Observed {
             clock.sleep(Duration::from_millis(100)).await;
         }
         bail!("the scheduler does not accept connections")
+    }
+
+    /// The value of a metric without labels.
+    pub(crate) async fn metric(&self, name: &str) -> Result<f64> {
+        let mut stream = tokio::net::TcpStream::connect(self.metrics).await?;
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: load\r\nConnection: close\r\n\r\n").await?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await?;
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        Ok(value.with_context(|| format!("no {name} among the metrics"))?.parse()?)
     }
 
     /// CPU time it has used, user and system.
