@@ -62,15 +62,17 @@ migration_uri = "$(lab migration-uri "$SOURCE")"
 [host]
 cpu_accounting = "vms"
 TOML
-lab in "$SOURCE" "$SCHEDULER" --config "$RUN/scheduler.toml" run > "$RUN/scheduler.log" 2>&1 &
+# By the script's name and not through a function: the process id is then the program's own.
+tests/lab/lab.sh in "$SOURCE" "$SCHEDULER" --config "$RUN/scheduler.toml" run > "$RUN/scheduler.log" 2>&1 &
 scheduler=$!
 pids+=("$scheduler")
-lab in "$SOURCE" "$AGENT" --config "$RUN/agent.toml" run > "$RUN/agent.log" 2>&1 &
+tests/lab/lab.sh in "$SOURCE" "$AGENT" --config "$RUN/agent.toml" run > "$RUN/agent.log" 2>&1 &
 agent=$!
 pids+=("$agent")
 libvirtd=$(cat "$LAB/$SOURCE/libvirtd.pid")
 
-sleep 30   # until the vms have booted and the agent has settled: a measurement, not a wait for an event
+for number in $(seq "$COUNT"); do lab wait-ping "$LAB_NET.$((99 + number))" 600; done
+sleep 20   # four periods for the agent to settle: a measurement, not a wait for an event
 kill -0 "$agent" || { cat "$RUN/agent.log" >&2; exit 1; }
 agent_before=$(cpu "$agent")
 libvirtd_before=$(cpu "$libvirtd")
@@ -99,7 +101,7 @@ taken = {}
 for row in csv.DictReader(open(path)):
     if row["vm"] and row["vm"] != moved and row["cpu_used_cores"]:
         taken.setdefault(row["vm"], []).append(int(row["taken_at_unix_nanos"]))
-# The first two minutes of vms that still boot do not count; what counts begins with the measured span.
+# What was before the measured span, while the vms booted, does not count.
 since = began - (span + 5) * 1e9
 before, during = [], []
 for times in taken.values():

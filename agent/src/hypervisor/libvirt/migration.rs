@@ -269,3 +269,7 @@ pub(super) fn figures(session: &Session, vm: VmId) -> Result<Option<JobFigures>,
     let (kind, params) = ffi::job_stats(&domain).map_err(|error| super::session::of_vm(vm, error))?;
     Ok(params::job(kind, &params))
 }
+
+#[cfg(test)]
+#[path = "migration_tests.rs"]
+mod tests;
