@@ -28,18 +28,20 @@ pub(crate) struct HostRow {
 impl From<&v1::HostStatus> for HostRow {
     fn from(host: &v1::HostStatus) -> Self {
         let sample = host.sample.as_ref();
+        // The last sample of a host that sleeps says what it used before.
+        let fresh = sample.filter(|_| host.power() != v1::HostPower::Asleep);
         Self {
             host: host.host.clone(),
             power: words::host_power(host.power()),
             draining: host.draining,
             doubts: host.doubts.clone(),
             sample_age_millis: host.sample_age_millis,
-            cpu_used_cores: words::value(sample.and_then(|sample| sample.cpu_used_cores.as_ref())),
+            cpu_used_cores: words::value(fresh.and_then(|sample| sample.cpu_used_cores.as_ref())),
             cpu_capacity_cores: sample.map(|sample| sample.cpu_capacity_cores),
-            memory_used_bytes: words::value(sample.and_then(|sample| sample.memory_used_bytes.as_ref())),
+            memory_used_bytes: words::value(fresh.and_then(|sample| sample.memory_used_bytes.as_ref())),
             memory_capacity_bytes: sample.map(|sample| sample.memory_capacity_bytes),
             memory_reserved_bytes: host.memory_reserved_bytes,
-            power_watts: words::value(sample.and_then(|sample| sample.power_watts.as_ref())),
+            power_watts: words::value(fresh.and_then(|sample| sample.power_watts.as_ref())),
             power_source: sample.map_or("unknown", |sample| words::power_source(sample.power_source())),
             vm_count: host.vm_count,
             migrating_count: host.migrating_count,

@@ -64,6 +64,22 @@ kvm-3     -        - of -                     -       -    0       0      -  awa
 }
 
 #[test]
+fn a_sleeping_host_does_not_show_what_it_used_before() {
+    let sample = v1::HostSample {
+        cpu_capacity_cores: 16.0,
+        cpu_used_cores: measured(12.0),
+        power_watts: measured(56.0),
+        ..Default::default()
+    };
+    let power = v1::HostPower::Asleep.into();
+    let host = v1::HostStatus { host: "kvm-2".into(), power, sample: Some(sample), ..Default::default() };
+    let said = json_of(&Answer::Hosts(v1::ListHostsResponse { hosts: vec![host], ..Default::default() }));
+    assert_eq!(said["hosts"][0]["cpu_used_cores"], serde_json::Value::Null);
+    assert_eq!(said["hosts"][0]["power_watts"], serde_json::Value::Null);
+    assert_eq!(said["hosts"][0]["cpu_capacity_cores"], 16.0);
+}
+
+#[test]
 fn json_names_units_and_leaves_the_unknown_null() {
     let said = json_of(&hosts());
     assert_eq!(said["hosts"][0]["cpu_used_cores"], 12.0);
