@@ -71,7 +71,7 @@ fn run(path: &std::path::Path) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
-            ExitCode::FAILURE
+            ExitCode::from(if program::is_of_configuration(&error) { EX_CONFIG } else { 1 })
         }
     }
 }

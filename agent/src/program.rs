@@ -2,7 +2,10 @@
 
 use std::{error::Error, path::Path};
 
-use ballast_agent::config::{Config, Machine};
+use ballast_agent::{
+    AgentError,
+    config::{Config, Machine},
+};
 use ballast_daemon::config::{ConfigError, File, Problem};
 
 /// Reads the configuration as at a start: an unknown key is a mistake at the first start, where nothing is in the data
@@ -28,10 +31,27 @@ pub(super) fn words(error: &ConfigError) -> String {
     }
 }
 
+/// Time for a call to the hypervisor that hangs to come back before the process ends without it.
+#[cfg(feature = "libvirt")]
+const LAST_CALLS: std::time::Duration = std::time::Duration::from_secs(3);
+
+/// True where only another configuration helps.
+pub(super) fn is_of_configuration(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(AgentError::Tls(_) | AgentError::Endpoint { .. }))
+}
+
 /// Runs the agent over libvirt and the real host until SIGTERM or SIGINT.
 #[cfg(feature = "libvirt")]
-#[tokio::main(worker_threads = 2)]
-pub(super) async fn serve(config: Config) -> anyhow::Result<()> {
+pub(super) fn serve(config: Config) -> anyhow::Result<()> {
+    // Two threads: one is enough, and the other is there when a disk makes it wait.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let outcome = runtime.block_on(run(config));
+    runtime.shutdown_timeout(LAST_CALLS);
+    outcome
+}
+
+#[cfg(feature = "libvirt")]
+async fn run(config: Config) -> anyhow::Result<()> {
     use ballast_agent::{host::real::RealHost, hypervisor::libvirt::LibvirtHypervisor};
     use ballast_daemon::clock::Clock;
 

@@ -165,6 +165,8 @@ pub struct Migration {
     times: StageTimes,
     stop: Option<Stop>,
     failure: Option<String>,
+    /// The last look found the vm on neither host.
+    seen_gone: bool,
     progress: Progress,
     downtime: Option<Duration>,
 }
@@ -181,6 +183,7 @@ impl Migration {
             times: StageTimes::default(),
             stop: None,
             failure: None,
+            seen_gone: false,
             progress: Progress::default(),
             downtime: None,
         }
@@ -411,7 +414,11 @@ impl Migration {
         let State::Verifying { looks, next_look, doubted } = &mut self.state else { return Vec::new() };
         let said_before = *doubted;
         *next_look = now.after(pause_before_look(*looks));
-        match self.judge(source, destination) {
+        let judged = self.judge(source, destination);
+        let seen_gone = std::mem::replace(&mut self.seen_gone, judged == Ok(Ending::VmGone));
+        match judged {
+            // A hypervisor that has just restarted may not list its vms yet: one look proves no loss.
+            Ok(Ending::VmGone) if !seen_gone => Vec::new(),
             Ok(ending) => self.finish(ending, now),
             Err(_) if said_before => Vec::new(),
             Err(reason) => {

@@ -71,7 +71,6 @@ fn the_place_of_the_vm_outweighs_what_the_call_said() {
     check(lost(), Running, Absent, Some("failed: connection lost"));
     check(lost(), Running, Unknown, Some("failed: connection lost"));
     check(Ok(()), Running, Absent, Some("failed: the vm runs at its source although the call succeeded"));
-    check(Ok(()), Absent, Absent, Some("the vm is gone"));
     check(Ok(()), Absent, Unknown, None);
     check(Ok(()), Unknown, Running, None);
     check(Ok(()), Unknown, Absent, None);
@@ -79,6 +78,17 @@ fn the_place_of_the_vm_outweighs_what_the_call_said() {
     check(lost(), Paused, Absent, None);
     check(lost(), Paused, Unknown, None);
     check(lost(), Moving, Moving, None);
+}
+
+#[test]
+fn a_vm_is_only_gone_when_two_looks_in_a_row_say_so() {
+    let mut migration = begun();
+    let gone = || located(Presence::Absent, Presence::Absent);
+    migration.on(Input::Returned(Ok(())), at(1));
+    assert_eq!(migration.on(gone(), at(1)), []);
+    assert_eq!(migration.on(located(Presence::Absent, Presence::Unknown), at(2)).len(), 1);
+    assert_eq!(migration.on(gone(), at(3)), []);
+    assert_eq!(ending(&migration.on(gone(), at(4))), &Ending::VmGone);
 }
 
 #[test]
