@@ -40,7 +40,7 @@ AGENT=${BALLAST_AGENT:-${CARGO_TARGET_DIR:-target}/release/ballast-agent}
 SCHEDULER=${BALLAST_SCHEDULER:-${CARGO_TARGET_DIR:-target}/release/ballast-scheduler}
 lab down
 lab up 2
-lab guests "$SOURCE" "$COUNT" 64 0
+lab guests "$SOURCE" "$COUNT" 80 0
 
 # Without TLS a scheduler listens on loopback alone, and a host of the lab has a loopback of its own: so the scheduler
 # runs where the host is.

@@ -309,6 +309,8 @@ XML
 guest() {
   [[ $# -ge 5 ]] || fail "guest HOST NAME IP MIB LOAD [LABEL…]"
   local host=$1 name=$2 ip=$3 mib=$4 percent=$5; shift 5
+  # With less the kernel has no room to unpack itself, and spins.
+  ((mib >= 80)) || fail "$name: $mib MiB is too little, at least 80 are needed"
   disk_serve "$name"
   load "$name" "$percent"
   vm_xml "$name" "$ip" "$mib" "$@" > "$LAB/$name.xml"
