@@ -234,6 +234,11 @@ impl World {
         }
     }
 
+    /// True while any vm is being moved.
+    pub fn is_anything_moving(&self) -> bool {
+        self.active_flights().next().is_some()
+    }
+
     /// Every migration under way, for a live view.
     pub fn flights(&self) -> Vec<FlightStatus> {
         let name = |vm: VmId| self.vm(vm).map(|index| self.vms[index].spec.name.clone()).unwrap_or_default();

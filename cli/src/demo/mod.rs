@@ -26,12 +26,12 @@ use crate::args::Output;
 
 use look::Look;
 use news::Newsroom;
-use pace::Pacer;
+use pace::{Pacer, Speed};
 use report::Summary;
 use stage::Stage;
 
-/// Fleet seconds per second where somebody watches: twelve hours in half a minute.
-const WATCHED_SPEED: f64 = 1440.0;
+/// Speed where somebody watches: twelve hours pass in half a minute, and slowly enough to be seen while a vm moves.
+const WATCHED: Speed = Speed { usual: 1800.0, moving: Some(40.0) };
 
 /// Where the operator's tool looks for a scheduler that is not named.
 const KNOWN_PORT: u16 = 7070;
@@ -48,7 +48,7 @@ pub struct DemoArgs {
     /// Hours of the fleet's time to run.
     #[arg(long, default_value_t = 12.0)]
     hours: f64,
-    /// Fleet seconds per second; 0 runs as fast as it can. Without it: 1440 on a terminal, else 0.
+    /// Fleet seconds per second; 0 is as fast as it can. Without it: 0 or, on a terminal, fast with slow motion for moves.
     #[arg(long)]
     speed: Option<f64>,
     /// Seed of the fleet and of every choice.
@@ -91,11 +91,13 @@ impl DemoArgs {
         std::io::stdout().is_terminal() && !self.json && !self.no_tui
     }
 
-    fn speed(&self) -> anyhow::Result<f64> {
-        let watched = if self.shows_tui() { WATCHED_SPEED } else { 0.0 };
-        let speed = self.speed.unwrap_or(watched);
-        anyhow::ensure!(speed.is_finite() && speed >= 0.0, "--speed {speed}: a number of at least 0 is needed");
-        Ok(speed)
+    fn speed(&self) -> anyhow::Result<Speed> {
+        if self.speed.is_none() && self.shows_tui() {
+            return Ok(WATCHED);
+        }
+        let usual = self.speed.unwrap_or_default();
+        anyhow::ensure!(usual.is_finite() && usual >= 0.0, "--speed {usual}: a number of at least 0 is needed");
+        Ok(Speed { usual, moving: None })
     }
 
     fn period(&self) -> anyhow::Result<Duration> {
@@ -129,22 +131,22 @@ pub async fn run(args: &DemoArgs, output: Output, out: &mut dyn Write) -> anyhow
     show.end();
     plain::summary(out, &summary, args.json)?;
     if args.keep_running {
-        linger(&mut stage, &real, args.json, out).await?;
+        linger(&mut stage, &mut pacer, args.json, out).await?;
     }
     stage.strike().await
 }
 
 /// Goes on in real time until the operator ends it.
-async fn linger(stage: &mut Stage, real: &Clock, json: bool, out: &mut dyn Write) -> anyhow::Result<()> {
+async fn linger(stage: &mut Stage, pacer: &mut Pacer, json: bool, out: &mut dyn Write) -> anyhow::Result<()> {
     // With --json standard output is one object.
     let mut complaints = std::io::stderr();
     plain::address(if json { &mut complaints } else { out }, stage.address())?;
-    let mut pacer = Pacer::new(real.clone(), 1.0, Duration::from_secs(1));
+    let second = Duration::from_secs(1);
     let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
     loop {
         tokio::select! {
             outcome = &mut interrupted => return outcome.context("wait for Ctrl-C"),
-            outcome = pacer.step(stage) => outcome?,
+            outcome = pacer.pass(stage, second, 1.0) => outcome?,
         }
     }
 }

@@ -14,6 +14,8 @@ use ballast_scheduler::{Scheduler, config::Config as SchedulerConfig, engine::En
 use ballast_sim::{Scenario, World, scenario::HostSpec};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
+use super::pace::LEAD;
+
 /// A fleet with its scheduler, before or while it plays.
 pub(crate) struct Stage {
     fleet: Fleet,
@@ -21,6 +23,7 @@ pub(crate) struct Stage {
     twin: World,
     engine: Engine,
     address: SocketAddr,
+    start: Timestamp,
     driver: Driver,
     stop: watch::Sender<bool>,
     tasks: JoinSet<anyhow::Result<()>>,
@@ -45,12 +48,15 @@ impl Stage {
         config.engine.period = period;
         config.engine.seed = seed;
         config.engine.initial_mode = Mode::Auto;
+        config.engine.relief_interval = period;
         let scheduler = Scheduler::start(config, clock.clone()).await?;
         let engine = scheduler.engine();
         let (stop, stopping) = watch::channel(false);
         let mut tasks = JoinSet::new();
         let stopped = until(stopping.clone());
         tasks.spawn(async move { Ok(scheduler.serve(listener, None, stopped).await?) });
+        // Agents sample every period from now on, rounds are held every so many periods from the start.
+        driver.advance(period.saturating_sub(LEAD.min(period / 2)));
         let fleet = Fleet::new(World::new(scenario, seed), clock.clone());
         for spec in scenario.hosts() {
             let config = agent_config(spec, address, period, &data);
@@ -58,8 +64,9 @@ impl Stage {
             let (clock, stopped) = (clock.clone(), until(stopping.clone()));
             tasks.spawn(async move { Ok(ballast_agent::run(config, hypervisor, host, clock, stopped).await?) });
         }
-        let twin = World::new(scenario, seed);
-        Ok(Self { fleet, twin, engine, address, driver, stop, tasks, _data: data })
+        let mut twin = World::new(scenario, seed);
+        twin.advance_to(driver.now());
+        Ok(Self { start: scenario.start(), fleet, twin, engine, address, driver, stop, tasks, _data: data })
     }
 
     /// Where the scheduler listens.
@@ -75,6 +82,11 @@ impl Stage {
     /// The fleet's time.
     pub(crate) fn now(&self) -> Timestamp {
         self.driver.now()
+    }
+
+    /// Fleet time since the start.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.driver.now().since(self.start)
     }
 
     /// Looks at the fleet.

@@ -85,7 +85,10 @@ fn draw(frame: &mut Frame<'_>, look: &Look, news: &VecDeque<News>) {
     let [left, right] = Layout::horizontal([Constraint::Percentage(52), Constraint::Percentage(48)]).areas(middle);
     frame.render_widget(Paragraph::new(balance(look)).block(Block::bordered().title(" ballast demo — q leaves ")), top);
     panel(frame, left, " hosts ", look.hosts.iter().map(|host| host_line(host, left.width)).collect());
-    panel(frame, right, " migrations ", look.flights.iter().map(|flight| flight_line(flight, right.width)).collect());
+    let mut moves: Vec<Line<'_>> = look.flights.iter().map(|flight| flight_line(flight, right.width)).collect();
+    let ended = news.iter().rev().filter(|news| matches!(news.kind, Kind::Moved | Kind::Trouble));
+    moves.extend(ended.take(usize::from(right.height)).map(news_line));
+    panel(frame, right, " migrations ", moves);
     let room = usize::from(bottom.height.saturating_sub(2));
     panel(frame, bottom, " what happened, and why ", news.iter().rev().take(room).rev().map(news_line).collect());
 }
