@@ -205,14 +205,21 @@ fn judge_tail(bytes: &[u8], end: usize, damaged: u64) -> Tail {
     if end == bytes.len() {
         return Tail::Clean;
     }
-    let vouching = (end + 1..bytes.len()).filter_map(|offset| record_at(bytes, offset)).next();
-    match vouching {
-        Some(later) if later.durable >= damaged => Tail::Corrupt {
+    let later = (end + 1..bytes.len()).find(|offset| record_at(bytes, *offset).is_some());
+    match later.and_then(|offset| records_from(bytes, offset).find(|record| record.durable >= damaged)) {
+        Some(later) => Tail::Corrupt {
             offset: end,
             reason: format!("record {damaged} is damaged, though record {} says it was on the disk", later.seq),
         },
-        _ => Tail::Torn { offset: end, bytes: bytes.len() - end },
+        None => Tail::Torn { offset: end, bytes: bytes.len() - end },
     }
+}
+
+/// The good records that follow one another from `offset` on. Not every write is a durable one, so the record that vouches
+/// for the damaged one need not be the next.
+fn records_from(bytes: &[u8], offset: usize) -> impl Iterator<Item = RawRecord<'_>> {
+    let mut at = offset;
+    std::iter::from_fn(move || record_at(bytes, at).inspect(|record| at += record.bytes))
 }
 
 /// A record's fixed part, its checksum verified.

@@ -9,5 +9,6 @@ mod grpc;
 mod lab;
 mod migration;
 mod operator;
+mod replay;
 mod tidy;
 mod units;

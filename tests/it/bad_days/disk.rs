@@ -2,11 +2,18 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use ballast_core::decision::Mode;
+use ballast_core::{
+    command::{CommandStatus, DenyReason},
+    decision::Mode,
+};
+use ballast_proto::v1;
 use ballast_tests::{
+    fleet::{self, STEP},
     logs::Logs,
     scheduler::{SchedulerUnderTest, Time, folder, quick},
-    scripted::{ScriptedHost, ScriptedLink},
+    scripted::{ScriptedHost, ScriptedLink, vm_named},
+    scripted_scheduler::{ScriptedScheduler, order},
+    skip::skipped,
 };
 
 #[tokio::test]
@@ -74,4 +81,154 @@ async fn a_torn_last_record_in_every_log_of_the_scheduler_is_cut_and_told() {
     let scheduler = SchedulerUnderTest::start(config, time.clock.clone(), &logs).await.unwrap();
     let link = ScriptedLink::open(&scheduler.authority(), &host, Vec::new(), epoch).await.unwrap();
     assert!(link.welcome.epoch > epoch, "the epoch of the journal was lost");
+}
+
+/// A file system of 256 KiB of its own, gone with the value; `None`, and a note, where this process may not make one.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn new(test: &str) -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let mut mount = std::process::Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=256k", "ballast-test"]).arg(folder.path());
+        match mount.output() {
+            Ok(output) if output.status.success() => Some(Self(folder)),
+            Ok(output) => {
+                skipped(test, String::from_utf8_lossy(&output.stderr).trim());
+                None
+            }
+            Err(error) => {
+                skipped(test, &error.to_string());
+                None
+            }
+        }
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Takes all the room that is left.
+    fn fill(&self) {
+        let mut file = fs::File::create(self.path().join("filler")).unwrap();
+        while std::io::Write::write_all(&mut file, &[0; 1024]).is_ok() {}
+    }
+
+    /// Gives it back.
+    fn free(&self) {
+        fs::remove_file(self.path().join("filler")).unwrap();
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily: a daemon of a failed test may still hold a file.
+        drop(std::process::Command::new("umount").arg("-l").arg(self.0.path()).status());
+    }
+}
+
+async fn wish(scheduler: &SchedulerUnderTest) -> Result<v1::MigrateResponse, tonic::Status> {
+    let wish = v1::MigrateRequest { vm: "calm".into(), host: "b".into(), ..v1::MigrateRequest::default() };
+    let mut operator = scheduler.operator().await.unwrap();
+    operator.migrate(wish).await.map(tonic::Response::into_inner)
+}
+
+/// Two hosts linked to a scheduler on a small disk, a vm on the first; then the disk goes bad and gets well.
+async fn no_order_without_a_record(test: &str, spoil: fn(&SmallDisk), mend: fn(&SmallDisk)) {
+    let Some(disk) = SmallDisk::new(test) else { return };
+    let (logs, time) = (Logs::watch(), Time::default());
+    // Whatever a daemon says of its disk on such a day is no surprise.
+    logs.expect("");
+    let config = quick(&disk.path().join("scheduler"), Mode::Recommend);
+    let mut scheduler = SchedulerUnderTest::start(config, time.clock.clone(), &logs).await.unwrap();
+    let hosts = [ScriptedHost::new("a").unwrap().with_vm("calm", 0.5), ScriptedHost::new("b").unwrap()];
+    let mut links = Vec::new();
+    for host in &hosts {
+        links.push(ScriptedLink::open(&scheduler.authority(), host, Vec::new(), 0).await.unwrap());
+    }
+    let mut seq = 0;
+    let mut seconds = async |count: u64| {
+        for _ in 0..count {
+            seq += 1;
+            for (host, link) in hosts.iter().zip(&links) {
+                link.batch(host.batch(seq, time.now())).await.unwrap();
+            }
+            time.pass(Duration::from_secs(1), Duration::from_millis(250)).await;
+        }
+    };
+    seconds(3).await;
+    spoil(&disk);
+    seconds(3).await;
+    // The last page of a file still takes a few records.
+    let engine = scheduler.engine.clone();
+    let mut spare = 0;
+    while engine.set_mode(Mode::Recommend, "a test").await.is_ok() && engine.set_mode(Mode::Off, "a test").await.is_ok() {
+        spare += 1;
+        assert!(spare < 1000, "the disk does not fill");
+    }
+    let refused = wish(&scheduler).await.expect_err("an order without a record");
+    assert_eq!(refused.code(), tonic::Code::Unavailable, "{}", refused.message());
+    assert!(refused.message().contains("journal"), "{}", refused.message());
+    assert!(scheduler.engine.snapshot().await.is_ok(), "it no longer observes");
+    mend(&disk);
+    seconds(30).await;
+    let ordered = wish(&scheduler).await;
+    assert!(ordered.is_ok(), "not well again: {ordered:?}\n{}", logs.text());
+    scheduler.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_full_disk_stops_orders_and_nothing_else() {
+    let test = "bad_days::disk::a_full_disk_stops_orders_and_nothing_else";
+    no_order_without_a_record(test, SmallDisk::fill, SmallDisk::free).await;
+}
+
+#[tokio::test]
+async fn a_full_disk_does_not_stop_the_agent() {
+    let Some(disk) = SmallDisk::new("bad_days::disk::a_full_disk_does_not_stop_the_agent") else { return };
+    let (logs, time) = (Logs::watch(), Time::default());
+    logs.expect("");
+    let (world, hosts) = fleet::pair(&time, &[fleet::vm("web", 0, 0.5)]).unwrap();
+    let scheduler = ScriptedScheduler::listen().await.unwrap();
+    let address = format!("http://{}", scheduler.address);
+    let agent = fleet::agent(&hosts[0], address, disk.path().join("agent"), &world, &logs, &time).unwrap();
+    let minute = Duration::from_secs(60);
+    assert!(time.until(minute, STEP, async || scheduler.hello().is_some()).await, "no hello");
+    scheduler.welcome(1).await.unwrap();
+    disk.fill();
+    assert!(time.until(minute, STEP, async || scheduler.batches().len() > 5).await, "no telemetry any more");
+    // The last page of the journal still takes a few records: refusals of orders for vms that are not here.
+    let answer = |id| scheduler.reports(id).into_iter().find(CommandStatus::is_final);
+    let mut last = None;
+    for number in 1..200 {
+        let command = order((1, number), "kvm1", vm_named("nobody"), "kvm2").unwrap();
+        scheduler.command(&command).await.unwrap();
+        assert!(time.until(minute, STEP, async || answer(command.id).is_some()).await, "no answer");
+        last = answer(command.id);
+        if matches!(last, Some(CommandStatus::Denied(DenyReason::NotDurable { .. }))) {
+            break;
+        }
+    }
+    assert!(matches!(last, Some(CommandStatus::Denied(DenyReason::NotDurable { .. }))), "{last:?}");
+    let command = order((1, 500), "kvm1", fleet::id("web"), "kvm2").unwrap();
+    scheduler.command(&command).await.unwrap();
+    assert!(time.until(minute, STEP, async || answer(command.id).is_some()).await, "no answer");
+    let denied = answer(command.id);
+    assert!(matches!(denied, Some(CommandStatus::Denied(DenyReason::NotDurable { .. }))), "{denied:?}");
+    assert!(!agent.has_ended());
+    assert_eq!(world.with(|world| world.ledger().migrations), 0);
+}
+
+#[tokio::test]
+async fn a_read_only_data_directory_is_told_by_name_at_the_start() {
+    let Some(disk) = SmallDisk::new("bad_days::disk::a_read_only_data_directory_is_told_by_name_at_the_start") else {
+        return;
+    };
+    let mut mount = std::process::Command::new("mount");
+    assert!(mount.args(["-o", "remount,ro"]).arg(disk.path()).status().unwrap().success());
+    let logs = Logs::watch();
+    let config = quick(&disk.path().join("scheduler"), Mode::Auto);
+    let started = SchedulerUnderTest::start(config, Time::default().clock, &logs).await;
+    let error = format!("{:#}", started.expect_err("a scheduler without a journal"));
+    assert!(error.contains("Read-only") && error.contains("scheduler"), "{error}");
 }
