@@ -17,6 +17,10 @@ pub struct InvalidTuning {
     pub expected: &'static str,
 }
 
+/// Rest of a vm after a move that even need (an overloaded or a drained host) does not break: a move that fails at once
+/// would otherwise be ordered again at once, for ever.
+pub const LEAST_REST: Duration = Duration::from_secs(60);
+
 /// The numbers of the decision core. Shares are of a host's capacity, 0 to 1.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

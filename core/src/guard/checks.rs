@@ -8,6 +8,7 @@ use crate::{
     proposal::{Motive, Move},
     sample::VmState,
     snapshot::{HostMode, HostPower, HostView, VmView},
+    tuning::LEAST_REST,
     units::Cores,
 };
 
@@ -264,8 +265,10 @@ fn frozen(case: &Case<'_>, findings: &mut Vec<Finding>) {
 fn cool_down(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let now = case.guard.snapshot.taken_at;
     let Some(moved) = case.vm.last_moved_at else { return };
-    let left = case.guard.tuning.vm_cool_down.saturating_sub(now.since(moved));
-    if !left.is_zero() && !case.relieves_overload() && !case.drains() {
+    let whole = case.guard.tuning.vm_cool_down;
+    let rest = if case.relieves_overload() || case.drains() { whole.min(LEAST_REST) } else { whole };
+    let left = rest.saturating_sub(now.since(moved));
+    if !left.is_zero() {
         findings.push(Finding::CoolDown { vm: case.vm.id(), left });
     }
 }

@@ -234,9 +234,18 @@ fn bounds_moves_out_of_a_host_into_a_host_and_in_the_fleet() {
 #[test]
 fn relief_of_a_host_that_is_over_its_limit_breaks_the_rest_of_a_vm() {
     let mut fleet = Fleet::new(&[("a", &[4.0, 4.0, 4.0, 4.0]), ("b", &[])]);
-    fleet.vm(1).last_moved_at = Some(NOW);
+    fleet.vm(1).last_moved_at = Some(NOW.before(crate::tuning::LEAST_REST));
     let relief = Motive::Overload { host: host_id("a"), load: 1.0, limit: 0.85 };
     assert_eq!(findings(&fleet, &relocation(1, "a", "b"), &relief), vec![]);
+}
+
+#[test]
+fn a_move_that_failed_just_now_is_not_repeated_at_once_even_for_relief() {
+    let mut fleet = Fleet::new(&[("a", &[4.0, 4.0, 4.0, 4.0]), ("b", &[])]);
+    fleet.vm(1).last_moved_at = Some(NOW);
+    let relief = Motive::Overload { host: host_id("a"), load: 1.0, limit: 0.85 };
+    let found = findings(&fleet, &relocation(1, "a", "b"), &relief);
+    assert!(matches!(found.as_slice(), [Finding::CoolDown { .. }]), "{found:?}");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::{
     risk::{FleetLoad, HostLoad, Risk, VmLoad},
     sample::VmState,
     snapshot::{HostMode, HostPower, HostView, InFlight, VmView},
-    tuning::Tuning,
+    tuning::{LEAST_REST, Tuning},
     units::Cores,
 };
 
@@ -170,7 +170,11 @@ impl<'a> Board<'a> {
     /// True where the vm may be moved at all; its rest after a move is asked separately.
     pub(super) fn is_movable(&self, vm: &VmView) -> bool {
         let record = &vm.record;
-        let held = vm.locked_by.is_some() || vm.frozen.is_some() || record.busy || self.moved.contains(&vm.id());
+        let since_move = |moved| self.view.snapshot.taken_at.since(moved);
+        let least_rest = self.tuning().vm_cool_down.min(LEAST_REST);
+        let just_moved = vm.last_moved_at.is_some_and(|moved| since_move(moved) < least_rest);
+        let held =
+            just_moved || vm.locked_by.is_some() || vm.frozen.is_some() || record.busy || self.moved.contains(&vm.id());
         !held && record.state == VmState::Running && record.obstacles.is_empty() && !record.labels.immovable
     }
 

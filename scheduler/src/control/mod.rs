@@ -42,6 +42,9 @@ const QUEUE: usize = 64;
 /// How often the task shows that it lives when nothing is to be decided.
 const BEAT: Duration = Duration::from_secs(1);
 
+/// Shortest time between two looks at overloaded hosts where people act on them: nobody approves faster.
+const ADVICE_INTERVAL: Duration = Duration::from_secs(15);
+
 /// Sampling periods after which a start no longer waits for hosts it knows of.
 pub(crate) const WARM_UP_PERIODS: u32 = 3;
 
@@ -153,7 +156,11 @@ impl ControlLoop {
     /// The earliest moment of the next look at overloaded hosts.
     fn next_relief(&self) -> Duration {
         let now = self.shared.clock.elapsed();
-        self.last_relief.map_or(now, |last| now.max(last + self.shared.settings.relief_interval))
+        let interval = match self.shared.mode() {
+            Mode::Auto => self.shared.settings.relief_interval,
+            Mode::Recommend | Mode::Off => self.shared.settings.relief_interval.max(ADVICE_INTERVAL),
+        };
+        self.last_relief.map_or(now, |last| now.max(last + interval))
     }
 
     /// A scheduler that has just started only observes: until every host it knows of is back, or has had its time.
