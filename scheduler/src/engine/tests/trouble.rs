@@ -10,8 +10,8 @@ use crate::{
     testing::vm,
 };
 
-/// Makes a segment directory unwritable for whoever runs this, root too: a directory stands where its next file belongs.
-/// The writer's open file is taken away first, so that it must begin a new one.
+/// Makes a directory of segments unwritable for whoever runs this, root too: a file stands in its place. It works once
+/// the writer needs a new segment.
 fn block(dir: &std::path::Path) {
     fs::remove_dir_all(dir).unwrap();
     fs::write(dir, "in the way").unwrap();
