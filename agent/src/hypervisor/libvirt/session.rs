@@ -67,9 +67,10 @@ struct Open {
     events: Registration,
 }
 
-/// Seconds between two probes of a connection, and how many may go unanswered before it is closed.
+/// Seconds between two probes of a connection, and how many may go unanswered before it is closed. A libvirtd that dies
+/// closes its sockets at once; this is for one that hangs, and an overloaded host has been seen not to answer for 20 s.
 const KEEPALIVE_SECONDS: i32 = 5;
-const KEEPALIVE_COUNT: u32 = 3;
+const KEEPALIVE_COUNT: u32 = 12;
 
 impl Session {
     /// Opens a connection; blocks. Events go to `sink`, where one is given.
