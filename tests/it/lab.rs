@@ -136,6 +136,8 @@ async fn a_libvirtd_killed_mid_copy_leaves_the_vm_running_once() {
     let Some(lab) = lab("lab::a_libvirtd_killed_mid_copy_leaves_the_vm_running_once") else { return };
     let (source, destination) = (Lab::host(1), Lab::host(3));
     lab.vm(&source, "web-1", &address(111), 30).unwrap();
+    // A libvirtd looks into its QEMU the first time it is asked to use it; that is not what is to be disturbed.
+    lab.virsh(&destination, &["domcapabilities"]).unwrap();
     // Slow enough to be caught in the middle.
     lab.virsh(&source, &["migrate-setspeed", "web-1", "2"]).unwrap();
     let fleet = LabFleet::start(lab, HOSTS, "recommend").unwrap();
