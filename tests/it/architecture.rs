@@ -83,7 +83,8 @@ fn the_architecture_page_has_a_row_for_every_crate() {
 fn every_test_the_architecture_page_names_is_there() {
     let page = std::fs::read_to_string(sources::root().join("ARCHITECTURE.md")).unwrap();
     let tests: String = sources::files(&["tests/it"], &["rs"]).unwrap().into_iter().map(|file| file.text).collect();
-    let named = page.split('`').filter(|quoted| quoted.contains("::") && !quoted.ends_with(':') && !quoted.contains(' '));
+    let named =
+        page.split('`').filter(|quoted| quoted.contains("::") && !quoted.ends_with(':') && !quoted.contains(' '));
     let missing: Vec<&str> =
         named.filter(|name| !tests.contains(&format!("fn {}()", name.rsplit("::").next().unwrap_or(name)))).collect();
     assert!(missing.is_empty(), "no such tests: {missing:?}");

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use ballast_agent::config as agent;
+use ballast_daemon::config::File;
 use ballast_scheduler::config::{Config, Strictness};
 use ballast_sim::trace;
 
@@ -10,6 +12,16 @@ fn a_scheduler_config_with_three_mistakes_names_all_three() {
     let text = "[scheduler]\nlisten = \"nowhere\"\nperiod_seconds = -1\n[tuning]\ncpu_limit = 7.0\n";
     let error = Config::parse(text, Path::new("scheduler.toml"), Strictness::Strict).unwrap_err().to_string();
     for named in ["scheduler.listen", "scheduler.period_seconds", "tuning.cpu_limit", "-1", "7"] {
+        assert!(error.contains(named), "{named} is not in: {error}");
+    }
+}
+
+#[test]
+fn an_agent_config_with_three_mistakes_names_all_three() {
+    let text = "[agent]\nscheduler = \"nowhere\"\nperiod_seconds = 1000\n[host]\ncpu_cores = -2.0\n";
+    let file = File::parse(text, Path::new("agent.toml")).unwrap();
+    let error = agent::Config::from_file(file, &agent::Machine::here(), true).unwrap_err().to_string();
+    for named in ["agent.scheduler", "agent.period_seconds", "host.cpu_cores", "1000", "-2"] {
         assert!(error.contains(named), "{named} is not in: {error}");
     }
 }
