@@ -91,14 +91,15 @@ impl Pacer {
         let to_samples = until(passed, samples, self.period);
         let to_decision = until(passed, Duration::ZERO, self.period);
         let step = longest.min(to_samples).min(to_decision);
-        let round = step == until(passed, Duration::ZERO, stage.engine().settings().round_interval);
+        let every = stage.engine().settings().round_interval;
+        let is_round = step == until(passed, Duration::ZERO, every);
         self.hold(step, speed).await;
         let before = stage.engine().stats().await?;
         stage.advance(step);
         let due = Due {
             batches: if step == to_samples { before.batches + before.sessions } else { 0 },
-            // Until the first round was held the scheduler only observes.
-            decision: (round && before.rounds > 0).then(|| stage.now()),
+            // A scheduler that only observes, at its start or because it was told to, holds no rounds to wait for.
+            decision: (is_round && newest(stage) > Some(stage.now().before(every * 3))).then(|| stage.now()),
         };
         self.follow(stage, &due).await
     }
@@ -137,13 +138,17 @@ struct Due {
 impl Due {
     async fn is_done(&self, stage: &Stage) -> anyhow::Result<bool> {
         let engine = stage.engine();
-        let newest = || engine.decisions(1, true).first().map(|record| record.decision.at);
         let stats = engine.stats().await?;
-        if stats.batches < self.batches || self.decision.is_some_and(|due| newest() < Some(due)) {
+        if stats.batches < self.batches || self.decision.is_some_and(|due| newest(stage) < Some(due)) {
             return Ok(false);
         }
         Ok(stats.commands_open == stage.world(|world| world.flights().len()) as u64)
     }
+}
+
+/// The moment of the fleet that the newest decision rests on.
+fn newest(stage: &Stage) -> Option<Timestamp> {
+    stage.engine().decisions(1, true).first().map(|record| record.decision.at)
 }
 
 /// Time from `passed` to the next moment that lies `phase` after a whole number of `every`.

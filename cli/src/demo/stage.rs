@@ -51,6 +51,8 @@ impl Stage {
         config.engine.relief_interval = period;
         let scheduler = Scheduler::start(config, clock.clone()).await?;
         let engine = scheduler.engine();
+        // Answered by the control loop: its rounds are counted from now on.
+        engine.set_mode(Mode::Auto, "demo").await?;
         let (stop, stopping) = watch::channel(false);
         let mut tasks = JoinSet::new();
         let stopped = until(stopping.clone());
