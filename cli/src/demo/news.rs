@@ -74,13 +74,14 @@ impl Newsroom {
     }
 
     fn endings(&mut self) -> anyhow::Result<Vec<News>> {
-        let mut news = Vec::new();
+        let mut over = BTreeMap::new();
         loop {
             match self.migrations.try_recv() {
-                Ok(record) => news.extend(record.outcome.as_ref().map(|outcome| ended(&record, outcome))),
-                // Who falls behind misses progress; endings are told by the next record or by the table.
+                Ok(record) => over.extend(record.outcome.as_ref().map(|outcome| (record.id, ended(&record, outcome)))),
+                // Who falls behind misses progress; the table at the end counts every migration.
                 Err(TryRecvError::Lagged(_)) => {}
-                Err(TryRecvError::Empty) => return Ok(news),
+                // In the order of their ids: those of one step end at one moment, reported in any order.
+                Err(TryRecvError::Empty) => return Ok(over.into_values().collect()),
                 Err(TryRecvError::Closed) => anyhow::bail!("the scheduler has ended"),
             }
         }

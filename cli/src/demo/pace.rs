@@ -1,22 +1,26 @@
 //! Moves the demo's time, never faster than scheduler and agents follow: what comes out must not depend on how fast the
 //! machine is.
 //!
-//! Samples are taken shortly before decisions are made ([`LEAD`]), and time moves from one such moment to the next. After each
-//! step the pacer waits until the samples that were due have been taken in, the round that was due has been held, and every
-//! command is where the fleet says it is. Each wait has a bound in real time, so that a part that does not answer slows
-//! the demo down and does not stop it.
+//! Within each period agents sample and report first, send changed inventories [`NOTICED`] later, and decisions are made at
+//! [`DECIDING`]; time moves from one such moment to the next. At each the pacer waits until what was due has happened: samples
+//! taken in, decisions made, vms and hosts seen where they are. Each wait has a bound in real time, so that a part that does
+//! not answer slows the demo down and does not stop it.
 
 use std::time::Duration;
 
 use super::stage::Stage;
-use ballast_core::units::{Timestamp, nanos_of};
+use ballast_core::units::nanos_of;
 use ballast_daemon::clock::Clock;
 
 /// Longest real time that one step is waited for.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// How long before decisions the agents sample: decisions rest on fresh samples, and never on half of them.
-pub(crate) const LEAD: Duration = Duration::from_secs(1);
+/// How long after samples everybody has noticed what changed: agents wait a moment before they read an inventory anew.
+const NOTICED: Duration = Duration::from_millis(300);
+
+/// How long after samples decisions are made: after the scheduler's own wait for the samples of a beat, and before the fleet's
+/// next tick, so that a decision never races with what it is about.
+pub(crate) const DECIDING: Duration = Duration::from_millis(600);
 
 /// Longest real time that agents are waited for at the beginning.
 const ARRIVAL: Duration = Duration::from_secs(20);
@@ -87,31 +91,34 @@ impl Pacer {
 
     /// Lets `longest` pass at `speed`, or less where something is due before, and waits until everybody has followed.
     pub(crate) async fn pass(&mut self, stage: &mut Stage, longest: Duration, speed: f64) -> anyhow::Result<()> {
-        let (passed, samples) = (stage.elapsed(), self.period.saturating_sub(LEAD.min(self.period / 2)));
-        let to_samples = until(passed, samples, self.period);
-        let to_decision = until(passed, Duration::ZERO, self.period);
-        let step = longest.min(to_samples).min(to_decision);
-        let every = stage.engine().settings().round_interval;
-        let is_round = step == until(passed, Duration::ZERO, every);
+        let passed = stage.elapsed();
+        let to_samples = until(passed, Duration::ZERO, self.period);
+        let next =
+            [NOTICED, DECIDING].map(|phase| until(passed, phase, self.period)).into_iter().min().unwrap_or(longest);
+        let step = longest.min(to_samples).min(next);
         self.hold(step, speed).await;
         let before = stage.engine().stats().await?;
         stage.advance(step);
-        let due = Due {
-            batches: if step == to_samples { before.batches + before.sessions } else { 0 },
-            // A scheduler that only observes, at its start or because it was told to, holds no rounds to wait for.
-            decision: (is_round && newest(stage) > Some(stage.now().before(every * 3))).then(|| stage.now()),
-        };
-        self.follow(stage, &due).await
+        let sampling = step == to_samples;
+        let batches = if sampling { before.batches + before.sessions } else { 0 };
+        self.follow(stage, batches, !sampling).await
     }
 
-    async fn follow(&self, stage: &mut Stage, due: &Due) -> anyhow::Result<()> {
+    /// Waits until the scheduler has taken in so many `batches`, has decided what is due, knows how every command stands and,
+    /// where `seen`, sees the fleet as it is.
+    async fn follow(&self, stage: &mut Stage, batches: u64, seen: bool) -> anyhow::Result<()> {
         let began = self.real.elapsed();
         loop {
             if let Some(error) = stage.casualty() {
                 return Err(error);
             }
-            let done = due.is_done(stage).await?;
-            if done || self.real.elapsed().saturating_sub(began) > PATIENCE {
+            if stage.engine().stats().await?.batches >= batches {
+                stage.engine().settled().await?;
+                if stage.is_reported().await? && (!seen || stage.is_seen_as_it_is().await?) {
+                    return Ok(());
+                }
+            }
+            if self.real.elapsed().saturating_sub(began) > PATIENCE {
                 return Ok(());
             }
             self.real.sleep(POLL).await;
@@ -125,30 +132,6 @@ impl Pacer {
             self.due = self.due.max(self.real.elapsed()) + step.div_f64(speed);
         }
     }
-}
-
-/// What must have happened before time goes on.
-struct Due {
-    /// Batches that the scheduler must have taken in.
-    batches: u64,
-    /// Moment of the fleet that the newest decision must rest on.
-    decision: Option<Timestamp>,
-}
-
-impl Due {
-    async fn is_done(&self, stage: &Stage) -> anyhow::Result<bool> {
-        let engine = stage.engine();
-        let stats = engine.stats().await?;
-        if stats.batches < self.batches || self.decision.is_some_and(|due| newest(stage) < Some(due)) {
-            return Ok(false);
-        }
-        Ok(stats.commands_open == stage.world(|world| world.flights().len()) as u64)
-    }
-}
-
-/// The moment of the fleet that the newest decision rests on.
-fn newest(stage: &Stage) -> Option<Timestamp> {
-    stage.engine().decisions(1, true).first().map(|record| record.decision.at)
 }
 
 /// Time from `passed` to the next moment that lies `phase` after a whole number of `every`.

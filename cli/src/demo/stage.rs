@@ -8,13 +8,17 @@ use ballast_agent::{
     host::simulated::SimulatedHost,
     hypervisor::simulated::{Fleet, SimulatedHypervisor},
 };
-use ballast_core::{decision::Mode, units::Timestamp};
+use ballast_core::{
+    decision::Mode,
+    snapshot::{Doubt, HostPower},
+    units::Timestamp,
+};
 use ballast_daemon::clock::{Clock, Driver};
 use ballast_scheduler::{Scheduler, config::Config as SchedulerConfig, engine::Engine};
-use ballast_sim::{Scenario, World, scenario::HostSpec};
+use ballast_sim::{Scenario, World, observe::HostStatus, scenario::HostSpec};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
-use super::pace::LEAD;
+use super::pace::DECIDING;
 
 /// A fleet with its scheduler, before or while it plays.
 pub(crate) struct Stage {
@@ -48,17 +52,17 @@ impl Stage {
         config.engine.period = period;
         config.engine.seed = seed;
         config.engine.initial_mode = Mode::Auto;
-        config.engine.relief_interval = period;
+        driver.advance(DECIDING);
         let scheduler = Scheduler::start(config, clock.clone()).await?;
         let engine = scheduler.engine();
-        // Answered by the control loop: its rounds are counted from now on.
-        engine.set_mode(Mode::Auto, "demo").await?;
+        // Its rounds are counted from now on, not from whenever its task is first run.
+        engine.settled().await?;
         let (stop, stopping) = watch::channel(false);
         let mut tasks = JoinSet::new();
         let stopped = until(stopping.clone());
         tasks.spawn(async move { Ok(scheduler.serve(listener, None, stopped).await?) });
-        // Agents sample every period from now on, rounds are held every so many periods from the start.
-        driver.advance(period.saturating_sub(LEAD.min(period / 2)));
+        // Agents sample at whole periods from now on.
+        driver.advance(period.saturating_sub(DECIDING));
         let fleet = Fleet::new(World::new(scenario, seed), clock.clone());
         for spec in scenario.hosts() {
             let config = agent_config(spec, address, period, &data);
@@ -107,6 +111,23 @@ impl Stage {
         self.fleet.with(|world| world.advance_to(next));
         self.twin.advance_to(next);
         self.driver.advance_to(next);
+    }
+
+    /// True once the scheduler knows of every command how it stands.
+    pub(crate) async fn is_reported(&self) -> anyhow::Result<bool> {
+        let flights = self.world(|world| world.flights().len()) as u64;
+        Ok(self.engine.stats().await?.commands_open == flights)
+    }
+
+    /// True once the scheduler sees every vm where it is and every awake host connected.
+    pub(crate) async fn is_seen_as_it_is(&self) -> anyhow::Result<bool> {
+        let (flights, hosts) = self.world(|world| (world.flights().len(), world.overview()));
+        let seen = self.engine.snapshot().await?;
+        let is_seen = |host: &HostStatus| {
+            let view = seen.hosts.get(&host.host);
+            host.power != HostPower::Awake || view.is_some_and(|view| !view.doubts.contains(&Doubt::Disconnected))
+        };
+        Ok(seen.in_flight.len() == flights && hosts.iter().all(is_seen))
     }
 
     /// What a part ended with that should not have ended; `None` while all run.

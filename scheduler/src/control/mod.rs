@@ -45,6 +45,10 @@ const BEAT: Duration = Duration::from_secs(1);
 /// Shortest time between two looks at overloaded hosts where people act on them: nobody approves faster.
 const ADVICE_INTERVAL: Duration = Duration::from_secs(15);
 
+/// Time between a sample over the limit and the look at it, for the rest of the fleet's samples of the same beat to come
+/// in: relief that knows only a part of the fleet chooses worse.
+const GATHERING: Duration = Duration::from_millis(500);
+
 /// Sampling periods after which a start no longer waits for hosts it knows of.
 pub(crate) const WARM_UP_PERIODS: u32 = 3;
 
@@ -64,6 +68,7 @@ pub(crate) enum Request {
     Approve { decision: DecisionId, who: String, reply: Reply<Approval> },
     SetMode { mode: Mode, who: String, reply: Reply<ModeChange> },
     SetHostMode { host: HostId, mode: HostMode, who: String, reply: Reply<usize> },
+    Settled { reply: Reply<()> },
 }
 
 /// The way to the control loop.
@@ -85,6 +90,8 @@ pub(crate) struct ControlLoop {
     warm: bool,
     last_relief: Option<Duration>,
     repeats: Repeats,
+    /// Who waits until nothing is due.
+    waiting: Vec<Reply<()>>,
 }
 
 impl ControlLoop {
@@ -116,6 +123,7 @@ impl ControlLoop {
             warm: false,
             last_relief: None,
             repeats: Repeats::default(),
+            waiting: Vec::new(),
         };
         (control, sender)
     }
@@ -149,6 +157,10 @@ impl ControlLoop {
                 () = rounds.tick() => self.round(Trigger::Round).await,
                 () = pressure.notified(), if relief_at.is_none() => relief_at = Some(self.next_relief()),
                 () = beats.tick() => {}
+                // The last branch of a biased select: nothing else is due.
+                () = std::future::ready(()), if !self.waiting.is_empty() => {
+                    self.waiting.drain(..).for_each(|reply| drop(reply.send(Ok(()))));
+                }
             }
         }
     }
@@ -160,7 +172,8 @@ impl ControlLoop {
             Mode::Auto => self.shared.settings.relief_interval,
             Mode::Recommend | Mode::Off => self.shared.settings.relief_interval.max(ADVICE_INTERVAL),
         };
-        self.last_relief.map_or(now, |last| now.max(last + interval))
+        let gathered = now + GATHERING;
+        self.last_relief.map_or(gathered, |last| gathered.max(last + interval))
     }
 
     /// A scheduler that has just started only observes: until every host it knows of is back, or has had its time.
@@ -182,6 +195,7 @@ impl ControlLoop {
             Request::SetHostMode { host, mode, who, reply } => {
                 drop(reply.send(self.set_host_mode(host, mode, who).await));
             }
+            Request::Settled { reply } => self.waiting.push(reply),
         }
     }
 }

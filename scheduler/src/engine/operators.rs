@@ -49,6 +49,15 @@ impl Engine {
         answer.await.map_err(|_| OperatorError::Stopping)?
     }
 
+    /// Returns once every decision that is due has been made and its orders given: for whoever drives the clock and must
+    /// not run ahead of the engine.
+    ///
+    /// # Errors
+    /// [`OperatorError::Stopping`].
+    pub async fn settled(&self) -> Result<(), OperatorError> {
+        self.ask(|reply| Request::Settled { reply }).await
+    }
+
     /// Sets whether plans are carried out; journalled before this returns.
     ///
     /// # Errors
