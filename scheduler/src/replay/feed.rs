@@ -78,6 +78,11 @@ impl<'a> Feed<'a> {
         self.absorb(record.content, each);
     }
 
+    /// A file ended in bytes that could not be read.
+    pub(super) fn left_out(&mut self, bytes: usize) {
+        self.summary.unreadable_bytes += bytes as u64;
+    }
+
     /// The end of the log; decisions due at its very last moment are made.
     pub(super) fn finish(mut self, each: &mut Each<'_>) -> Summary {
         self.run_rounds_until(self.now, each);

@@ -122,6 +122,8 @@ pub struct Summary {
     pub batches_dropped: u64,
     /// Readings made missing because they were absurd.
     pub readings_absurd: u64,
+    /// Bytes at the ends of files that could not be read: an interrupted write, or damage nobody vouches against.
+    pub unreadable_bytes: u64,
     /// Regular rounds.
     pub rounds: u64,
     /// Looks at overloaded hosts that led to a decision.
@@ -177,7 +179,7 @@ pub fn decisions(
     let mut feed = Feed::new(settings)?;
     for path in segment_paths(files)? {
         let mut wrong: Option<ReplayError> = None;
-        segments::read_file(&path, SEGMENT_KIND, |entry| {
+        let unreadable = segments::read_file(&path, SEGMENT_KIND, |entry| {
             if wrong.is_some() {
                 return;
             }
@@ -189,6 +191,7 @@ pub fn decisions(
         if let Some(error) = wrong {
             return Err(error);
         }
+        feed.left_out(unreadable);
     }
     Ok(feed.finish(&mut each))
 }
@@ -241,8 +244,15 @@ fn write_summary(summary: &Summary, format: Format, out: &mut dyn Write) -> io::
         out,
         "{decisions} decisions ({decisions_repeated} repeated, {decisions_empty} empty): {moves} moves, {sleeps} to sleep, {wakes} to wake; {denied} proposals denied"
     )?;
-    let Summary { batches_dropped, readings_absurd, .. } = summary;
-    writeln!(out, "{batches_dropped} batches dropped, {readings_absurd} absurd readings set aside")
+    let Summary { batches_dropped, readings_absurd, unreadable_bytes, .. } = summary;
+    writeln!(out, "{batches_dropped} batches dropped, {readings_absurd} absurd readings set aside")?;
+    if *unreadable_bytes > 0 {
+        writeln!(
+            out,
+            "{unreadable_bytes} bytes at the end of a file could not be read: what they held is missing here"
+        )?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

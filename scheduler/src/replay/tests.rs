@@ -129,12 +129,14 @@ fn a_missing_file_an_empty_directory_and_an_unknown_policy_say_so() {
 }
 
 #[test]
-fn a_torn_tail_ends_the_replay_quietly() {
+fn a_torn_tail_ends_the_replay_and_is_counted() {
     let dir = write_log(&recorded());
     let files = segments::segment_files(dir.path()).unwrap();
     let last = files.last().unwrap();
     let bytes = fs::read(last).unwrap();
     fs::write(last, &bytes[..bytes.len() - 7]).unwrap();
-    let (summary, _) = run(dir.path(), Format::Text).unwrap();
+    let (summary, text) = run(dir.path(), Format::Text).unwrap();
     assert!(summary.batches < 240 && summary.batches > 100, "{summary:?}");
+    assert!(summary.unreadable_bytes > 0);
+    assert!(text.contains("could not be read"), "{text}");
 }
