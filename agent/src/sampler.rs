@@ -1,6 +1,6 @@
 //! Takes a sample of host and vms at every beat and puts it into the spool.
 //!
-//! One task runs [`sample`]. The host is read beside the hypervisor, which has half a period to answer: a stuck
+//! One task runs [`Sampler::run`]. The host is read beside the hypervisor, which has half a period to answer: a stuck
 //! hypervisor costs the vms' figures of that beat and nothing else. A vm that could not be read is sent with its state
 //! and without values; nothing is made up.
 

@@ -7,6 +7,8 @@ pub mod convert;
 
 /// Generated code of `ballast.v1`.
 #[allow(missing_docs, unreachable_pub, missing_debug_implementations, clippy::all, clippy::pedantic)]
+// The comments of the .proto files are prose for readers of those files, not Rust documentation.
+#[allow(rustdoc::invalid_html_tags, rustdoc::bare_urls, rustdoc::broken_intra_doc_links)]
 pub mod v1 {
     tonic::include_proto!("ballast.v1");
 }

@@ -7,6 +7,7 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use ballast_core::{id::HostId, inventory::Inventory, sample::Batch, units::Timestamp};
@@ -20,6 +21,10 @@ use super::{
 
 /// Memory sled may use for its pages.
 const CACHE_BYTES: u64 = 64 << 20;
+
+/// How often a lock that is held is tried again, and how long between.
+const LOCK_TRIES: u32 = 20;
+const LOCK_PAUSE: Duration = Duration::from_millis(25);
 
 /// A key every store of ours holds.
 const MARK: &[u8] = b"ballast";
@@ -61,7 +66,7 @@ impl SledStore {
     fn open_whole(dir: &Path) -> sled::Result<Self> {
         let had_data = dir.join("db").metadata().is_ok_and(|db| db.len() > 0);
         let config = sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).flush_every_ms(None);
-        let db = config.open()?;
+        let db = open_unlocked(&config)?;
         mark(&db, had_data)?;
         let (windows, inventories) = (db.open_tree("windows")?, db.open_tree("inventories")?);
         // A first read now finds damage while it can still be set aside.
@@ -72,6 +77,19 @@ impl SledStore {
         }
         Ok(Self { db, windows, inventories })
     }
+}
+
+/// Opens, and waits a little for a lock: sled lets go of its file in a thread of its own, some time after a store of
+/// this very process was closed.
+#[allow(clippy::disallowed_methods)] // Waits for another thread of sled's, which tells nobody when it is done.
+fn open_unlocked(config: &sled::Config) -> sled::Result<sled::Db> {
+    for _ in 0..LOCK_TRIES {
+        match config.open() {
+            Err(sled::Error::Io(error)) if is_held(&error) => std::thread::sleep(LOCK_PAUSE),
+            done => return done,
+        }
+    }
+    config.open()
 }
 
 /// sled begins anew, without a word, on some damaged files: a mark that is missing from a file with data tells.
@@ -171,9 +189,12 @@ fn fenced<T>(open: impl FnOnce() -> sled::Result<T>) -> Result<T, Trouble> {
 /// sled reports damage as I/O errors of these kinds too.
 fn is_damage(error: &std::io::Error) -> bool {
     use std::io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
-    // A held lock comes as an error of kind Other with this text.
-    let held = error.to_string().contains("could not acquire lock");
-    !held && matches!(error.kind(), InvalidData | InvalidInput | UnexpectedEof)
+    !is_held(error) && matches!(error.kind(), InvalidData | InvalidInput | UnexpectedEof)
+}
+
+/// A held lock comes as an error of kind Other with this text.
+fn is_held(error: &std::io::Error) -> bool {
+    error.to_string().contains("could not acquire lock")
 }
 
 /// One call with panics caught.
