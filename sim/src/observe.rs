@@ -95,7 +95,7 @@ impl World {
     pub fn facts(&self, host: &HostId) -> Result<Inventory, SimError> {
         let index = self.answering(host)?;
         let spec = &self.hosts[index].spec;
-        let mut vms: Vec<VmRecord> = self.vms.iter().filter(|vm| vm.host == index).map(|vm| self.record(vm)).collect();
+        let mut vms: Vec<VmRecord> = self.vms_on(index).map(|vm| self.record(vm)).collect();
         vms.extend(self.incoming(index));
         vms.sort_by_key(|record| record.vm);
         Ok(Inventory {
@@ -143,7 +143,7 @@ impl World {
     /// [`SimError`] where the host is unknown, asleep or does not answer.
     pub fn counters(&self, host: &HostId) -> Result<Vec<VmCounters>, SimError> {
         let index = self.answering(host)?;
-        Ok(self.vms.iter().filter(|vm| vm.host == index).map(|vm| vm.counters(self.now())).collect())
+        Ok(self.vms_on(index).map(|vm| vm.counters(self.now())).collect())
     }
 
     /// The host's own figures, which do not need its hypervisor. Means are since the reading before, so there is one reader
@@ -154,7 +154,7 @@ impl World {
     pub fn host_reading(&mut self, host: &HostId) -> Result<HostReading, SimError> {
         let index = self.host(host)?;
         self.hosts[index].require(HostPower::Awake)?;
-        let resident: Bytes = self.vms.iter().filter(|vm| vm.host == index).map(Vm::resident).sum();
+        let resident: Bytes = self.vms_on(index).map(Vm::resident).sum();
         let (now, seed) = (self.now(), self.seed);
         let host = &mut self.hosts[index];
         let (core_seconds, joules, since) = host.read_before;
@@ -208,6 +208,12 @@ impl World {
         self.hosts.iter().map(|host| host.spec.host.clone()).collect()
     }
 
+    /// Every host that is awake, in order.
+    pub fn awake_hosts(&self) -> Vec<HostId> {
+        let awake = self.hosts.iter().filter(|host| host.power == HostPower::Awake);
+        awake.map(|host| host.spec.host.clone()).collect()
+    }
+
     /// The host that a migration URI names.
     pub fn host_at(&self, uri: &str) -> Option<HostId> {
         self.hosts.iter().map(|host| &host.spec.host).find(|host| migration_uri(host) == uri).cloned()
@@ -229,7 +235,7 @@ impl World {
             cpu_wanted: Cores(host.load.wanted),
             memory_capacity: host.spec.memory_capacity,
             memory_reserved: self.memory_reserved(index),
-            vms: self.vms.iter().filter(|vm| vm.host == index).count(),
+            vms: self.residents[index].len(),
             watts: host.watts,
         }
     }

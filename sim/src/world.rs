@@ -1,6 +1,10 @@
 //! The fleet itself: time passes in ticks of one second, orders take effect between ticks.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use ballast_core::{
     command::MigrationLimits,
@@ -36,6 +40,8 @@ pub struct World {
     pub(crate) vms: Vec<Vm>,
     host_index: BTreeMap<HostId, usize>,
     vm_index: BTreeMap<VmId, usize>,
+    /// By host, the vms that run on it, in rising order: asking one host must not cost a look at every vm of the fleet.
+    pub(crate) residents: Vec<BTreeSet<usize>>,
     /// The newest migration of each vm, under way or over.
     flights: BTreeMap<VmId, Flight>,
     fail_next: Option<String>,
@@ -58,9 +64,13 @@ impl World {
                 Vm::new(spec.clone(), series, spec.home, own)
             })
             .collect();
+        let mut residents = vec![BTreeSet::new(); hosts.len()];
+        for (index, vm) in vms.iter().enumerate() {
+            residents[vm.host].insert(index);
+        }
         let vm_index = vms.iter().enumerate().map(|(index, vm)| (vm.spec.vm, index)).collect();
         let (flights, fail_next, ledger) = (BTreeMap::new(), None, Ledger::default());
-        Self { start, now: start, seed, hosts, vms, host_index, vm_index, flights, fail_next, ledger }
+        Self { start, now: start, seed, hosts, vms, host_index, vm_index, residents, flights, fail_next, ledger }
     }
 
     /// The moment the fleet has reached: the last whole tick.
@@ -179,6 +189,8 @@ impl World {
         }
         self.ledger.copied = self.ledger.copied + flight.copied();
         if step.arrived {
+            self.residents[flight.source].remove(index);
+            self.residents[flight.destination].insert(*index);
             moved.arrive(flight.destination);
             self.ledger.migrations += 1;
             self.ledger.downtime += flight.paused();
@@ -276,7 +288,7 @@ impl World {
     /// [`SimError`] where it is not awake, or a vm is on it or on its way to it.
     pub fn sleep(&mut self, host: &HostId) -> Result<(), SimError> {
         let index = self.host(host)?;
-        let there = self.vms.iter().filter(|vm| vm.host == index).count();
+        let there = self.residents[index].len();
         let coming = self.active_flights().filter(|flight| flight.destination == index).count();
         if there + coming > 0 {
             return Err(SimError::NotEmpty { host: host.clone(), vms: there + coming });
@@ -346,8 +358,14 @@ impl World {
 
     /// Memory promised to the vms on a host and on their way to it.
     pub(crate) fn memory_reserved(&self, host: usize) -> ballast_core::units::Bytes {
-        let on_the_way = |vm: &Vm| self.active(vm.spec.vm).is_some_and(|flight| flight.destination == host);
-        self.vms.iter().filter(|vm| vm.host == host || on_the_way(vm)).map(|vm| vm.spec.memory_max).sum()
+        let coming = self.active_flights().filter(|flight| flight.destination == host);
+        let coming = coming.filter_map(|flight| self.vm_index.get(&flight.vm));
+        self.residents[host].iter().chain(coming).map(|vm| self.vms[*vm].spec.memory_max).sum()
+    }
+
+    /// The vms that run on a host.
+    pub(crate) fn vms_on(&self, host: usize) -> impl Iterator<Item = &Vm> {
+        self.residents[host].iter().map(|vm| &self.vms[*vm])
     }
 
     /// Cores all vms together want now.

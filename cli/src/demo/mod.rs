@@ -191,3 +191,6 @@ impl<'a> Show<'a> {
         drop(self);
     }
 }
+
+#[cfg(test)]
+mod tests;

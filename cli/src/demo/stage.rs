@@ -8,14 +8,10 @@ use ballast_agent::{
     host::simulated::SimulatedHost,
     hypervisor::simulated::{Fleet, SimulatedHypervisor},
 };
-use ballast_core::{
-    decision::Mode,
-    snapshot::{Doubt, HostPower},
-    units::Timestamp,
-};
+use ballast_core::{decision::Mode, id::HostId, snapshot::Doubt, units::Timestamp};
 use ballast_daemon::clock::{Clock, Driver};
 use ballast_scheduler::{Scheduler, config::Config as SchedulerConfig, engine::Engine};
-use ballast_sim::{Scenario, World, observe::HostStatus, scenario::HostSpec};
+use ballast_sim::{Scenario, World, scenario::HostSpec};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 use super::pace::DECIDING;
@@ -121,13 +117,11 @@ impl Stage {
 
     /// True once the scheduler sees every vm where it is and every awake host connected.
     pub(crate) async fn is_seen_as_it_is(&self) -> anyhow::Result<bool> {
-        let (flights, hosts) = self.world(|world| (world.flights().len(), world.overview()));
+        let (flights, awake) = self.world(|world| (world.flights().len(), world.awake_hosts()));
         let seen = self.engine.snapshot().await?;
-        let is_seen = |host: &HostStatus| {
-            let view = seen.hosts.get(&host.host);
-            host.power != HostPower::Awake || view.is_some_and(|view| !view.doubts.contains(&Doubt::Disconnected))
-        };
-        Ok(seen.in_flight.len() == flights && hosts.iter().all(is_seen))
+        let is_connected =
+            |host: &HostId| seen.hosts.get(host).is_some_and(|view| !view.doubts.contains(&Doubt::Disconnected));
+        Ok(seen.in_flight.len() == flights && awake.iter().all(is_connected))
     }
 
     /// What a part ended with that should not have ended; `None` while all run.

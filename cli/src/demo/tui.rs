@@ -184,3 +184,59 @@ fn news_line(news: &News) -> Line<'static> {
     };
     Line::styled(format!("{} {} {}", clock_of(news), mark(news.kind), news.text), Style::new().fg(color))
 }
+
+#[cfg(test)]
+mod tests {
+    use ballast_core::{
+        command::MigrationLimits,
+        units::{Bytes, Timestamp},
+    };
+    use ballast_sim::{FleetSize, Scenario, World};
+    use ratatui::{Terminal, backend::TestBackend};
+
+    use super::*;
+
+    fn look(world: &World) -> Look {
+        let watts = world.overview().iter().map(|host| host.watts).sum();
+        Look {
+            now: world.now(),
+            hosts: world.overview(),
+            flights: world.flights(),
+            ledger: world.ledger(),
+            left_alone: world.ledger(),
+            watts,
+            watts_left_alone: watts,
+        }
+    }
+
+    fn picture(look: &Look, news: &VecDeque<News>) -> String {
+        let mut terminal = Terminal::new(TestBackend::new(120, 30)).unwrap();
+        terminal.draw(|frame| draw(frame, look, news)).unwrap();
+        let buffer = terminal.backend().buffer();
+        let rows = buffer.content().chunks(120);
+        rows.map(|row| row.iter().map(|cell| cell.symbol()).collect::<String>() + "\n").collect()
+    }
+
+    #[test]
+    fn hosts_migrations_and_reasons_are_in_the_picture() {
+        let size = FleetSize { hosts: 3, vms: 9, duration: Duration::from_secs(3600) };
+        let scenario = Scenario::fleet(size, 1).unwrap();
+        let mut world = World::new(&scenario, 1);
+        let vm = &scenario.vms()[0];
+        let hosts = world.host_ids();
+        let (from, to) = (&hosts[vm.home], &hosts[(vm.home + 1) % 3]);
+        world.begin_migration(from, vm.vm, to, MigrationLimits::for_memory(Bytes::from_gib(8))).unwrap();
+        world.advance_to(world.now().after(Duration::from_secs(2)));
+        let told = News { at: Timestamp::from_secs(3661), kind: Kind::Relief, text: "move web-1: too hot".into() };
+        let picture = picture(&look(&world), &VecDeque::from([told]));
+        let expected = ["host-01", "host-03", "vms", "01:01:01 ! move web-1: too hot", "saved 0.0 %", &vm.name];
+        for words in expected.into_iter().chain([format!("{from} → {to}").as_str(), "migration "]) {
+            assert!(picture.contains(words), "{words} is missing in\n{picture}");
+        }
+    }
+
+    #[test]
+    fn a_bar_never_leaves_its_room() {
+        assert_eq!((bar(0.5, 4), bar(7.0, 2), bar(f64::NAN, 2)), ("██░░".into(), "██".into(), "░░".into()));
+    }
+}
