@@ -18,6 +18,7 @@ use crate::{
     id::{CommandId, Epoch, Generation, HostId, VmId},
     inventory::Inventory,
     outcome::{Ending, Outcome},
+    sample::VmSample,
     snapshot::{Event, HostMode},
     units::Timestamp,
 };
@@ -133,11 +134,19 @@ impl FleetState {
                 one.seen(&inventory.host);
             }
         }
+        let mut concerned = self.ends_of_ended_moves();
+        concerned.insert(inventory.host.clone());
         touched.extend(self.settle(now, notes));
         for vm in touched {
             self.resolve(vm, now, notes);
         }
-        self.note_emptiness([&inventory.host], now);
+        self.note_emptiness(&concerned, now);
+    }
+
+    /// Both hosts of every migration that has ended: settling one empties or fills them, whichever told of it last.
+    fn ends_of_ended_moves(&self) -> BTreeSet<HostId> {
+        let ended = self.moves.values().filter(|one| one.ending.is_some());
+        ended.flat_map(|one| [one.source.clone(), one.destination.clone()]).collect()
     }
 
     fn batch(&mut self, batch: &crate::sample::Batch, absurd: &[String], now: Timestamp, notes: &mut Notes) {
@@ -146,8 +155,16 @@ impl FleetState {
             return;
         };
         host.take_batch(batch, absurd, &self.settings, now);
+        let moves = &self.moves;
+        // A destination that runs the vm knows best how it does, also where its inventory does not say so yet: what is
+        // known of a vm must not depend on which of the two comes first.
+        let has_arrived = |sample: &VmSample| {
+            let runs = sample.state == crate::sample::VmState::Running;
+            runs && moves.values().any(|one| one.vm == sample.vm && one.destination == batch.host)
+        };
         for sample in &batch.vms {
-            if let Some(vm) = self.vms.get_mut(&sample.vm).filter(|vm| vm.host == batch.host) {
+            let holds = |vm: &&mut VmState| vm.host == batch.host || has_arrived(sample);
+            if let Some(vm) = self.vms.get_mut(&sample.vm).filter(holds) {
                 vm.sample = Some(*sample);
             }
         }
@@ -194,10 +211,12 @@ impl FleetState {
         if let Some(one) = self.moves.get_mut(&outcome.id) {
             one.end(outcome.ending.clone());
             let vm = one.vm;
+            let concerned = self.ends_of_ended_moves();
             let touched: BTreeSet<VmId> = self.settle(now, notes).into_iter().chain([vm]).collect();
             for vm in touched {
                 self.resolve(vm, now, notes);
             }
+            self.note_emptiness(&concerned, now);
         }
     }
 

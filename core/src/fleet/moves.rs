@@ -136,7 +136,6 @@ impl FleetState {
             Verdict::Gone => "it is on neither host".into(),
         };
         notes.push(format!("vm {} is free again after {command}: {place}", one.vm));
-        self.note_emptiness([&one.source, &one.destination], now);
         Some(one.vm)
     }
 }

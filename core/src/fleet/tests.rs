@@ -385,6 +385,43 @@ fn a_host_is_empty_only_without_vms_and_moves() {
 }
 
 #[test]
+fn a_host_is_empty_from_the_moment_its_last_vm_has_left_whoever_tells_it_last() {
+    for source_first in [true, false] {
+        let mut stage = two_hosts();
+        stage.event(migrate(7, 1, "a", "b"));
+        stage.event(ended(7, Ending::Completed));
+        let tell = |stage: &mut Stage, source: bool| match source {
+            true => stage.lists("a", &[]),
+            false => stage.lists("b", &[(1, Running)]),
+        };
+        tell(&mut stage, source_first);
+        tell(&mut stage, !source_first);
+        stage.wait(3);
+        assert_eq!(stage.snapshot().hosts[&host("a")].empty_for, Duration::from_secs(3), "{source_first}");
+    }
+}
+
+#[test]
+fn what_is_known_of_an_arrived_vm_does_not_depend_on_whether_inventory_or_sample_comes_first() {
+    for inventory_first in [true, false] {
+        let mut stage = two_hosts();
+        stage.event(migrate(7, 1, "a", "b"));
+        stage.event(ended(7, Ending::Completed));
+        let mut there = batch("b", 2.0, &[(1, 1.5)]);
+        there.vms[0].state = Running;
+        if !inventory_first {
+            stage.batch(there.clone());
+        }
+        stage.lists("a", &[]);
+        stage.lists("b", &[(1, Running)]);
+        if inventory_first {
+            stage.batch(there);
+        }
+        assert_eq!(stage.snapshot().vms[&vm(1)].cpu_used(), Some(Cores(1.5)), "{inventory_first}");
+    }
+}
+
+#[test]
 fn a_wish_for_a_host_waits_for_it_to_connect() {
     let mut stage = Stage::new();
     stage.event(Event::HostMode { host: host("a"), mode: HostMode::Draining });
