@@ -86,7 +86,9 @@ pub(crate) async fn run(mut link: Link, endpoint: Endpoint) {
         if ended.was_welcomed {
             backoff.reset();
         }
-        if was_up || ended.was_welcomed {
+        if *link.power.borrow() != PowerState::Awake {
+            tracing::info!(scheduler = link.config.scheduler, "The link rests while the host sleeps");
+        } else if was_up || ended.was_welcomed {
             tracing::warn!(
                 scheduler = link.config.scheduler,
                 reason = ended.reason,
