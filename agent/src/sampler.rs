@@ -122,6 +122,10 @@ impl<H: Hypervisor, S: Host> Sampler<H, S> {
             return;
         }
         memory.late_ticks += 1;
+        if *self.power.borrow() != PowerState::Awake {
+            // A host that falls asleep has nothing to say of its vms, and none are on it.
+            return;
+        }
         if !std::mem::replace(&mut memory.was_late, true) {
             tracing::warn!("The hypervisor did not give the vms' counters in time");
             self.refresh.ask();

@@ -31,6 +31,8 @@ async fn an_idle_host_is_emptied_and_put_to_sleep() {
     .await
     .unwrap();
     fleet.trusted().await.unwrap();
+    // A look at the vms that was under way when the host fell asleep gets no answer.
+    fleet.logs.expect("The hypervisor does not answer");
     let asleep = |fleet: &SimFleet| fleet.world.with(|world| world.ledger().sleeps) == 1;
     assert!(fleet.until(1800, asleep).await, "nobody sleeps\n{}", fleet.logs.text());
     let together = [fleet.runs_on("calm-1"), fleet.runs_on("calm-2")];
