@@ -8,8 +8,7 @@ use std::sync::Arc;
 
 use ballast_core::{
     id::VmId,
-    inventory::VmLabels,
-    units::{Bytes, count},
+    units::{Bytes, Cores, count},
 };
 
 use crate::{
@@ -155,7 +154,7 @@ pub fn vms(
         vms.extend(made.collect::<Vec<_>>());
     }
     for (index, host) in given.iter_mut().enumerate().filter(|(_, host)| host.is_hot) {
-        let there: Vec<&mut VmSpec> = vms.iter_mut().filter(|vm| vm.home == index).collect();
+        let there: Vec<&mut VmSpec> = vms.iter_mut().filter(|vm| vm.home == Some(index)).collect();
         heat(host, there, recordings);
     }
     Ok(vms)
@@ -174,6 +173,7 @@ fn heat(host: &mut Given, mut vms: Vec<&mut VmSpec>, recordings: &Recordings) {
         if host.can_take(&more) {
             host.take(&more, Bytes::ZERO);
             vms[which].vcpus += HEAT_VCPUS;
+            vms[which].cpu_full = Cores(f64::from(vms[which].vcpus));
         }
     }
 }
@@ -261,15 +261,11 @@ fn home(given: &[Given], tenant: &Tenant, cores: &[f64], seed: u64) -> Option<us
 }
 
 fn vm(seed: u64, number: usize, tenant: &Tenant, member: usize, home: usize) -> VmSpec {
+    let id = VmId(uuid(seed, 2, number as u64));
+    let name = format!("{}-{:02}-{}", tenant.kind, tenant.number, member + 1);
     VmSpec {
-        vm: VmId(uuid(seed, 2, number as u64)),
-        name: format!("{}-{:02}-{}", tenant.kind, tenant.number, member + 1),
-        vcpus: tenant.vcpus,
-        memory_max: tenant.memory,
         memory_floor: 0.15 + 0.25 * noise::unit(seed, 7, tenant.number as u64),
-        labels: VmLabels::default(),
-        series: tenant.series,
         offset: offset(tenant, member),
-        home,
+        ..VmSpec::new(id, name, tenant.vcpus, tenant.memory, tenant.series, Some(home))
     }
 }

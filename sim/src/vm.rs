@@ -10,33 +10,17 @@ use ballast_core::{
 };
 
 use crate::{
+    demand::{Demand, Source},
     noise,
-    scenario::VmSpec,
-    trace::{SLOT, Series},
+    scenario::{Terms, VmSpec},
+    trace::Series,
 };
-
-/// Seconds between two knots of the jitter laid over the recording, which knows nothing below five minutes.
-const JITTER_KNOT: f64 = 20.0;
-
-/// Largest jitter, as a share of the demand.
-const JITTER: f64 = 0.2;
 
 /// Size of one storage operation.
 const OPERATION: f64 = 16_384.0;
 
 /// CPU of the hypervisor's own threads for a vm, as a share of its vCPUs' time.
 pub(crate) const HYPERVISOR_SHARE: f64 = 0.02;
-
-/// What a vm wants at a moment.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(crate) struct Demand {
-    pub(crate) cpu: f64,
-    pub(crate) memory: f64,
-    pub(crate) disk_read: f64,
-    pub(crate) disk_write: f64,
-    pub(crate) net_rx: f64,
-    pub(crate) net_tx: f64,
-}
 
 /// Cumulative since the vm arrived on its host, in seconds, bytes and operations.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -68,7 +52,7 @@ pub(crate) struct Vm {
 
 impl Vm {
     pub(crate) fn new(spec: VmSpec, series: Arc<Series>, host: usize, seed: u64) -> Self {
-        let mut vm = Self {
+        Self {
             spec,
             series,
             seed,
@@ -79,47 +63,15 @@ impl Vm {
             served: 0.0,
             resident: 0.0,
             totals: Totals::default(),
-        };
-        vm.want(0.0);
-        vm
+        }
     }
 
     /// Sets what it wants `at` seconds after the start.
-    pub(crate) fn want(&mut self, at: f64) {
-        let position = at / SLOT.as_secs_f64();
-        let share = position - position.floor();
-        let (before, after) = (self.slot(position), self.slot(position + 1.0));
-        let between = |a: f32, b: f32| f64::from(a) + (f64::from(b) - f64::from(a)) * share;
-        let vcpus = f64::from(self.spec.vcpus);
-        let cpu = between(before.cpu, after.cpu) * (1.0 + JITTER * self.jitter(at));
-        let floor = self.spec.memory_floor;
-        let memory = floor + (1.0 - floor) * between(before.memory, after.memory);
-        self.demand = Demand {
-            cpu: (cpu * vcpus).clamp(0.0, vcpus),
-            memory: memory * self.spec.memory_max.as_f64(),
-            disk_read: between(before.disk_read, after.disk_read),
-            disk_write: between(before.disk_write, after.disk_write),
-            net_rx: between(before.net_rx, after.net_rx),
-            net_tx: between(before.net_tx, after.net_tx),
-        };
+    pub(crate) fn want(&mut self, at: f64, terms: &Terms) {
+        let source = Source { spec: &self.spec, series: &self.series, service: None, seed: self.seed };
+        self.demand = source.at(at, terms);
         // A page once touched stays with the process: without a balloon nothing takes it back.
         self.resident = self.resident.max(self.demand.memory);
-    }
-
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Positions are small and not negative.
-    fn slot(&self, position: f64) -> crate::trace::Slot {
-        let slots = &self.series.slots;
-        slots[(self.spec.offset + position as usize) % slots.len()]
-    }
-
-    /// From -1 to 1, straight lines between knots.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Positions are small and not negative.
-    fn jitter(&self, at: f64) -> f64 {
-        let position = at / JITTER_KNOT;
-        let knot = position as u64;
-        let share = position - position.floor();
-        let (before, after) = (noise::bump(self.seed, 1, knot), noise::bump(self.seed, 1, knot + 1));
-        before + (after - before) * share
     }
 
     /// Lets `seconds` pass in which it got `served` cores of the `wanted`; `busy` is the share of the time it ran at all.

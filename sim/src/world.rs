@@ -15,12 +15,12 @@ use ballast_core::{
 };
 
 use crate::{
+    demand::seed_of,
     error::SimError,
     flight::{Flight, FlightEvent, Step},
     host::Host,
     ledger::Ledger,
-    noise,
-    scenario::Scenario,
+    scenario::{Scenario, Terms},
     vm::Vm,
 };
 
@@ -46,6 +46,7 @@ pub struct World {
     flights: BTreeMap<VmId, Flight>,
     fail_next: Option<String>,
     ledger: Ledger,
+    terms: Terms,
 }
 
 impl World {
@@ -60,8 +61,9 @@ impl World {
             .iter()
             .map(|spec| {
                 let series = Arc::clone(scenario.series(spec.series));
-                let own = noise::hash(seed, 17, spec.vm.0.as_u64_pair().0 ^ spec.vm.0.as_u64_pair().1);
-                Vm::new(spec.clone(), series, spec.home, own)
+                let mut vm = Vm::new(spec.clone(), series, spec.home.unwrap_or(0), seed_of(spec, seed));
+                vm.want(0.0, scenario.terms());
+                vm
             })
             .collect();
         let mut residents = vec![BTreeSet::new(); hosts.len()];
@@ -70,7 +72,8 @@ impl World {
         }
         let vm_index = vms.iter().enumerate().map(|(index, vm)| (vm.spec.vm, index)).collect();
         let (flights, fail_next, ledger) = (BTreeMap::new(), None, Ledger::default());
-        Self { start, now: start, seed, hosts, vms, host_index, vm_index, residents, flights, fail_next, ledger }
+        let terms = scenario.terms().clone();
+        Self { start, now: start, seed, hosts, vms, host_index, vm_index, residents, flights, fail_next, ledger, terms }
     }
 
     /// The moment the fleet has reached: the last whole tick.
@@ -101,7 +104,7 @@ impl World {
         self.now = self.now.after(TICK);
         let at = self.now.since(self.start).as_secs_f64();
         for vm in &mut self.vms {
-            vm.want(at);
+            vm.want(at, &self.terms);
         }
         for host in &mut self.hosts {
             host.settle(self.now);

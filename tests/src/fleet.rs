@@ -17,7 +17,6 @@ use ballast_agent::{
 use ballast_core::{
     decision::Mode,
     id::{HostId, VmId},
-    inventory::VmLabels,
     power::PowerCurve,
     units::{Bytes, BytesPerSec, Cores},
 };
@@ -201,37 +200,25 @@ impl SimFleet {
 }
 
 fn host(number: usize) -> Result<HostSpec> {
-    let common = || BTreeSet::from(["any".to_owned()]);
-    Ok(HostSpec {
-        host: HostId::new(&format!("kvm{number}"))?,
-        hardware: "a test's".into(),
-        cpu_capacity: Cores(8.0),
-        memory_capacity: Bytes::from_gib(32),
-        power: PowerCurve::ml110_g5(),
-        cpu_model: "x86-64-v3".into(),
-        cpu_models: BTreeSet::from(["x86-64-v3".to_owned()]),
-        networks: common().into_iter().chain(["br0".to_owned()]).collect(),
-        storages: common().into_iter().chain(["pool0".to_owned()]).collect(),
-        // A vm of 2 GiB takes about ten seconds: long enough to be disturbed.
-        migration_bandwidth: BytesPerSec(200e6),
-    })
+    let any = || "any".to_owned();
+    let mut spec =
+        HostSpec::new(HostId::new(&format!("kvm{number}"))?, Cores(8.0), Bytes::from_gib(32), PowerCurve::ml110_g5());
+    spec.hardware = "a test's".into();
+    spec.networks.insert(any());
+    spec.storages.insert(any());
+    // A vm of 2 GiB takes about ten seconds: long enough to be disturbed.
+    spec.migration_bandwidth = BytesPerSec(200e6);
+    Ok(spec)
 }
 
 fn scenario(hosts: Vec<HostSpec>, vms: &[Vm]) -> Result<Scenario> {
     let series = vms.iter().map(|vm| {
         let slot = Slot { cpu: vm.cpu, memory: 0.5, ..Slot::default() };
-        Arc::new(Series { name: vm.name.to_owned(), slots: vec![slot; 2] })
+        Arc::new(Series::new(vm.name.to_owned(), vec![slot; 2]))
     });
     let specs = vms.iter().enumerate().map(|(index, vm)| VmSpec {
-        vm: id(vm.name),
-        name: vm.name.to_owned(),
-        vcpus: 4,
-        memory_max: vm.memory,
         memory_floor: 0.5,
-        labels: VmLabels::default(),
-        series: index,
-        offset: 0,
-        home: vm.home,
+        ..VmSpec::new(id(vm.name), vm.name.to_owned(), 4, vm.memory, index, Some(vm.home))
     });
     Ok(Scenario::new(START, Duration::from_secs(86_400), hosts, specs.collect(), series.collect())?)
 }

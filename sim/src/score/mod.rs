@@ -4,10 +4,13 @@
 //! guard and planner as the scheduler; it is what a policy is developed and judged with.
 
 mod play;
+mod result;
 
 use std::time::Duration;
 
 use ballast_core::{forecast::Forecaster, policy::Policy, tuning::Tuning};
+
+pub use result::Score;
 
 use crate::{ledger::Ledger, scenario::Scenario, world::World};
 

@@ -33,7 +33,7 @@ pub fn parse(file: &str, text: &str, vms: &str) -> Result<Vec<Series>, TraceErro
         let slot = slot(&row, *memory)?;
         match all.last_mut().filter(|series| series.name == vm) {
             Some(series) => append(series, &row, last_step, step, slot)?,
-            None => all.push(Series { name: vm.into(), slots: vec![slot] }),
+            None => all.push(Series::new(vm.into(), vec![slot])),
         }
         last_step = step;
     }

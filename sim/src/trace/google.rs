@@ -48,7 +48,7 @@ fn series(cpu: &Row<'_>, memory: &Row<'_>) -> Result<Series, TraceError> {
         Ok(Slot { cpu: share, memory, disk_read: io, disk_write: io, net_rx: io, net_tx: io })
     };
     let slots = (2..cpu.len()).map(slot).collect::<Result<_, TraceError>>()?;
-    Ok(Series { name: cpu.text(0).into(), slots })
+    Ok(Series::new(cpu.text(0).into(), slots))
 }
 
 #[cfg(test)]

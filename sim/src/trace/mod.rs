@@ -63,11 +63,18 @@ pub struct Slot {
 pub struct Series {
     /// Its name in the recording.
     pub name: String,
+    /// Length of one slot.
+    pub slot: Duration,
     /// One entry per slot; never empty.
     pub slots: Vec<Slot>,
 }
 
 impl Series {
+    /// A recording in slots of the usual length, [`SLOT`].
+    pub fn new(name: String, slots: Vec<Slot>) -> Self {
+        Self { name, slot: SLOT, slots }
+    }
+
     /// Mean CPU as a share of the vCPUs.
     pub fn mean_cpu(&self) -> f64 {
         let sum: f64 = self.slots.iter().map(|slot| f64::from(slot.cpu)).sum();

@@ -3,87 +3,23 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use ballast_core::{
-    id::{HostId, VmId},
-    inventory::{CpuNeed, VmLabels, VmRecord},
+    id::HostId,
     power::PowerCurve,
-    sample::VmState,
-    units::{Bytes, BytesPerSec, Cores, Timestamp},
+    units::{Bytes, Cores, Timestamp},
 };
 use thiserror::Error;
 use uuid::Uuid;
+
+mod parts;
+
+pub(crate) use parts::COMMON_CPU;
+pub use parts::{Between, Convergence, Fault, FaultKind, HostSpec, Service, Terms, VmSpec, Writes};
 
 use crate::{
     noise,
     placement::{self, Recordings},
     trace::{Series, TraceError},
 };
-
-/// One host of a scenario.
-#[derive(Debug, Clone, PartialEq)]
-pub struct HostSpec {
-    /// Its name.
-    pub host: HostId,
-    /// Its hardware, for people.
-    pub hardware: String,
-    /// CPU that vms may use.
-    pub cpu_capacity: Cores,
-    /// Memory that vms may use.
-    pub memory_capacity: Bytes,
-    /// Power model.
-    pub power: PowerCurve,
-    /// Its CPU model.
-    pub cpu_model: String,
-    /// CPU models it can provide to vms.
-    pub cpu_models: BTreeSet<String>,
-    /// Networks present.
-    pub networks: BTreeSet<String>,
-    /// Shared storages reachable.
-    pub storages: BTreeSet<String>,
-    /// Bandwidth migrations may use.
-    pub migration_bandwidth: BytesPerSec,
-}
-
-/// One vm of a scenario.
-#[derive(Debug, Clone, PartialEq)]
-pub struct VmSpec {
-    /// Its uuid.
-    pub vm: VmId,
-    /// Its name.
-    pub name: String,
-    /// Number of virtual CPUs.
-    pub vcpus: u32,
-    /// Memory it may grow to.
-    pub memory_max: Bytes,
-    /// Share of that memory it always uses: its operating system and caches, which the recordings leave out.
-    pub memory_floor: f64,
-    /// The operator's wishes.
-    pub labels: VmLabels,
-    /// Index of the series it replays.
-    pub series: usize,
-    /// Slot of the series it begins at.
-    pub offset: usize,
-    /// Index of the host it runs on at first.
-    pub home: usize,
-}
-
-impl VmSpec {
-    /// What a hypervisor would say of it.
-    pub(crate) fn record(&self, state: VmState, busy: bool) -> VmRecord {
-        VmRecord {
-            vm: self.vm,
-            name: self.name.clone(),
-            state,
-            vcpus: self.vcpus,
-            memory_max: self.memory_max,
-            cpu: CpuNeed::Model(COMMON_CPU.into()),
-            networks: BTreeSet::from([NETWORK.into()]),
-            storages: BTreeSet::from([STORAGE.into()]),
-            labels: self.labels.clone(),
-            obstacles: Vec::new(),
-            busy,
-        }
-    }
-}
 
 /// Why a scenario makes no sense.
 #[derive(Debug, Clone, PartialEq, Error)]
@@ -139,14 +75,10 @@ pub struct Scenario {
     hosts: Vec<HostSpec>,
     vms: Vec<VmSpec>,
     series: Vec<Arc<Series>>,
+    services: Vec<Arc<Service>>,
+    terms: Terms,
 }
 
-/// The CPU model every host of a made-up fleet provides.
-const COMMON_CPU: &str = "x86-64-v3";
-/// The network every host of a made-up fleet has.
-const NETWORK: &str = "br0";
-/// The storage every host of a made-up fleet reaches.
-const STORAGE: &str = "pool0";
 /// Morning of the first day of the Bitbrains cut, so that the hours of the recordings keep their meaning.
 const START: Timestamp = Timestamp::from_secs(1_375_653_600 + 8 * 3600);
 
@@ -164,13 +96,42 @@ impl Scenario {
     ) -> Result<Self, InvalidScenario> {
         in_range("hosts", hosts.len(), 1, 10_000, "1 to 10000 are needed")?;
         for vm in &vms {
-            in_range("home", vm.home, 0, hosts.len() - 1, "an index of a host is needed")?;
+            in_range("home", vm.home.unwrap_or(0), 0, hosts.len() - 1, "an index of a host is needed")?;
             in_range("series", vm.series, 0, series.len().saturating_sub(1), "an index of a series is needed")?;
         }
         if let Some(empty) = series.iter().position(|series| series.slots.is_empty()) {
             in_range("slots of series", empty, 1, 0, "series of at least one slot are needed")?;
         }
-        Ok(Self { start, duration, hosts, vms, series })
+        Ok(Self { start, duration, hosts, vms, series, services: Vec::new(), terms: Terms::default() })
+    }
+
+    /// The same fleet on other terms.
+    ///
+    /// # Errors
+    /// [`InvalidScenario`] where a fault names a host that is not there, or the step is zero.
+    pub fn with_terms(mut self, terms: Terms) -> Result<Self, InvalidScenario> {
+        for fault in &terms.faults {
+            in_range("host of a fault", fault.host, 0, self.hosts.len() - 1, "an index of a host is needed")?;
+        }
+        let step = usize::try_from(terms.step.as_millis()).unwrap_or(usize::MAX);
+        in_range("step in milliseconds", step, 100, 86_400_000, "100 to 86400000 are needed")?;
+        self.terms = terms;
+        Ok(self)
+    }
+
+    /// The same fleet with services: what their requests want in place of what a series says.
+    ///
+    /// # Errors
+    /// [`InvalidScenario`] where a vm names a service that is not there, or one is empty.
+    pub fn with_services(mut self, services: Vec<Arc<Service>>) -> Result<Self, InvalidScenario> {
+        for vm in self.vms.iter().filter_map(|vm| vm.service) {
+            in_range("service", vm, 0, services.len().saturating_sub(1), "an index of a service is needed")?;
+        }
+        for service in &services {
+            in_range("slots of a service", service.requests.len(), 1, service.work.len(), "as many slots of work")?;
+        }
+        self.services = services;
+        Ok(self)
     }
 
     /// A made-up fleet that replays the recordings of the repository; [`crate::placement`] says how its vms are laid out.
@@ -211,8 +172,18 @@ impl Scenario {
         &self.vms
     }
 
-    pub(crate) fn series(&self, index: usize) -> &Arc<Series> {
+    /// The terms time passes on.
+    pub fn terms(&self) -> &Terms {
+        &self.terms
+    }
+
+    /// What its vms replay, by the index in [`VmSpec::series`].
+    pub fn series(&self, index: usize) -> &Arc<Series> {
         &self.series[index]
+    }
+
+    pub(crate) fn service(&self, index: usize) -> &Arc<Service> {
+        &self.services[index]
     }
 }
 
@@ -243,16 +214,10 @@ fn host(index: usize) -> HostSpec {
     #[allow(clippy::expect_used)] // The name is letters, a dash and digits.
     let host = HostId::new(&format!("host-{:02}", index + 1)).expect("a valid host name");
     HostSpec {
-        host,
         hardware: hardware.into(),
-        cpu_capacity: Cores(cores),
-        memory_capacity: Bytes::from_gib(memory),
-        power,
         cpu_model: cpu_model.into(),
         cpu_models: BTreeSet::from([COMMON_CPU.into(), cpu_model.into()]),
-        networks: BTreeSet::from([NETWORK.into()]),
-        storages: BTreeSet::from([STORAGE.into()]),
-        migration_bandwidth: BytesPerSec(10e9 / 8.0),
+        ..HostSpec::new(host, Cores(cores), Bytes::from_gib(memory), power)
     }
 }
 
