@@ -54,6 +54,23 @@ impl CopyJob {
     }
 }
 
+/// How a copy that does not converge is helped.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Help {
+    /// Throttle the vm: by [`THROTTLE_FIRST`], then by [`THROTTLE_MORE`] more after each pass in which it wrote more than
+    /// half of what was copied. QEMU's auto-converge, with its defaults.
+    pub auto_converge: bool,
+    /// Passes over memory after which the vm is switched over at once and fetches the rest from its source: post-copy.
+    pub post_copy_after: Option<u32>,
+}
+
+/// First throttle of auto-converge, a share of the vm's CPU (QEMU's `cpu-throttle-initial`).
+pub const THROTTLE_FIRST: f64 = 0.2;
+/// Further throttle per pass (QEMU's `cpu-throttle-increment`).
+pub const THROTTLE_MORE: f64 = 0.1;
+/// Highest throttle (QEMU's `max-cpu-throttle`).
+pub const THROTTLE_MAX: f64 = 0.99;
+
 /// What a copy takes.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct CopyEstimate {
@@ -85,7 +102,12 @@ pub fn copy_cores(rate: BytesPerSec) -> Cores {
 
 /// What `job` takes if nothing disturbs it. A copy without bandwidth takes for ever (a hundred years) and moves nothing.
 pub fn estimate(job: &CopyJob) -> CopyEstimate {
-    let mut copy = PreCopy::new(*job);
+    estimate_helped(job, Help::default())
+}
+
+/// What `job` takes with `help` if nothing disturbs it.
+pub fn estimate_helped(job: &CopyJob, help: Help) -> CopyEstimate {
+    let mut copy = PreCopy::new(*job).helped(help);
     if copy.rate <= 0.0 {
         let forever = seconds(f64::INFINITY);
         return CopyEstimate { duration: forever, downtime: forever, ..CopyEstimate::default() };
@@ -110,8 +132,10 @@ pub enum Phase {
     Preparing,
     /// Memory is copied while the vm runs.
     Copying,
-    /// The vm is paused; the last pages go over.
+    /// The vm is paused; the last pages go over, or with post-copy its devices only.
     Switching,
+    /// The vm runs at the destination and fetches the rest of its memory.
+    Fetching,
     /// The vm runs at the destination.
     Done,
 }
@@ -137,6 +161,12 @@ pub struct PreCopy {
     dirty_rate: f64,
     rate: f64,
     downtime_max: f64,
+    help: Help,
+    throttle: f64,
+    /// Bytes that this pass began with.
+    pass_bytes: f64,
+    /// Switched over by post-copy.
+    fetches: bool,
 }
 
 impl PreCopy {
@@ -157,7 +187,28 @@ impl PreCopy {
             dirty_rate: sane(job.dirty_rate),
             rate: sane(job.bandwidth),
             downtime_max: job.downtime_max.max(LEAST_DOWNTIME).as_secs_f64(),
+            help: Help::default(),
+            throttle: 0.0,
+            pass_bytes: memory,
+            fetches: false,
         }
+    }
+
+    /// The same copy with help.
+    #[must_use]
+    pub fn helped(self, help: Help) -> Self {
+        Self { help, ..self }
+    }
+
+    /// Share of its CPU that the vm is kept from using so that the copy converges.
+    pub fn throttle(&self) -> f64 {
+        if self.phase == Phase::Copying { self.throttle } else { 0.0 }
+    }
+
+    /// Time until the phase or the pass changes at the present rates, where it ever does.
+    pub fn until_change(&self) -> Option<Duration> {
+        let until = self.until_next();
+        until.is_finite().then(|| seconds(until))
     }
 
     /// The copy gets another share of the link.
@@ -208,7 +259,8 @@ impl PreCopy {
 
     /// Rate of the copy.
     pub fn rate(&self) -> BytesPerSec {
-        BytesPerSec(if self.phase == Phase::Copying || self.phase == Phase::Switching { self.rate } else { 0.0 })
+        let sends = matches!(self.phase, Phase::Copying | Phase::Switching | Phase::Fetching);
+        BytesPerSec(if sends { self.rate } else { 0.0 })
     }
 
     /// Rate at which the vm writes memory.
@@ -219,14 +271,16 @@ impl PreCopy {
     /// Pause of the vm; before the switch-over, the pause that switching now would need.
     pub fn downtime(&self) -> Duration {
         let now = || self.transfer_time() + SWITCH_OVER.as_secs_f64();
-        seconds(if matches!(self.phase, Phase::Switching | Phase::Done) { self.pause } else { now() })
+        let is_known = matches!(self.phase, Phase::Switching | Phase::Fetching | Phase::Done);
+        seconds(if is_known { self.pause } else { now() })
     }
 
     /// Seconds until the phase or the round changes at the present rates.
     fn until_next(&self) -> f64 {
         match self.phase {
             Phase::Preparing => self.fixed,
-            Phase::Copying => self.transfer_time(),
+            Phase::Copying | Phase::Fetching => self.transfer_time(),
+            Phase::Switching if self.fetches => self.fixed,
             Phase::Switching => self.fixed + self.transfer_time(),
             Phase::Done => f64::INFINITY,
         }
@@ -252,7 +306,8 @@ impl PreCopy {
             Phase::Copying => {
                 self.transfer(step);
                 if self.working_set > 0.0 {
-                    let fresh = 1.0 - (-self.dirty_rate * step / self.working_set).exp();
+                    let rate = self.dirty_rate * (1.0 - self.throttle);
+                    let fresh = 1.0 - (-rate * step / self.working_set).exp();
                     self.dirtied += (self.working_set - self.dirtied) * fresh;
                 }
             }
@@ -260,8 +315,11 @@ impl PreCopy {
                 self.pause += step;
                 let waited = self.fixed.min(step);
                 self.fixed -= waited;
-                self.transfer(step - waited);
+                if !self.fetches {
+                    self.transfer(step - waited);
+                }
             }
+            Phase::Fetching => self.transfer(step),
             Phase::Done => {}
         }
     }
@@ -281,21 +339,31 @@ impl PreCopy {
     fn change(&mut self) {
         match self.phase {
             Phase::Preparing => (self.phase, self.round) = (Phase::Copying, 1),
-            Phase::Copying => {
-                self.copied += self.left;
-                self.left = std::mem::take(&mut self.dirtied);
-                if self.left <= self.rate * self.downtime_max {
-                    (self.phase, self.fixed) = (Phase::Switching, SWITCH_OVER.as_secs_f64());
-                } else {
-                    self.round += 1;
-                }
-            }
-            Phase::Switching => {
+            Phase::Copying => self.end_pass(),
+            Phase::Switching if self.fetches => self.phase = Phase::Fetching,
+            Phase::Switching | Phase::Fetching => {
                 self.copied += std::mem::take(&mut self.left);
                 self.phase = Phase::Done;
             }
             Phase::Done => {}
         }
+    }
+
+    /// A pass is over: switches over where the rest fits into the pause or post-copy is due, or else begins the next.
+    fn end_pass(&mut self) {
+        self.copied += self.left;
+        self.left = std::mem::take(&mut self.dirtied);
+        let fits = self.left <= self.rate * self.downtime_max;
+        self.fetches = !fits && self.help.post_copy_after.is_some_and(|passes| self.round >= passes);
+        if fits || self.fetches {
+            (self.phase, self.fixed) = (Phase::Switching, SWITCH_OVER.as_secs_f64());
+            return;
+        }
+        if self.help.auto_converge && self.left > 0.5 * self.pass_bytes {
+            let harder = if self.throttle > 0.0 { self.throttle + THROTTLE_MORE } else { THROTTLE_FIRST };
+            self.throttle = harder.min(THROTTLE_MAX);
+        }
+        (self.round, self.pass_bytes) = (self.round + 1, self.left);
     }
 }
 

@@ -1,13 +1,15 @@
 //! One live migration under way: the rounds of the shared model, and the record of what a hypervisor would tell of it.
+//!
+//! The world says when time passes and at which rates; [`Flight::pass`] tells it what came of it.
 
 use std::time::Duration;
 
 use ballast_core::{
     command::{MigrationLimits, Progress},
     id::VmId,
-    migration_cost::{CopyJob, Phase, PreCopy},
+    migration_cost::{CopyJob, Help, Phase, PreCopy},
     outcome::Stage,
-    units::{Bytes, BytesPerSec},
+    units::{Bytes, BytesPerSec, Timestamp, seconds},
 };
 
 /// Events kept of one migration: a copy that never converges must not fill the memory.
@@ -33,15 +35,6 @@ pub enum FlightEvent {
     Returned(Result<(), String>),
 }
 
-/// How far one tick brought it.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(crate) struct Step {
-    /// Seconds of the tick in which the vm was paused.
-    pub(crate) paused: f64,
-    /// It is over: the vm goes to the destination.
-    pub(crate) arrived: bool,
-}
-
 /// One migration.
 #[derive(Debug, Clone)]
 pub(crate) struct Flight {
@@ -51,24 +44,55 @@ pub(crate) struct Flight {
     pub(crate) limits: MigrationLimits,
     copy: PreCopy,
     memory: Bytes,
+    /// Up to when it has been advanced.
+    since: Timestamp,
+    /// The phase that the world has taken note of.
+    pub(crate) noted: Phase,
+    /// Which of its entries in the agenda counts: all before it are void.
+    pub(crate) version: u64,
     pub(crate) is_over: bool,
     /// Set by a fault: fails half-way through the first pass.
-    pub(crate) doomed: Option<String>,
+    doomed: Option<String>,
     events: Vec<FlightEvent>,
 }
 
 impl Flight {
-    pub(crate) fn new(vm: VmId, (source, destination): (usize, usize), job: CopyJob, limits: MigrationLimits) -> Self {
-        let (copy, memory) = (PreCopy::new(job), job.memory);
-        let (is_over, doomed, events) = (false, None, Vec::new());
-        Self { vm, source, destination, limits, copy, memory, is_over, doomed, events }
+    pub(crate) fn new(
+        vm: VmId,
+        (source, destination): (usize, usize),
+        (job, help): (CopyJob, Help),
+        limits: MigrationLimits,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            vm,
+            source,
+            destination,
+            limits,
+            copy: PreCopy::new(job).helped(help),
+            memory: job.memory,
+            since: now,
+            noted: Phase::Preparing,
+            version: 0,
+            is_over: false,
+            doomed: None,
+            events: Vec::new(),
+        }
     }
 
-    /// Lets `span` pass at these rates.
-    pub(crate) fn advance(&mut self, span: Duration, bandwidth: BytesPerSec, dirty_rate: BytesPerSec) -> Step {
-        let (round, phase, paused) = (self.copy.round(), self.copy.phase(), self.paused());
-        self.copy.set_bandwidth(bandwidth);
-        self.copy.set_dirty_rate(dirty_rate);
+    /// A fault: it will fail half-way through the first pass.
+    pub(crate) fn doom(&mut self, reason: Option<String>) {
+        self.doomed = reason;
+    }
+
+    /// Lets time pass until `now` at the rates of before, and takes down what it would report.
+    pub(crate) fn pass(&mut self, now: Timestamp) {
+        let span = now.since(self.since);
+        self.since = self.since.max(now);
+        if span.is_zero() || self.is_over {
+            return;
+        }
+        let (round, phase) = (self.copy.round(), self.copy.phase());
         self.copy.advance(span);
         for new in round + 1..=self.copy.round() {
             self.record(FlightEvent::Iteration(u64::from(new)));
@@ -76,19 +100,39 @@ impl Flight {
         if self.copy.copied() >= self.memory.scale(0.5)
             && let Some(reason) = self.doomed.take()
         {
-            self.fail(reason);
-            return Step::default();
+            return self.fail(reason);
         }
-        let switching = |phase| matches!(phase, Phase::Switching | Phase::Done);
-        if switching(self.copy.phase()) && !switching(phase) {
+        let is_before = matches!(phase, Phase::Preparing | Phase::Copying);
+        if is_before && !matches!(self.copy.phase(), Phase::Preparing | Phase::Copying) {
             self.record(FlightEvent::Suspended);
         }
-        let arrived = self.copy.phase() == Phase::Done;
-        let step = Step { paused: (self.paused() - paused).as_secs_f64(), arrived };
-        if arrived {
+        if self.copy.phase() == Phase::Done {
             self.end(Ok(()));
         }
-        step
+    }
+
+    /// The copy gets another share of the link.
+    pub(crate) fn set_bandwidth(&mut self, rate: BytesPerSec) {
+        self.copy.set_bandwidth(rate);
+    }
+
+    /// The vm writes at another rate.
+    pub(crate) fn set_dirty_rate(&mut self, rate: BytesPerSec) {
+        self.copy.set_dirty_rate(rate);
+    }
+
+    /// When it will change by itself at the present rates, where it ever does: a nanosecond late rather than early.
+    pub(crate) fn due(&self) -> Option<Timestamp> {
+        if self.is_over {
+            return None;
+        }
+        let half = self.doomed.as_ref().and_then(|_| {
+            let left = self.memory.scale(0.5).saturating_sub(self.copy.copied()).as_f64();
+            let rate = self.copy.rate().get();
+            (rate > 0.0).then(|| seconds(left / rate))
+        });
+        let next = [self.copy.until_change(), half].into_iter().flatten().min()?;
+        Some(self.since.after(next.saturating_add(Duration::from_nanos(1))))
     }
 
     /// Ends it at its source.
@@ -115,18 +159,42 @@ impl Flight {
         self.copy.allow_downtime(longest);
     }
 
-    /// Pause of the vm so far.
+    /// Pause of the vm, known from the switch-over on.
     pub(crate) fn paused(&self) -> Duration {
-        if self.is_switching() || self.copy.phase() == Phase::Done { self.copy.downtime() } else { Duration::ZERO }
+        if matches!(self.copy.phase(), Phase::Preparing | Phase::Copying) {
+            Duration::ZERO
+        } else {
+            self.copy.downtime()
+        }
     }
 
+    pub(crate) fn phase(&self) -> Phase {
+        self.copy.phase()
+    }
+
+    /// True while it can no longer be stopped: the vm is paused, or runs at the destination with its memory in two places.
     pub(crate) fn is_switching(&self) -> bool {
-        self.copy.phase() == Phase::Switching
+        matches!(self.copy.phase(), Phase::Switching | Phase::Fetching)
     }
 
     /// True while it takes a share of its hosts' links.
     pub(crate) fn is_copying(&self) -> bool {
-        !self.is_over && self.copy.phase() != Phase::Preparing
+        !self.is_over && !matches!(self.copy.phase(), Phase::Preparing | Phase::Done)
+    }
+
+    /// True where it has brought the vm to its destination.
+    pub(crate) fn has_arrived(&self) -> bool {
+        matches!(self.copy.phase(), Phase::Fetching | Phase::Done)
+    }
+
+    /// Rate of the copy now.
+    pub(crate) fn rate(&self) -> BytesPerSec {
+        self.copy.rate()
+    }
+
+    /// Share of its CPU that the vm is kept from using so that the copy converges.
+    pub(crate) fn throttle(&self) -> f64 {
+        self.copy.throttle()
     }
 
     pub(crate) fn copied(&self) -> Bytes {
@@ -137,23 +205,26 @@ impl Flight {
         &self.events
     }
 
-    pub(crate) fn progress(&self) -> Progress {
-        let stage = match self.copy.phase() {
+    /// How far it is at `now`.
+    pub(crate) fn progress(&self, now: Timestamp) -> Progress {
+        let mut copy = self.copy;
+        copy.advance(now.since(self.since));
+        let stage = match copy.phase() {
             _ if self.is_over => Stage::Ended,
             Phase::Preparing => Stage::Preparation,
             Phase::Copying => Stage::Migration,
-            Phase::Switching => Stage::Switching,
+            Phase::Switching | Phase::Fetching => Stage::Switching,
             Phase::Done => Stage::Ended,
         };
         Progress {
             stage,
-            elapsed: self.copy.elapsed(),
+            elapsed: copy.elapsed(),
             total: self.memory,
-            copied: self.copy.copied(),
-            remaining: self.copy.remaining(),
-            rate: self.copy.rate(),
-            dirty_rate: self.copy.dirty_rate(),
-            iteration: u64::from(self.copy.round()),
+            copied: copy.copied(),
+            remaining: copy.remaining(),
+            rate: copy.rate(),
+            dirty_rate: copy.dirty_rate(),
+            iteration: u64::from(copy.round()),
         }
     }
 }

@@ -15,6 +15,7 @@ pub mod observe;
 pub mod placement;
 pub mod scenario;
 pub mod score;
+mod service;
 pub mod trace;
 mod vm;
 pub mod world;

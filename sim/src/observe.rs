@@ -132,7 +132,7 @@ impl World {
 
     /// Vms on their way to a host: defined there, not running there.
     fn incoming(&self, host: usize) -> impl Iterator<Item = VmRecord> {
-        let arriving = self.active_flights().filter(move |flight| flight.destination == host);
+        let arriving = self.flights_at(host).filter(move |flight| flight.destination == host && !flight.has_arrived());
         let vms = arriving.filter_map(|flight| self.vm(flight.vm).ok());
         vms.map(|index| self.vms[index].spec.record(VmState::Incoming, true))
     }
@@ -143,7 +143,8 @@ impl World {
     /// [`SimError`] where the host is unknown, asleep or does not answer.
     pub fn counters(&self, host: &HostId) -> Result<Vec<VmCounters>, SimError> {
         let index = self.answering(host)?;
-        Ok(self.vms_on(index).map(|vm| vm.counters(self.now())).collect())
+        let span = self.now().since(self.hosts[index].since);
+        Ok(self.vms_on(index).map(|vm| vm.counters(self.now(), span)).collect())
     }
 
     /// The host's own figures, which do not need its hypervisor. Means are since the reading before, so there is one reader
@@ -159,18 +160,20 @@ impl World {
         let host = &mut self.hosts[index];
         let (core_seconds, joules, since) = host.read_before;
         let span = now.since(since).as_secs_f64();
+        let (counted, energy, stall) = host.counted(now.since(host.since).as_secs_f64());
         let (mut cpu_used, mut power) = (host.load.used, host.watts.get());
         if span > 0.0 {
-            (cpu_used, power) = ((host.core_seconds - core_seconds) / span, (host.joules - joules) / span);
+            (cpu_used, power) = ((counted - core_seconds) / span, (energy - joules) / span);
         }
-        host.read_before = (host.core_seconds, host.joules, now);
+        host.read_before = (counted, energy, now);
+        let power = host.meter_stuck_at.map_or(power, ballast_core::units::Watts::get);
         let error = 1.0 + 0.01 * noise::bump(seed, index as u64, now.nanos());
         Ok(HostReading {
             cpu_used: Cores(cpu_used),
             memory_used: (resident + OWN_MEMORY).min(host.spec.memory_capacity),
             power: Watts(power * error),
-            energy: Joules(host.joules),
-            pressure: pressure(host.pressure),
+            energy: Joules(energy),
+            pressure: pressure(stall),
         })
     }
 
@@ -182,7 +185,7 @@ impl World {
         let index = self.answering(host)?;
         let Ok(found) = self.vm(vm) else { return Ok(Location::NotHere) };
         let flight = self.active(vm);
-        if self.vms[found].host == index {
+        if self.vms[found].host() == Some(index) {
             return Ok(Location::Here { state: self.vms[found].state(), migrating: flight.is_some() });
         }
         let arriving = flight.is_some_and(|flight| flight.destination == index);
@@ -192,7 +195,7 @@ impl World {
     /// How far the migration of a vm out of `source` is; `None` where none is under way.
     pub fn migration_progress(&self, source: &HostId, vm: VmId) -> Option<Progress> {
         let from = self.host(source).ok()?;
-        self.active(vm).filter(|flight| flight.source == from).map(|flight| flight.progress())
+        self.active(vm).filter(|flight| flight.source == from).map(|flight| flight.progress(self.now()))
     }
 
     /// The power state of a host.
@@ -254,7 +257,7 @@ impl World {
                 name: name(flight.vm),
                 source: self.hosts[flight.source].spec.host.clone(),
                 destination: self.hosts[flight.destination].spec.host.clone(),
-                progress: flight.progress(),
+                progress: flight.progress(self.now()),
             })
             .collect()
     }
@@ -267,7 +270,7 @@ impl World {
     /// Hosts on which a vm runs or is paused: always exactly one.
     pub fn running_on(&self, vm: VmId) -> BTreeSet<HostId> {
         let here = self.vms.iter().filter(|candidate| candidate.spec.vm == vm);
-        here.map(|vm| self.hosts[vm.host].spec.host.clone()).collect()
+        here.filter_map(|vm| Some(self.hosts[vm.host()?].spec.host.clone())).collect()
     }
 }
 

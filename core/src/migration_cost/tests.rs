@@ -106,3 +106,37 @@ proptest! {
         prop_assert_eq!(copy.round(), whole.rounds);
     }
 }
+
+/// 8 GiB, of which half is written faster than the link carries.
+fn stubborn() -> CopyJob {
+    CopyJob {
+        memory: Bytes::from_gib(8),
+        dirty_rate: BytesPerSec(3e9),
+        working_set: Bytes::from_gib(4),
+        bandwidth: BytesPerSec(1e9),
+        downtime_max: Duration::from_millis(300),
+    }
+}
+
+#[test]
+fn auto_converge_brings_a_stubborn_copy_to_an_end() {
+    assert!(!estimate(&stubborn()).converges);
+    let helped = estimate_helped(&stubborn(), Help { auto_converge: true, ..Help::default() });
+    assert!(helped.converges && helped.downtime < Duration::from_millis(401), "{helped:?}");
+    assert!(helped.copied > Bytes::from_gib(12), "{helped:?}");
+}
+
+#[test]
+fn post_copy_pauses_for_the_devices_only_and_copies_each_page_once_more_at_most() {
+    let helped = estimate_helped(&stubborn(), Help { post_copy_after: Some(1), ..Help::default() });
+    assert!(helped.converges);
+    assert_eq!((helped.downtime, helped.rounds), (SWITCH_OVER, 1));
+    assert!(helped.copied <= Bytes::from_gib(12), "{helped:?}");
+}
+
+#[test]
+fn help_changes_nothing_where_none_is_needed() {
+    let calm = CopyJob { dirty_rate: BytesPerSec(1e6), ..stubborn() };
+    let help = Help { auto_converge: true, post_copy_after: Some(3) };
+    assert_eq!(estimate_helped(&calm, help), estimate(&calm));
+}

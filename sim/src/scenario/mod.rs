@@ -13,7 +13,7 @@ use uuid::Uuid;
 mod parts;
 
 pub(crate) use parts::COMMON_CPU;
-pub use parts::{Between, Convergence, Fault, FaultKind, HostSpec, Service, Terms, VmSpec, Writes};
+pub use parts::{Between, Fault, FaultKind, HostSpec, Service, Terms, VmSpec, Writes};
 
 use crate::{
     noise,

@@ -10,6 +10,7 @@ use std::{
 use ballast_core::{
     id::{HostId, VmId},
     inventory::{CpuNeed, VmLabels, VmRecord},
+    migration_cost::Help,
     power::PowerCurve,
     sample::VmState,
     units::{Bytes, BytesPerSec, Cores},
@@ -115,6 +116,8 @@ pub struct VmSpec {
     pub arrives: Duration,
     /// When it is shut down, from the start of the scenario; `None` where it stays.
     pub departs: Option<Duration>,
+    /// Groups whose members must not share a fault domain.
+    pub spread: BTreeSet<String>,
     /// The group of users it serves, whose distance to its host counts.
     pub users: Option<String>,
     /// How it writes memory; `None` takes the general assumption, off by a factor of its own.
@@ -140,6 +143,7 @@ impl VmSpec {
             home,
             arrives: Duration::ZERO,
             departs: None,
+            spread: BTreeSet::new(),
             users: None,
             writes: None,
             service: None,
@@ -188,7 +192,7 @@ pub struct Terms {
     /// Share of its CPU a vm loses while it is copied.
     pub copy_slowdown: f64,
     /// How a copy that does not converge is helped.
-    pub convergence: Convergence,
+    pub convergence: Help,
     /// What goes wrong, in order of time.
     pub faults: Vec<Fault>,
 }
@@ -203,19 +207,10 @@ impl Default for Terms {
             jitter: 0.2,
             own_cores: Cores(0.3),
             copy_slowdown: 0.1,
-            convergence: Convergence::default(),
+            convergence: Help::default(),
             faults: Vec::new(),
         }
     }
-}
-
-/// How a copy that does not converge is helped.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Convergence {
-    /// Throttle the vm by 20 %, then 10 % more after every further pass without progress, as QEMU does.
-    pub auto_converge: bool,
-    /// Passes after which the vm is switched over at once and fetches the rest of its memory from the source.
-    pub post_copy_after: Option<u32>,
 }
 
 /// One thing that goes wrong.

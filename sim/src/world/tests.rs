@@ -3,8 +3,19 @@
 use ballast_core::{outcome::Stage, sample::VmState, units::Bytes};
 use proptest::prelude::*;
 
+use std::time::Duration;
+
+use ballast_core::{
+    command::MigrationLimits, migration_cost::Help, power::PowerCurve, snapshot::HostPower, units::BytesPerSec,
+};
+
 use super::*;
-use crate::{observe::Location, scenario::FleetSize};
+use crate::FlightEvent;
+use crate::{
+    observe::Location,
+    scenario::{Fault, FaultKind, FleetSize, HostSpec, Service, VmSpec, Writes},
+    trace::{Series, Slot},
+};
 
 fn fleet(hosts: usize, vms: usize) -> World {
     let size = FleetSize { hosts, vms, duration: Duration::from_secs(3600) };
@@ -22,14 +33,14 @@ fn after(world: &mut World, seconds: u64) {
 /// A vm, where it is and another host.
 fn some_move(world: &World) -> (VmId, HostId, HostId) {
     let vm = &world.vms[0];
-    let other = (vm.host + 1) % world.hosts.len();
-    (vm.spec.vm, world.hosts[vm.host].spec.host.clone(), world.hosts[other].spec.host.clone())
+    let other = (vm.host().unwrap() + 1) % world.hosts.len();
+    (vm.spec.vm, world.hosts[vm.host().unwrap()].spec.host.clone(), world.hosts[other].spec.host.clone())
 }
 
 /// Moves every vm of the first host to the second.
 fn empty_first_host(world: &mut World) -> HostId {
     let hosts = world.host_ids();
-    let vms: Vec<VmId> = world.vms.iter().filter(|vm| vm.host == 0).map(|vm| vm.spec.vm).collect();
+    let vms: Vec<VmId> = world.vms.iter().filter(|vm| vm.host() == Some(0)).map(|vm| vm.spec.vm).collect();
     for vm in vms {
         world.begin_migration(&hosts[0], vm, &hosts[1], limits()).unwrap();
         after(world, 120);
@@ -117,7 +128,7 @@ fn a_destination_without_memory_refuses_and_nothing_moves() {
 #[test]
 fn a_host_with_vms_does_not_sleep_and_an_empty_one_saves_energy() {
     let mut world = fleet(3, 9);
-    let busy = world.hosts[world.vms[0].host].spec.host.clone();
+    let busy = world.hosts[world.vms[0].host().unwrap()].spec.host.clone();
     assert!(matches!(world.sleep(&busy), Err(SimError::NotEmpty { .. })));
     let empty = empty_first_host(&mut world);
     world.sleep(&empty).unwrap();
@@ -139,6 +150,7 @@ fn demand_above_capacity_is_shared_and_shows_as_delay_and_pressure() {
     after(&mut world, 60);
     let busiest = usize::from(world.hosts[1].load.wanted > world.hosts[0].load.wanted);
     world.hosts[busiest].spec.cpu_capacity = Cores(1.0);
+    world.refresh(busiest);
     let host = world.host_ids()[busiest].clone();
     world.host_reading(&host).unwrap();
     after(&mut world, 60);
@@ -193,7 +205,7 @@ fn perform(world: &mut World, deed: &Deed) {
     let host = |index: usize| &hosts[index % hosts.len()];
     let vm = |world: &World, index: usize| {
         let vm = &world.vms[index % world.vms.len()];
-        (vm.spec.vm, hosts[vm.host].clone())
+        (vm.spec.vm, hosts[vm.host().unwrap()].clone())
     };
     // Whether the fleet takes an order is not asked here; what must hold, holds either way.
     match deed {
@@ -223,7 +235,7 @@ proptest! {
         for deed in &deeds {
             perform(&mut world, deed);
             for index in 0..world.vms.len() {
-                let (id, host) = (world.vms[index].spec.vm, world.vms[index].host);
+                let (id, host) = (world.vms[index].spec.vm, world.vms[index].host().unwrap());
                 prop_assert_eq!(world.running_on(id).len(), 1);
                 prop_assert_eq!(world.hosts[host].power, HostPower::Awake);
                 let claims = world.host_ids().iter().filter(|host| {
@@ -264,4 +276,158 @@ proptest! {
         whole.advance_to(now);
         prop_assert_eq!(format!("{whole:?}"), format!("{cut:?}"));
     }
+}
+
+/// A scenario of equal hosts of 8 cores and 32 GiB, and vms of 4 vCPUs and 8 GiB that want all they have.
+fn plain(hosts: usize, vms: Vec<VmSpec>, terms: Terms) -> World {
+    let spec = |index: usize| {
+        let host = HostId::new(&format!("host-{index}")).unwrap();
+        HostSpec::new(host, Cores(8.0), Bytes::from_gib(32), PowerCurve::epyc_7742())
+    };
+    let slot = Slot { cpu: 1.0, memory: 0.5, ..Slot::default() };
+    let series = vec![std::sync::Arc::new(Series::new("one".into(), vec![slot]))];
+    let (start, day) = (Timestamp::from_secs(0), Duration::from_secs(86_400));
+    let scenario = Scenario::new(start, day, (0..hosts).map(spec).collect(), vms, series).unwrap();
+    World::new(&scenario.with_terms(terms).unwrap(), 1)
+}
+
+fn vm(number: u128, home: Option<usize>) -> VmSpec {
+    let id = VmId(uuid::Uuid::from_u128(number));
+    VmSpec::new(id, format!("vm-{number}"), 4, Bytes::from_gib(8), 0, home)
+}
+
+fn calm(faults: Vec<Fault>) -> Terms {
+    Terms { jitter: 0.0, own_cores: Cores::ZERO, step: Duration::from_secs(300), faults, ..Terms::default() }
+}
+
+#[test]
+fn energy_of_a_constant_day_is_what_the_curve_says() {
+    let mut world = plain(1, vec![vm(1, Some(0))], calm(vec![]));
+    after(&mut world, 86_400);
+    let expected = PowerCurve::epyc_7742().at(0.5).get() * 86_400.0;
+    assert!((world.ledger().energy.get() - expected).abs() < 1e-3, "{:?}", world.ledger());
+    assert_eq!(world.ledger().unserved_share(), 0.0);
+}
+
+#[test]
+fn a_vm_that_arrives_waits_for_a_host_to_wake_and_is_gone_when_its_time_is_over() {
+    let new = VmSpec { arrives: Duration::from_secs(600), departs: Some(Duration::from_secs(1200)), ..vm(9, None) };
+    let full: Vec<VmSpec> = (1..=4).map(|number| vm(number, Some(0))).collect();
+    let mut world = plain(2, full.into_iter().chain([new]).collect(), calm(vec![]));
+    let hosts = world.host_ids();
+    world.sleep(&hosts[1]).unwrap();
+    after(&mut world, 700);
+    let waited = world.tally().start_waits.percentile(1.0);
+    assert_eq!(waited, Some(PowerCurve::epyc_7742().wake_time()));
+    assert_eq!(world.running_on(VmId(uuid::Uuid::from_u128(9))), BTreeSet::from([hosts[1].clone()]));
+    assert!(world.ledger().waiting_core_seconds >= 0.0 && world.ledger().wakes == 1);
+    after(&mut world, 600);
+    assert_eq!(world.running_on(VmId(uuid::Uuid::from_u128(9))), BTreeSet::new());
+    assert_eq!(world.memory_reserved(1), Bytes::ZERO);
+}
+
+#[test]
+fn the_vms_of_a_host_that_dies_are_started_elsewhere_and_the_host_comes_back() {
+    let minute = Duration::from_secs(60);
+    let fault = Fault { at: minute * 5, until: Some(minute * 30), host: 0, what: FaultKind::Lost };
+    let mut world = plain(2, vec![vm(1, Some(0)), vm(2, Some(1))], calm(vec![fault]));
+    let hosts = world.host_ids();
+    let other = VmId(uuid::Uuid::from_u128(2));
+    world.begin_migration(&hosts[1], other, &hosts[0], MigrationLimits { ..limits() }).unwrap();
+    after(&mut world, 299);
+    assert_eq!(world.running_on(other), BTreeSet::from([hosts[0].clone()]));
+    after(&mut world, 2);
+    assert_eq!(world.running_on(other), BTreeSet::new());
+    assert_eq!(world.facts(&hosts[0]), Err(SimError::Unreachable(hosts[0].clone())));
+    after(&mut world, 60);
+    assert_eq!(world.running_on(other), BTreeSet::from([hosts[1].clone()]));
+    after(&mut world, 1800);
+    assert!(world.facts(&hosts[0]).unwrap().vms.is_empty());
+}
+
+#[test]
+fn storage_and_network_are_shared_out_like_cpu() {
+    let mut spec = vm(1, Some(0));
+    spec.vcpus = 4;
+    let mut world = plain(1, vec![spec], calm(vec![]));
+    world.hosts[0].spec.storage_bandwidth = Some(BytesPerSec(50.0));
+    world.vms[0].demand.disk_read = 100.0;
+    world.vms[0].demand.net_tx = 100.0;
+    world.refresh(0);
+    after(&mut world, 10);
+    let counters = world.counters(&world.host_ids()[0]).unwrap();
+    assert_eq!((counters[0].disk_read_bytes, counters[0].net_tx_bytes), (Some(500), Some(1000)));
+    assert_eq!((world.ledger().io_demand_bytes, world.ledger().io_unserved_bytes), (2000.0, 500.0));
+}
+
+#[test]
+fn post_copy_runs_the_vm_at_its_destination_before_its_memory_is_all_there() {
+    let writes = Writes { idle: BytesPerSec(5e9), per_core: BytesPerSec::ZERO, working_set: 1.0 };
+    let stubborn = VmSpec { writes: Some(writes), ..vm(1, Some(0)) };
+    let convergence = Help { auto_converge: false, post_copy_after: Some(2) };
+    let mut world = plain(2, vec![stubborn], Terms { convergence, ..calm(vec![]) });
+    let (hosts, id) = (world.host_ids(), world.vms[0].id());
+    world.begin_migration(&hosts[0], id, &hosts[1], limits()).unwrap();
+    after(&mut world, 9);
+    assert_eq!(world.running_on(id), BTreeSet::from([hosts[1].clone()]));
+    assert!(world.active(id).is_some() && matches!(world.sleep(&hosts[0]), Err(SimError::NotEmpty { .. })));
+    after(&mut world, 60);
+    assert!(world.active(id).is_none());
+    assert_eq!((world.ledger().migrations, world.ledger().downtime), (1, ballast_core::migration_cost::SWITCH_OVER));
+    assert_eq!((world.memory_reserved(0), world.memory_reserved(1)), (Bytes::ZERO, Bytes::from_gib(8)));
+}
+
+#[test]
+fn two_copies_of_one_link_take_twice_as_long_and_both_arrive() {
+    let time = |vms: u128| {
+        let mut world = plain(3, (1..=vms).map(|number| vm(number, Some(0))).collect(), calm(vec![]));
+        let hosts = world.host_ids();
+        for index in 0..world.vms.len() {
+            let id = world.vms[index].id();
+            world.begin_migration(&hosts[0], id, &hosts[1 + index], limits()).unwrap();
+        }
+        let mut seconds = 0;
+        while world.is_anything_moving() {
+            after(&mut world, 1);
+            seconds += 1;
+        }
+        assert_eq!(u128::from(world.ledger().migrations), vms);
+        seconds
+    };
+    let (one, two) = (time(1), time(2));
+    assert!((one * 2 - 3..=one * 2 + 3).contains(&two), "{one} {two}");
+}
+
+#[test]
+fn vms_that_share_a_rack_they_must_not_share_are_counted() {
+    let spread = |number, home| VmSpec { spread: BTreeSet::from(["web".to_owned()]), ..vm(number, Some(home)) };
+    let mut world = plain(2, vec![spread(1, 0), spread(2, 1)], calm(vec![]));
+    for host in &mut world.hosts {
+        host.spec.fault_domain = Some("rack".into());
+    }
+    world.place_in_domain(0, 0, true);
+    world.place_in_domain(1, 1, true);
+    after(&mut world, 10);
+    assert_eq!(world.ledger().breach_seconds, 10.0);
+}
+
+#[test]
+fn services_answer_and_users_are_far() {
+    let service = Service { requests: vec![2.0], work: vec![0.5], patience: Duration::from_secs(10) };
+    let vm = VmSpec { service: Some(0), users: Some("eu".into()), ..vm(1, Some(0)) };
+    let mut host =
+        HostSpec::new(HostId::new("host-1").unwrap(), Cores(8.0), Bytes::from_gib(32), PowerCurve::epyc_7742());
+    host.rtt.insert("eu".into(), Duration::from_millis(20));
+    let series = vec![std::sync::Arc::new(Series::new("flat".into(), vec![Slot::default()]))];
+    let scenario =
+        Scenario::new(Timestamp::from_secs(0), Duration::from_secs(600), vec![host], vec![vm], series).unwrap();
+    let scenario =
+        scenario.with_services(vec![std::sync::Arc::new(service)]).unwrap().with_terms(calm(vec![])).unwrap();
+    let mut world = World::new(&scenario, 1);
+    after(&mut world, 600);
+    let ledger = world.ledger();
+    assert!((ledger.demand_core_seconds - 600.0).abs() < 1e-6, "{ledger:?}");
+    assert!((ledger.users_rtt_core_seconds / ledger.users_core_seconds - 0.02).abs() < 1e-12);
+    after(&mut world, 1);
+    assert!(world.ledger().requests > 599.0 && world.ledger().answered == world.ledger().requests);
 }
