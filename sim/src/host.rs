@@ -90,6 +90,8 @@ pub(crate) struct Host {
     pub(crate) reserved: Bytes,
     /// Migrations under way that touch it, by the index of their vm.
     pub(crate) flights: BTreeSet<usize>,
+    /// How often its inventory, its power or its vms' states have changed.
+    pub(crate) changes: u64,
 }
 
 impl Host {
@@ -116,6 +118,7 @@ impl Host {
             overloaded_since: None,
             reserved: Bytes::ZERO,
             flights: BTreeSet::new(),
+            changes: 0,
         }
     }
 

@@ -1,6 +1,6 @@
 //! What a fleet costs under a rule: the figures every claim is compared by.
 //!
-//! [`run_policy`] plays a policy against a fleet without daemons, sockets or tasks, but through the same state, forecaster,
+//! [`play()`] plays a policy against a fleet without daemons, sockets or tasks, but through the same state, forecaster,
 //! guard and planner as the scheduler; it is what a policy is developed and judged with.
 
 mod play;
@@ -12,7 +12,14 @@ use ballast_core::{forecast::Forecaster, policy::Policy, tuning::Tuning};
 
 pub use result::Score;
 
-use crate::{ledger::Ledger, scenario::Scenario, world::World};
+use crate::{
+    ledger::{Ledger, Tally},
+    scenario::Scenario,
+    world::World,
+};
+
+/// Tells how much time has been spent so far: by the CPU's account, so that a busy machine changes nothing.
+pub type Stopwatch<'a> = &'a dyn Fn() -> Duration;
 
 /// How often the fleet is read and decided on.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,13 +28,16 @@ pub struct Pace {
     pub period: Duration,
     /// Time between two regular rounds.
     pub round: Duration,
+    /// Whether overloaded hosts are seen to between two rounds: ballast does, most peers do not.
+    pub relieves: bool,
     /// The numbers to decide by.
     pub tuning: Tuning,
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { period: Duration::from_secs(5), round: Duration::from_secs(60), tuning: Tuning::default() }
+        let (period, round) = (Duration::from_secs(5), Duration::from_secs(60));
+        Self { period, round, relieves: true, tuning: Tuning::default() }
     }
 }
 
@@ -38,6 +48,38 @@ pub fn baseline(scenario: &Scenario, seed: u64) -> Ledger {
     world.ledger()
 }
 
+/// What a fleet came to.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Played {
+    /// What it cost.
+    pub ledger: Ledger,
+    /// What is counted by its length.
+    pub tally: Tally,
+    /// Proposals that the guard denied.
+    pub denied: u64,
+    /// Time that decisions took.
+    pub deciding: Duration,
+}
+
+/// Plays `scenario` under `policy` with the forecasts of `forecaster`.
+pub fn play(
+    scenario: &Scenario,
+    seed: u64,
+    pace: &Pace,
+    (forecaster, policy): (&mut dyn Forecaster, &mut dyn Policy),
+    stopwatch: Stopwatch<'_>,
+) -> Played {
+    let mut play = play::Play::new(World::new(scenario, seed), seed, pace, (forecaster, policy), stopwatch);
+    let mut now = scenario.start();
+    while now < scenario.end() {
+        now = now.after(pace.period);
+        play.step(now);
+    }
+    let (world, deciding) = play.end();
+    let (ledger, tally) = (world.ledger(), world.tally().clone());
+    Played { ledger, tally, denied: deciding.denied, deciding: deciding.took }
+}
+
 /// The cost of the fleet under `policy` with the forecasts of `forecaster`.
 pub fn run_policy(
     scenario: &Scenario,
@@ -46,13 +88,7 @@ pub fn run_policy(
     forecaster: &mut dyn Forecaster,
     policy: &mut dyn Policy,
 ) -> Ledger {
-    let mut play = play::Play::new(World::new(scenario, seed), seed, pace, forecaster, policy);
-    let mut now = scenario.start();
-    while now < scenario.end() {
-        now = now.after(pace.period);
-        play.step(now);
-    }
-    play.into_world().ledger()
+    play(scenario, seed, pace, (forecaster, policy), &|| Duration::ZERO).ledger
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use ballast_core::{
     command::{Command, MigrationLimits, Order},
     counters::VmCounters,
     decide::{DecideInput, decide},
-    decision::{Mode, Step, Trigger},
+    decision::{Decision, Mode, Step, Trigger},
     fleet::{FleetSettings, FleetState},
     forecast::{Forecaster, Forecasts},
     id::{CommandId, DecisionId, Epoch, HostId, Seq, VmId},
@@ -19,11 +19,28 @@ use ballast_core::{
     units::{Bytes, Timestamp},
 };
 
-use super::Pace;
+use super::{Pace, Stopwatch};
 use crate::{flight::FlightEvent, world::World};
 
 /// Time a command would be good for; it is given and begun at once here.
 const TTL: Duration = Duration::from_secs(60);
+
+/// What the newest reading of a host was.
+#[derive(Debug)]
+struct Known {
+    inventory: Inventory,
+    /// [`World::changes`] when it was taken.
+    changes: u64,
+}
+
+/// What deciding came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Deciding {
+    /// Time that decisions took, by the caller's stopwatch.
+    pub(super) took: Duration,
+    /// Proposals that the guard denied.
+    pub(super) denied: u64,
+}
 
 /// A fleet with somebody who decides.
 pub(super) struct Play<'a> {
@@ -31,16 +48,21 @@ pub(super) struct Play<'a> {
     pace: &'a Pace,
     forecaster: &'a mut dyn Forecaster,
     policy: &'a mut dyn Policy,
+    stopwatch: Stopwatch<'a>,
     fleet: FleetState,
     seed: u64,
     number: u64,
     seq: u64,
     next_round: Timestamp,
+    hosts: Vec<HostId>,
     /// The newest inventory of every host that is connected.
-    connected: BTreeMap<HostId, Inventory>,
+    connected: BTreeMap<HostId, Known>,
     counters: BTreeMap<VmId, VmCounters>,
     /// Migrations under way, by vm.
     flying: BTreeMap<VmId, Command>,
+    /// Some host used more than the limit at its newest reading.
+    is_any_hot: bool,
+    deciding: Deciding,
 }
 
 impl<'a> Play<'a> {
@@ -48,48 +70,53 @@ impl<'a> Play<'a> {
         world: World,
         seed: u64,
         pace: &'a Pace,
-        forecaster: &'a mut dyn Forecaster,
-        policy: &'a mut dyn Policy,
+        (forecaster, policy): (&'a mut dyn Forecaster, &'a mut dyn Policy),
+        stopwatch: Stopwatch<'a>,
     ) -> Self {
         let settings = FleetSettings {
             period: pace.period,
             silent_periods: pace.tuning.silent_periods,
             cpu_limit: pace.tuning.cpu_limit,
         };
-        let next_round = world.start().after(pace.round);
         Self {
+            next_round: world.start().after(pace.round),
+            hosts: world.host_ids(),
             world,
             pace,
             forecaster,
             policy,
+            stopwatch,
             fleet: FleetState::new(Epoch(1), settings),
             seed,
             number: 0,
             seq: 0,
-            next_round,
             connected: BTreeMap::new(),
             counters: BTreeMap::new(),
             flying: BTreeMap::new(),
+            is_any_hot: false,
+            deciding: Deciding::default(),
         }
     }
 
-    pub(super) fn into_world(self) -> World {
-        self.world
+    pub(super) fn end(self) -> (World, Deciding) {
+        (self.world, self.deciding)
     }
 
     /// Lets time pass until `now`, reads the fleet, and decides.
     pub(super) fn step(&mut self, now: Timestamp) {
         self.world.advance_to(now);
         self.seq += 1;
-        for host in self.world.host_ids() {
+        self.is_any_hot = false;
+        for index in 0..self.hosts.len() {
+            let host = self.hosts[index].clone();
             self.read(&host, now);
         }
         self.end_flights(now);
         if now >= self.next_round {
             self.next_round = now.after(self.pace.round);
             self.decide(Trigger::Round, now);
-        } else if self.is_relief_due(now) {
-            self.decide(Trigger::Relief, now);
+        } else if self.pace.relieves && self.is_any_hot {
+            self.relieve(now);
         }
     }
 
@@ -99,29 +126,55 @@ impl<'a> Play<'a> {
 
     /// What the agent of a host would send.
     fn read(&mut self, host: &HostId, now: Timestamp) {
-        let Ok(inventory) = self.world.facts(host) else {
-            if let Some(before) = self.connected.remove(host) {
-                self.event(&Event::Disconnected { host: host.clone(), boot: before.boot }, now);
-            }
+        if self.world.is_agent_silent(host).unwrap_or(true) {
+            return self.disconnect_lost(host, now);
+        }
+        let Ok(changes) = self.world.changes(host) else { return };
+        if self.connected.get(host).is_none_or(|known| known.changes != changes) && !self.take_facts(host, changes, now)
+        {
             return;
+        }
+        if let Some(batch) = self.batch(host, now) {
+            self.event(&Event::Batch { batch: Box::new(batch), absurd: Vec::new() }, now);
+        }
+    }
+
+    /// A host that lost its power closes its link; an agent that is only silent does not.
+    fn disconnect_lost(&mut self, host: &HostId, now: Timestamp) {
+        if self.world.facts(host).is_err() {
+            self.disconnect(host, now);
+        }
+    }
+
+    fn disconnect(&mut self, host: &HostId, now: Timestamp) {
+        if let Some(before) = self.connected.remove(host) {
+            self.event(&Event::Disconnected { host: host.clone(), boot: before.inventory.boot }, now);
+        }
+    }
+
+    /// Takes the inventory of a host; `false` where it has none to give.
+    fn take_facts(&mut self, host: &HostId, changes: u64, now: Timestamp) -> bool {
+        let Ok(inventory) = self.world.facts(host) else {
+            self.disconnect(host, now);
+            return false;
         };
         match self.connected.get(host) {
             None => self.event(&Event::Connected { inventory: Box::new(inventory.clone()) }, now),
-            Some(before) if before.vms != inventory.vms => {
+            Some(before) if before.inventory.vms != inventory.vms => {
                 self.event(&Event::Inventory { inventory: Box::new(inventory.clone()) }, now);
             }
             Some(_) => {}
         }
-        if let Some(batch) = self.batch(host, &inventory, now) {
-            self.event(&Event::Batch { batch: Box::new(batch), absurd: Vec::new() }, now);
-        }
-        self.connected.insert(host.clone(), inventory);
+        self.connected.insert(host.clone(), Known { inventory, changes });
+        true
     }
 
-    fn batch(&mut self, host: &HostId, inventory: &Inventory, now: Timestamp) -> Option<Batch> {
+    fn batch(&mut self, host: &HostId, now: Timestamp) -> Option<Batch> {
         let reading = self.world.host_reading(host).ok()?;
         let counters = self.world.counters(host).ok()?;
         let vms: Vec<VmSample> = counters.iter().map(|counters| self.sample(counters)).collect();
+        let inventory = &self.connected.get(host)?.inventory;
+        self.is_any_hot |= reading.cpu_used > inventory.cpu_capacity * self.pace.tuning.cpu_limit;
         let sample = HostSample {
             cpu_capacity: inventory.cpu_capacity,
             cpu_used: Reading::Measured(reading.cpu_used),
@@ -162,26 +215,37 @@ impl<'a> Play<'a> {
         }
     }
 
-    fn is_relief_due(&self, now: Timestamp) -> bool {
-        let tuning = &self.pace.tuning;
+    /// Decides where some host has been over its limit for long enough.
+    fn relieve(&mut self, now: Timestamp) {
+        let patience = self.pace.tuning.relief_after;
         let snapshot = self.fleet.snapshot(now);
-        snapshot.hosts.values().any(|host| host.overloaded_for >= tuning.relief_after && !host.overloaded_for.is_zero())
+        let is_due =
+            |host: &ballast_core::snapshot::HostView| host.overloaded_for >= patience && !host.overloaded_for.is_zero();
+        if snapshot.hosts.values().any(is_due) {
+            self.decide_on(&snapshot, Trigger::Relief, now);
+        }
     }
 
     fn decide(&mut self, trigger: Trigger, now: Timestamp) {
         let snapshot = self.fleet.snapshot(now);
-        let forecasts = self.forecasts(&snapshot, now);
-        let view = View { snapshot: &snapshot, forecasts: &forecasts, tuning: &self.pace.tuning, seed: self.seed };
-        let id = DecisionId { epoch: Epoch(1), number: self.next_number() };
-        let decision = decide(&DecideInput { view, id, trigger, mode: Mode::Auto }, self.policy);
+        self.decide_on(&snapshot, trigger, now);
+    }
+
+    fn decide_on(&mut self, snapshot: &Snapshot, trigger: Trigger, now: Timestamp) {
+        let begun = (self.stopwatch)();
+        let decision = self.think(snapshot, trigger, now);
+        self.deciding.took += (self.stopwatch)().saturating_sub(begun);
+        self.deciding.denied += decision.denied.len() as u64;
         for planned in decision.chosen.steps {
-            self.carry_out(&planned.step, &snapshot, now);
+            self.carry_out(&planned.step, snapshot, now);
         }
     }
 
-    fn forecasts(&self, snapshot: &Snapshot, now: Timestamp) -> Forecasts {
-        let forecast = |vm: &VmId| Some((*vm, self.forecaster.forecast(*vm, now)?));
-        Forecasts { method: self.forecaster.name().into(), vms: snapshot.vms.keys().filter_map(forecast).collect() }
+    fn think(&mut self, snapshot: &Snapshot, trigger: Trigger, now: Timestamp) -> Decision {
+        let forecasts = Forecasts::of(self.forecaster, snapshot.vms.keys().copied(), now);
+        let view = View { snapshot, forecasts: &forecasts, tuning: &self.pace.tuning, seed: self.seed };
+        let id = DecisionId { epoch: Epoch(1), number: self.next_number() };
+        decide(&DecideInput { view, id, trigger, mode: Mode::Auto }, self.policy)
     }
 
     fn next_number(&mut self) -> u64 {

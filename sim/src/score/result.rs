@@ -1,6 +1,9 @@
 //! The figures of one policy on one day with one seed: a row of every table, plot and comparison.
 
+use ballast_core::units::Joules;
 use serde::Serialize;
+
+use super::Played;
 
 /// What one policy made of one day. Shares are 0 to 1; what does not apply to a scenario is `None`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -62,4 +65,60 @@ pub struct Score {
     pub latency_p95_ms: Option<f64>,
     /// What the policy proposed and the guard denied.
     pub denied: u64,
+}
+
+impl Score {
+    /// The row of a day that was played; unserved core-seconds cost `price` joules each.
+    pub fn of(policy: &str, day: Option<&str>, seed: u64, played: &Played, price: Joules) -> Self {
+        let (ledger, tally) = (&played.ledger, &played.tally);
+        let millis = |span: std::time::Duration| span.as_secs_f64() * 1000.0;
+        let unserved = ledger.overload_core_seconds + ledger.migration_core_seconds + ledger.waiting_core_seconds;
+        let overload = ratio(ledger.overload_seconds, ledger.loaded_host_seconds);
+        let pdm = ratio(ledger.migration_core_seconds, ledger.demand_core_seconds);
+        let energy_kwh = ledger.energy.kwh();
+        Self {
+            policy: policy.into(),
+            day: day.map(str::to_owned),
+            seed,
+            energy_kwh,
+            bound_kwh: None,
+            gap: None,
+            cost_joules: ledger.energy.get() + unserved * price.get(),
+            unserved_cpu_share: ledger.unserved_share(),
+            unserved_io_share: ratio(ledger.io_unserved_bytes, ledger.io_demand_bytes),
+            overload_time_share: overload,
+            overload_p95_s: tally.overloads.percentile(0.95).unwrap_or_default().as_secs_f64(),
+            slatah: overload,
+            pdm,
+            slav: overload * pdm,
+            esv: energy_kwh * overload * pdm,
+            migrations: ledger.migrations,
+            migrations_failed: ledger.aborted,
+            moved_bytes: ledger.copied.get(),
+            downtime_s: ledger.downtime.as_secs_f64(),
+            wakes: ledger.wakes,
+            shutdowns: ledger.sleeps,
+            mean_awake_hosts: ledger.mean_awake(),
+            fault_domain_breach_h: ledger.breach_seconds / 3600.0,
+            mean_user_rtt_ms: some_ratio(ledger.users_rtt_core_seconds * 1000.0, ledger.users_core_seconds),
+            start_wait_p95_s: tally.start_waits.percentile(0.95).map(|wait| wait.as_secs_f64()),
+            answered_share: some_ratio(ledger.answered, ledger.requests),
+            latency_p95_ms: tally.latencies.percentile(0.95).map(millis),
+            denied: played.denied,
+        }
+    }
+
+    /// The same row with its distance to the least energy possible.
+    #[must_use]
+    pub fn beside(self, bound_kwh: f64) -> Self {
+        Self { bound_kwh: Some(bound_kwh), gap: some_ratio(self.energy_kwh - bound_kwh, bound_kwh), ..self }
+    }
+}
+
+fn ratio(part: f64, whole: f64) -> f64 {
+    some_ratio(part, whole).unwrap_or(0.0)
+}
+
+fn some_ratio(part: f64, whole: f64) -> Option<f64> {
+    (whole > 0.0).then(|| part / whole)
 }

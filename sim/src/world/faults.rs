@@ -30,6 +30,7 @@ impl World {
     fn lose(&mut self, host: usize) {
         self.fail_flights_at(host);
         self.settle(host);
+        self.changed(host);
         self.hosts[host].lost = true;
         self.hosts[host].until = None;
         for vm in std::mem::take(&mut self.residents[host]) {
@@ -43,6 +44,7 @@ impl World {
 
     fn regain(&mut self, host: usize) {
         self.settle(host);
+        self.changed(host);
         self.hosts[host].lost = false;
         self.hosts[host].power = ballast_core::snapshot::HostPower::Awake;
         self.refresh(host);
@@ -50,6 +52,7 @@ impl World {
     }
 
     fn answer(&mut self, host: usize, reachable: bool) {
+        self.changed(host);
         self.hosts[host].reachable = reachable;
         if !reachable {
             self.fail_flights_at(host);

@@ -72,6 +72,7 @@ impl World {
         self.hosts[to].reserved = self.hosts[to].reserved + self.vms[index].spec.memory_max;
         for host in [from, to] {
             self.settle(host);
+            self.changed(host);
             self.hosts[host].flights.insert(index);
         }
         self.refresh(from);
@@ -126,6 +127,8 @@ impl World {
             self.refresh(source);
             self.schedule(index);
         } else {
+            self.changed(source);
+            self.changed(destination);
             self.reshare(source);
             self.reshare(destination);
         }
@@ -156,6 +159,7 @@ impl World {
         self.hosts[left].reserved = self.hosts[left].reserved.saturating_sub(self.vms[index].spec.memory_max);
         for host in [source, destination] {
             self.settle(host);
+            self.changed(host);
             self.hosts[host].flights.remove(&index);
         }
         self.reshare(source);

@@ -203,6 +203,19 @@ impl World {
         self.residents[host].iter().map(|vm| &self.vms[*vm])
     }
 
+    /// How often the inventory of a host, its power or the state of a vm on it has changed: as long as it stays, what
+    /// [`World::facts`] says stays but for its time.
+    ///
+    /// # Errors
+    /// [`SimError::UnknownHost`].
+    pub fn changes(&self, host: &HostId) -> Result<u64, SimError> {
+        Ok(self.hosts[self.host(host)?].changes)
+    }
+
+    pub(super) fn changed(&mut self, host: usize) {
+        self.hosts[host].changes += 1;
+    }
+
     /// Cores all vms together want now.
     pub fn demand(&self) -> Cores {
         self.vms.iter().filter(|vm| vm.host().is_some()).map(|vm| Cores(vm.demand.cpu)).sum()

@@ -69,6 +69,7 @@ impl World {
         self.vms[index].want(at, &self.terms);
         self.vms[index].arrive(host);
         self.residents[host].insert(index);
+        self.changed(host);
         self.hosts[host].reserved = self.hosts[host].reserved + self.vms[index].spec.memory_max;
         self.place_in_domain(index, host, true);
     }
@@ -76,6 +77,7 @@ impl World {
     /// Takes a vm off a host for good.
     pub(super) fn take_out(&mut self, index: usize, host: usize) {
         self.residents[host].remove(&index);
+        self.changed(host);
         self.hosts[host].reserved = self.hosts[host].reserved.saturating_sub(self.vms[index].spec.memory_max);
         self.place_in_domain(index, host, false);
     }

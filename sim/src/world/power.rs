@@ -20,6 +20,7 @@ impl World {
             return Err(SimError::NotEmpty { host: host.clone(), vms: there + coming + leaving });
         }
         self.settle(index);
+        self.changed(index);
         let until = self.hosts[index].sleep(self.now)?;
         self.agenda.add(until, Due::Host(index));
         self.refresh(index);
@@ -38,6 +39,7 @@ impl World {
 
     pub(super) fn wake_host(&mut self, index: usize) -> Result<(), SimError> {
         self.settle(index);
+        self.changed(index);
         let until = self.hosts[index].wake(self.now)?;
         self.agenda.add(until, Due::Host(index));
         self.refresh(index);
@@ -47,6 +49,7 @@ impl World {
 
     pub(super) fn host_is_due(&mut self, index: usize) {
         self.settle(index);
+        self.changed(index);
         self.hosts[index].settle(self.now);
         self.refresh(index);
         if self.hosts[index].power == HostPower::Awake {
