@@ -71,6 +71,8 @@ pub fn play(
 ) -> Played {
     let mut play = play::Play::new(World::new(scenario, seed), seed, pace, (forecaster, policy), stopwatch);
     let mut now = scenario.start();
+    // The first reading begins the counters: rates are known from the second on.
+    play.look(now);
     while now < scenario.end() {
         now = now.after(pace.period);
         play.step(now);

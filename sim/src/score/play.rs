@@ -102,8 +102,8 @@ impl<'a> Play<'a> {
         (self.world, self.deciding)
     }
 
-    /// Lets time pass until `now`, reads the fleet, and decides.
-    pub(super) fn step(&mut self, now: Timestamp) {
+    /// Lets time pass until `now`, and reads the fleet.
+    pub(super) fn look(&mut self, now: Timestamp) {
         self.world.advance_to(now);
         self.seq += 1;
         self.is_any_hot = false;
@@ -112,6 +112,11 @@ impl<'a> Play<'a> {
             self.read(&host, now);
         }
         self.end_flights(now);
+    }
+
+    /// Lets time pass until `now`, reads the fleet, and decides.
+    pub(super) fn step(&mut self, now: Timestamp) {
+        self.look(now);
         if now >= self.next_round {
             self.next_round = now.after(self.pace.round);
             self.decide(Trigger::Round, now);
