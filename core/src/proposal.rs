@@ -33,8 +33,13 @@ pub enum Action {
         /// Where each of its vms goes.
         moves: Vec<Move>,
     },
-    /// Exchange two vms.
-    Swap(Move, Move),
+    /// Move the vms of a bundle, all of them or none.
+    Together {
+        /// Where each of them goes.
+        moves: Vec<Move>,
+    },
+    /// Exchange two vms that only fit if both move.
+    Swap([Move; 2]),
     /// Wake a host.
     Wake {
         /// Which.
@@ -52,8 +57,9 @@ impl Action {
     pub fn moves(&self) -> &[Move] {
         match self {
             Self::Relocate(one) => std::slice::from_ref(one),
-            Self::Evacuate { moves, .. } => moves,
-            Self::Swap(..) | Self::Wake { .. } | Self::Sleep { .. } => &[],
+            Self::Evacuate { moves, .. } | Self::Together { moves } => moves,
+            Self::Swap(both) => both,
+            Self::Wake { .. } | Self::Sleep { .. } => &[],
         }
     }
 }
@@ -63,7 +69,15 @@ impl fmt::Display for Action {
         match self {
             Self::Relocate(one) => write!(f, "move {} from {} to {}", one.vm, one.from, one.to),
             Self::Evacuate { host, moves } => write!(f, "empty {host} ({} vms)", moves.len()),
-            Self::Swap(a, b) => write!(f, "exchange {} on {} with {} on {}", a.vm, a.from, b.vm, b.from),
+            Self::Together { moves } => {
+                f.write_str("move together")?;
+                let one = |(index, one): (usize, &Move)| {
+                    let comma = if index == 0 { "" } else { "," };
+                    write!(f, "{comma} {} from {} to {}", one.vm, one.from, one.to)
+                };
+                moves.iter().enumerate().try_for_each(one)
+            }
+            Self::Swap([a, b]) => write!(f, "exchange {} on {} with {} on {}", a.vm, a.from, b.vm, b.from),
             Self::Wake { host } => write!(f, "wake {host}"),
             Self::Sleep { host } => write!(f, "put {host} to sleep"),
         }

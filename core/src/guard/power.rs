@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     finding::Finding,
-    guard::Guard,
+    guard::{Guard, loss::loss},
     id::HostId,
     inventory::SleepSupport,
     proposal::Motive,
@@ -34,6 +34,7 @@ pub(super) fn sleep(guard: &Guard<'_>, host: &HostId) -> Vec<Finding> {
         not_empty(guard, host),
         dwell(guard, view),
         reserve(guard, host),
+        loss(guard, host),
     ];
     rules.into_iter().flatten().collect()
 }
