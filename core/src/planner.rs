@@ -47,8 +47,8 @@ pub fn plan(guard: &mut Guard<'_>, mut proposals: Vec<Proposal>) -> Planning {
 fn urgency(motive: &Motive) -> u8 {
     match motive {
         Motive::Operator { .. } | Motive::Overload { .. } => 0,
-        Motive::Shortage { .. } => 1,
-        Motive::Drain { .. } => 2,
+        Motive::Shortage { .. } | Motive::Spare { .. } => 1,
+        Motive::Drain { .. } | Motive::Bundle { .. } => 2,
         Motive::Consolidation { .. } => 3,
         Motive::Idle { .. } => 4,
     }

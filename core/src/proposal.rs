@@ -112,6 +112,16 @@ pub enum Motive {
         /// Cores wanted at the risk quantile beyond what the awake hosts should carry.
         cores_short: f64,
     },
+    /// The awake hosts would not bear the loss of one of them, as the tuning wants it.
+    Spare {
+        /// Whose loss would not be borne.
+        host: HostId,
+    },
+    /// The members of a bundle are on different hosts.
+    Bundle {
+        /// The bundle.
+        group: String,
+    },
     /// The host is empty and will not be needed for longer than sleeping takes to pay.
     Idle {
         /// For how long it has been empty.
@@ -135,6 +145,8 @@ impl fmt::Display for Motive {
             Self::Consolidation { host } => write!(f, "{host} can be emptied and sleep"),
             Self::Drain { host } => write!(f, "{host} is being drained"),
             Self::Shortage { cores_short } => write!(f, "the awake hosts are {cores_short:.1} cores short"),
+            Self::Spare { host } => write!(f, "the awake hosts could not bear the loss of {host}"),
+            Self::Bundle { group } => write!(f, "the vms of bundle {group} belong on one host"),
             Self::Idle { empty_for, break_even } => {
                 write!(f, "empty for {} s, sleeping pays after {} s", empty_for.as_secs(), break_even.as_secs())
             }

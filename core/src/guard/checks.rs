@@ -95,11 +95,12 @@ fn unknown(guard: &Guard<'_>, one: &Move) -> Vec<Finding> {
 }
 
 /// Findings about how many moves run at a time; the bounds count what is in flight and what was accepted. `moves` begin
-/// together: where they are more than a bound allows, they may begin where nothing else runs, for a bundle that waited
-/// for a larger bound would wait for ever.
+/// together, and those among them that were accepted already are not counted twice. Where they are more than a bound
+/// allows, they may begin where nothing else runs, for a bundle that waited for a larger bound would wait for ever.
 pub(super) fn concurrency(guard: &Guard<'_>, moves: &[Move]) -> Vec<Finding> {
     let flying = guard.snapshot.in_flight.iter().map(|flight| (&flight.source, &flight.destination));
-    let running: Vec<_> = flying.chain(guard.accepted_moves().map(|one| (&one.from, &one.to))).collect();
+    let accepted = guard.accepted_moves().filter(|one| !moves.contains(one));
+    let running: Vec<_> = flying.chain(accepted.map(|one| (&one.from, &one.to))).collect();
     let full = |host: Option<&HostId>, running: usize, own: usize, limit: usize| {
         let is_full = own > 0 && running + own > limit && running > 0;
         is_full.then(|| Finding::Concurrency { host: host.cloned(), limit })

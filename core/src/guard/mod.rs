@@ -77,7 +77,11 @@ impl<'a> Guard<'a> {
         match (&planned.step, &planned.part_of) {
             (Step::Migrate(_), Some(Action::Together { moves })) => {
                 let open = moves.iter().filter(|one| !self.accepted_moves().any(|accepted| accepted == *one));
-                self.check(&Action::Together { moves: open.cloned().collect() }, &planned.motive)
+                let open: Vec<Move> = open.cloned().collect();
+                let mut findings = self.silence();
+                findings.extend(self.movements(&open, &planned.motive));
+                findings.extend(checks::concurrency(self, moves));
+                findings
             }
             (Step::Migrate(one), Some(Action::Swap(both))) => {
                 let mut findings = self.silence();
@@ -111,10 +115,14 @@ impl<'a> Guard<'a> {
     }
 
     fn check_moves(&self, moves: &[Move], motive: &Motive) -> Vec<Finding> {
-        let each = |index: usize| checks::movement(self, motive, &checks::Wish { whole: moves, index, leaving: None });
-        let mut findings: Vec<Finding> = (0..moves.len()).flat_map(each).collect();
+        let mut findings = self.movements(moves, motive);
         findings.extend(checks::concurrency(self, moves));
         findings
+    }
+
+    fn movements(&self, moves: &[Move], motive: &Motive) -> Vec<Finding> {
+        let each = |index: usize| checks::movement(self, motive, &checks::Wish { whole: moves, index, leaving: None });
+        (0..moves.len()).flat_map(each).collect()
     }
 
     fn check_evacuation(&self, host: &HostId, moves: &[Move], motive: &Motive) -> Vec<Finding> {
