@@ -107,6 +107,7 @@ fn assemble(config: &Config, boot: BootId, facts: &HypervisorFacts, complete: bo
         power: config.power.curve.clone(),
         sleep: config.host.sleep,
         wake_address: config.host.wake_address.clone(),
+        fault_domain: config.host.fault_domain.clone(),
         vms: facts.vms.clone(),
     }
 }

@@ -11,9 +11,9 @@ use crate::{
     guard::Guard,
     id::{DecisionId, HostId, VmId},
     objective::Objective,
-    planner::{self, Planning},
+    planner::{self, Planning, collapse::collapse},
     policy::{Advice, Policy, View},
-    proposal::{Action, Motive, Move, Proposal},
+    proposal::{Action, Expectation, Motive, Move, Proposal},
     risk::FleetLoad,
 };
 
@@ -61,6 +61,8 @@ pub fn decide(input: &DecideInput<'_>, policy: &mut dyn Policy) -> Decision {
     if input.trigger == Trigger::Relief {
         proposals.retain(|proposal| matches!(proposal.motive, Motive::Overload { .. }));
     }
+    let (proposals, straightened) = collapse(proposals, |one| judge(input.view, one));
+    notes.extend(straightened);
     let mut guard = Guard::new(input.view.snapshot, input.view.forecasts, input.view.tuning);
     let planning = planner::plan(&mut guard, proposals);
     notes.extend(planning.notes.iter().cloned());
@@ -83,7 +85,7 @@ pub fn decide_manual(input: &DecideInput<'_>, order: &ManualMove) -> Manual {
     match (&proposal.action, standing.is_empty()) {
         (Action::Relocate(one), true) => {
             let step = Step::Migrate(one.clone());
-            let planned = Planned { step, motive: proposal.motive, expected: proposal.expected };
+            let planned = Planned { step, motive: proposal.motive, expected: proposal.expected, part_of: None };
             decision.chosen = Plan { steps: vec![planned] };
         }
         _ => decision.denied.push(Denial { proposal, findings: standing }),
@@ -95,10 +97,15 @@ fn manual_proposal(view: View<'_>, order: &ManualMove) -> Proposal {
     // A vm that is not known has no source; the guard says so whatever stands there.
     let from = view.snapshot.vms.get(&order.vm).map_or_else(|| order.to.clone(), |vm| vm.host.clone());
     let one = Move { vm: order.vm, from, to: order.to.clone() };
+    let expected = judge(view, &one);
+    Proposal { action: Action::Relocate(one), motive: Motive::Operator { who: order.who.clone() }, expected }
+}
+
+/// What one move is expected to change, by itself.
+fn judge(view: View<'_>, one: &Move) -> Expectation {
     let fleet = FleetLoad::of(view.snapshot, view.forecasts);
     let objective = Objective::new(view.snapshot, view.tuning);
-    let expected = objective.relocate(std::slice::from_ref(&one), &fleet, |host| fleet.host(host).copied());
-    Proposal { action: Action::Relocate(one), motive: Motive::Operator { who: order.who.clone() }, expected }
+    objective.relocate(std::slice::from_ref(one), &fleet, |host| fleet.host(host).copied())
 }
 
 fn blank(input: &DecideInput<'_>, policy: &str) -> Decision {
@@ -190,7 +197,7 @@ mod tests {
             fn propose(&mut self, _view: View<'_>) -> Advice {
                 let motive = Motive::Overload { host: host_id("a"), load: f64::NAN, limit: 0.0 };
                 let action = Action::Relocate(Move { vm: vm_id(1), from: host_id("b"), to: host_id("nowhere") });
-                let proposal = Proposal { action, motive, expected: crate::proposal::Expectation::default() };
+                let proposal = Proposal { action, motive, expected: Expectation::default() };
                 Advice { proposals: vec![proposal; 1000], notes: vec![] }
             }
         }

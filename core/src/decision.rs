@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     finding::Finding,
     id::{DecisionId, HostId},
-    proposal::{Expectation, Motive, Move, Proposal},
+    proposal::{Action, Expectation, Motive, Move, Proposal},
     units::Timestamp,
 };
 
@@ -103,6 +103,9 @@ pub struct Planned {
     pub motive: Motive,
     /// What the whole proposal it belongs to is expected to change.
     pub expected: Expectation,
+    /// The bundle or the exchange without whose other moves it must not begin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part_of: Option<Action>,
 }
 
 /// Ordered, budgeted steps; each may begin at once, whatever becomes of the others.

@@ -111,6 +111,28 @@ pub enum Finding {
         /// Where.
         host: HostId,
     },
+    /// A member of the same bundle is elsewhere, and stays there.
+    TornApart {
+        /// Which vm.
+        vm: VmId,
+        /// Who would be left behind.
+        other: VmId,
+        /// The bundle.
+        group: String,
+        /// Where the other will be.
+        at: HostId,
+    },
+    /// A member of the same group is or will be in the destination's fault domain.
+    FaultDomain {
+        /// Which vm.
+        vm: VmId,
+        /// Who is there.
+        other: VmId,
+        /// The group they share.
+        group: String,
+        /// The fault domain they would share.
+        domain: String,
+    },
     /// The destination cannot provide the CPU the vm was started with.
     CpuModel {
         /// Which vm.
@@ -202,6 +224,19 @@ pub enum Finding {
         /// How many must.
         needed: usize,
     },
+    /// With one awake host less, the rest could not carry the fleet.
+    Loss {
+        /// Whose loss would not be borne: the largest that would be left awake.
+        host: HostId,
+        /// Cores wanted at the risk quantile.
+        cores_wanted: Cores,
+        /// Cores that would be left to use.
+        cores_left: Cores,
+        /// Memory promised to vms.
+        memory_wanted: Bytes,
+        /// Memory that would be left to promise.
+        memory_left: Bytes,
+    },
     /// The host changed between sleeping and waking too short a time ago.
     PowerDwell {
         /// Which host.
@@ -226,10 +261,21 @@ pub enum Finding {
         /// Hosts that should be heard.
         of: usize,
     },
-    /// This form of action is not taken by the planner.
-    Unsupported {
-        /// What.
-        what: String,
+    /// Neither vm of an exchange has room to go first, and no third host has room for one of them for a time.
+    NoSafeOrder {
+        /// The one vm.
+        vm: VmId,
+        /// The other.
+        other: VmId,
+        /// Memory that is missing at least, on any way to begin.
+        short: Bytes,
+    },
+    /// The two moves of an exchange do not mirror each other.
+    NoExchange {
+        /// The one vm.
+        vm: VmId,
+        /// The other.
+        other: VmId,
     },
 }
 
@@ -243,6 +289,9 @@ impl Finding {
                 | Self::Pinned { .. }
                 | Self::Immovable { .. }
                 | Self::AntiAffinity { .. }
+                | Self::TornApart { .. }
+                | Self::FaultDomain { .. }
+                | Self::Loss { .. }
                 | Self::CoolDown { .. }
                 | Self::Concurrency { .. }
                 | Self::BeingDrained { .. }
@@ -278,6 +327,12 @@ impl fmt::Display for Finding {
             Self::AntiAffinity { vm, other, group, host } => {
                 write!(f, "vm {vm} must not share {host} with {other} (group {group})")
             }
+            Self::TornApart { vm, other, group, at } => {
+                write!(f, "vm {vm} must stay with {other}, which will be on {at} (bundle {group})")
+            }
+            Self::FaultDomain { vm, other, group, domain } => {
+                write!(f, "vm {vm} must not share fault domain {domain} with {other} (group {group})")
+            }
             Self::CpuModel { vm, needs, host } => write!(f, "{host} cannot provide the CPU {needs} of vm {vm}"),
             Self::Network { vm, network, host } => write!(f, "{host} lacks network {network} of vm {vm}"),
             Self::Storage { vm, storage, host } => write!(f, "{host} does not reach storage {storage} of vm {vm}"),
@@ -294,6 +349,11 @@ impl fmt::Display for Finding {
             Self::NotEmpty { host, vms } => write!(f, "{host} holds or awaits {vms} vms"),
             Self::CannotSleep { host } => write!(f, "{host} has no way to sleep"),
             Self::Reserve { awake, needed } => write!(f, "{awake} hosts would stay awake, {needed} must"),
+            Self::Loss { host, cores_wanted, cores_left, memory_wanted, memory_left } => write!(
+                f,
+                "if {host} failed too, {cores_wanted} and {memory_wanted} would be wanted of {cores_left} and \
+                 {memory_left}"
+            ),
             Self::PowerDwell { host, left } => {
                 write!(f, "{host} slept or woke lately, {} s to wait", left.as_secs())
             }
@@ -302,7 +362,12 @@ impl fmt::Display for Finding {
             Self::FleetSilent { silent, of } => {
                 write!(f, "{silent} of {of} hosts are silent: the fault may be the scheduler's own")
             }
-            Self::Unsupported { what } => write!(f, "not supported: {what}"),
+            Self::NoSafeOrder { vm, other, short } => write!(
+                f,
+                "vms {vm} and {other} cannot change places: {short} of memory are short for either to go first, and no \
+                 third host has room for one of them"
+            ),
+            Self::NoExchange { vm, other } => write!(f, "the moves of {vm} and {other} are no exchange"),
         }
     }
 }

@@ -172,6 +172,7 @@ fn host(name: &str) -> HostView {
         power: PowerCurve::epyc_7742(),
         sleep: SleepSupport::Suspend,
         wake_address: None,
+        fault_domain: None,
         vms: Vec::new(),
     };
     HostView {

@@ -71,6 +71,12 @@ pub struct VmLabels {
     pub pinned_to: BTreeSet<HostId>,
     /// Groups whose members must not share a host.
     pub anti_affinity: BTreeSet<String>,
+    /// Bundles: their members stay on one host and move as one.
+    #[serde(default)]
+    pub affinity: BTreeSet<String>,
+    /// Groups whose members must not share a fault domain.
+    #[serde(default)]
+    pub spread: BTreeSet<String>,
     /// True where ballast must leave it alone.
     pub immovable: bool,
 }
@@ -137,6 +143,16 @@ pub struct Inventory {
     pub sleep: SleepSupport,
     /// Hardware address that wakes it, as `aa:bb:cc:dd:ee:ff`, where there is one.
     pub wake_address: Option<String>,
+    /// What fails together with it, by its operator's name for it: a rack, a power feed.
+    #[serde(default)]
+    pub fault_domain: Option<String>,
     /// The vms on it, running or not.
     pub vms: Vec<VmRecord>,
+}
+
+impl Inventory {
+    /// The fault domain; a host without one is a domain by itself, under its own name.
+    pub fn fails_with(&self) -> &str {
+        self.fault_domain.as_deref().unwrap_or(self.host.as_str())
+    }
 }

@@ -1,7 +1,12 @@
 //! From wishes to steps: the most urgent first, each past the guard on top of what was taken before, within the bounds on
-//! concurrent moves. Every step may begin at once, whatever becomes of the others.
+//! concurrent moves. Every step may begin at once, whatever becomes of the others; the moves of a bundle begin together or
+//! not at all, and of an exchange those begin that are safe before the others have arrived.
 //!
 //! Called by [`crate::decide`]. It makes no choice of its own: a policy says what, the guard says whether, this says when.
+
+pub mod collapse;
+pub mod exchange;
+mod units;
 
 use crate::{
     decision::{Denial, Passed, Plan, Planned, Step},
@@ -42,8 +47,8 @@ pub fn plan(guard: &mut Guard<'_>, mut proposals: Vec<Proposal>) -> Planning {
 fn urgency(motive: &Motive) -> u8 {
     match motive {
         Motive::Operator { .. } | Motive::Overload { .. } => 0,
-        Motive::Shortage { .. } => 1,
-        Motive::Drain { .. } => 2,
+        Motive::Shortage { .. } | Motive::Spare { .. } => 1,
+        Motive::Drain { .. } | Motive::Bundle { .. } => 2,
         Motive::Consolidation { .. } => 3,
         Motive::Idle { .. } => 4,
     }
@@ -68,13 +73,14 @@ fn verdict(findings: Vec<Finding>) -> Verdict {
 fn take(guard: &mut Guard<'_>, proposal: Proposal, planning: &mut Planning) {
     match &proposal.action {
         Action::Relocate(one) => accept(guard, Step::Migrate(one.clone()), &proposal, planning),
+        Action::Together { moves } => accept_unit(guard, moves, &proposal, planning),
         Action::Evacuate { moves, .. } => begin(guard, moves.clone(), proposal, planning),
+        Action::Swap(both) => exchange(guard, both.clone(), proposal, planning),
         Action::Sleep { host } => accept(guard, Step::Sleep { host: host.clone() }, &proposal, planning),
         Action::Wake { host } => match guard.waker_of(host).cloned() {
             Some(by) => accept(guard, Step::Wake { host: host.clone(), by }, &proposal, planning),
             None => deny(Finding::NobodyToWakeIt { host: host.clone() }, proposal, planning),
         },
-        Action::Swap(..) => deny(Finding::Unsupported { what: "an exchange of two vms".into() }, proposal, planning),
     }
 }
 
@@ -83,28 +89,72 @@ fn deny(finding: Finding, proposal: Proposal, planning: &mut Planning) {
 }
 
 fn accept(guard: &mut Guard<'_>, step: Step, proposal: &Proposal, planning: &mut Planning) {
-    guard.accept(step.clone());
-    planning.plan.steps.push(Planned { step, motive: proposal.motive.clone(), expected: proposal.expected });
+    accept_planned(guard, planned(step, proposal, None), planning);
 }
 
-/// Begins an evacuation with as many of its moves as the bounds allow; the next rounds go on with it.
-fn begin(guard: &mut Guard<'_>, moves: Vec<Move>, proposal: Proposal, planning: &mut Planning) {
-    let all = moves.len();
-    let (mut begun, mut hindrance) = (0, None);
+fn accept_planned(guard: &mut Guard<'_>, planned: Planned, planning: &mut Planning) {
+    guard.accept(planned.step.clone());
+    planning.plan.steps.push(planned);
+}
+
+fn planned(step: Step, proposal: &Proposal, part_of: Option<Action>) -> Planned {
+    Planned { step, motive: proposal.motive.clone(), expected: proposal.expected, part_of }
+}
+
+/// Accepts every move of a unit; a bundle says in each that it is one.
+fn accept_unit(guard: &mut Guard<'_>, moves: &[Move], proposal: &Proposal, planning: &mut Planning) {
+    let part_of = (moves.len() > 1).then(|| Action::Together { moves: moves.to_vec() });
     for one in moves {
-        let step = Step::Migrate(one);
-        match guard.check_step(&step, &proposal.motive).into_iter().next() {
+        accept_planned(guard, planned(Step::Migrate(one.clone()), proposal, part_of.clone()), planning);
+    }
+}
+
+/// Begins an evacuation with as many of its moves as the bounds allow; the next rounds go on with it. A bundle begins
+/// whole or waits whole.
+fn begin(guard: &mut Guard<'_>, moves: Vec<Move>, proposal: Proposal, planning: &mut Planning) {
+    let (mut begun, mut hindrance) = (0, None);
+    for unit in units::units(guard.snapshot(), &moves) {
+        match guard.check(&Action::Together { moves: unit.clone() }, &proposal.motive).into_iter().next() {
             None => {
-                accept(guard, step, &proposal, planning);
+                accept_unit(guard, &unit, &proposal, planning);
+                begun += unit.len();
+            }
+            Some(finding) => hindrance = hindrance.or(Some(finding)),
+        }
+    }
+    end_of(begun, moves.len(), hindrance, proposal, planning);
+}
+
+/// Begins an exchange with the moves that are safe now; where no order is, it is denied.
+fn exchange(guard: &mut Guard<'_>, both: [Move; 2], proposal: Proposal, planning: &mut Planning) {
+    let waves = match exchange::waves(&both, &guard.footing(&both, &proposal.motive)) {
+        Ok(waves) => waves,
+        Err(short) => {
+            let [vm, other] = both.map(|one| one.vm);
+            return deny(Finding::NoSafeOrder { vm, other, short }, proposal, planning);
+        }
+    };
+    let all = waves.iter().map(Vec::len).sum();
+    let (mut begun, mut hindrance) = (0, None);
+    for one in waves.into_iter().next().unwrap_or_default() {
+        let step = planned(Step::Migrate(one), &proposal, Some(proposal.action.clone()));
+        match guard.check_planned(&step).into_iter().next() {
+            None => {
+                accept_planned(guard, step, planning);
                 begun += 1;
             }
             Some(finding) => hindrance = hindrance.or(Some(finding)),
         }
     }
+    end_of(begun, all, hindrance, proposal, planning);
+}
+
+/// Says what became of an action of which `begun` of `all` moves begin now.
+fn end_of(begun: usize, all: usize, hindrance: Option<Finding>, proposal: Proposal, planning: &mut Planning) {
     match hindrance {
         Some(finding) if begun == 0 => planning.passed.push(Passed { proposal, why: finding.to_string() }),
-        Some(_) => planning.notes.push(format!("{}: {begun} of {all} moves begin now", proposal.action)),
-        None => {}
+        _ if begun < all => planning.notes.push(format!("{}: {begun} of {all} moves begin now", proposal.action)),
+        _ => {}
     }
 }
 

@@ -33,8 +33,13 @@ pub enum Action {
         /// Where each of its vms goes.
         moves: Vec<Move>,
     },
-    /// Exchange two vms.
-    Swap(Move, Move),
+    /// Move the vms of a bundle, all of them or none.
+    Together {
+        /// Where each of them goes.
+        moves: Vec<Move>,
+    },
+    /// Exchange two vms that only fit if both move.
+    Swap([Move; 2]),
     /// Wake a host.
     Wake {
         /// Which.
@@ -52,8 +57,9 @@ impl Action {
     pub fn moves(&self) -> &[Move] {
         match self {
             Self::Relocate(one) => std::slice::from_ref(one),
-            Self::Evacuate { moves, .. } => moves,
-            Self::Swap(..) | Self::Wake { .. } | Self::Sleep { .. } => &[],
+            Self::Evacuate { moves, .. } | Self::Together { moves } => moves,
+            Self::Swap(both) => both,
+            Self::Wake { .. } | Self::Sleep { .. } => &[],
         }
     }
 }
@@ -63,7 +69,15 @@ impl fmt::Display for Action {
         match self {
             Self::Relocate(one) => write!(f, "move {} from {} to {}", one.vm, one.from, one.to),
             Self::Evacuate { host, moves } => write!(f, "empty {host} ({} vms)", moves.len()),
-            Self::Swap(a, b) => write!(f, "exchange {} on {} with {} on {}", a.vm, a.from, b.vm, b.from),
+            Self::Together { moves } => {
+                f.write_str("move together")?;
+                let one = |(index, one): (usize, &Move)| {
+                    let comma = if index == 0 { "" } else { "," };
+                    write!(f, "{comma} {} from {} to {}", one.vm, one.from, one.to)
+                };
+                moves.iter().enumerate().try_for_each(one)
+            }
+            Self::Swap([a, b]) => write!(f, "exchange {} on {} with {} on {}", a.vm, a.from, b.vm, b.from),
             Self::Wake { host } => write!(f, "wake {host}"),
             Self::Sleep { host } => write!(f, "put {host} to sleep"),
         }
@@ -98,6 +112,16 @@ pub enum Motive {
         /// Cores wanted at the risk quantile beyond what the awake hosts should carry.
         cores_short: f64,
     },
+    /// The awake hosts would not bear the loss of one of them, as the tuning wants it.
+    Spare {
+        /// Whose loss would not be borne.
+        host: HostId,
+    },
+    /// The members of a bundle are on different hosts.
+    Bundle {
+        /// The bundle.
+        group: String,
+    },
     /// The host is empty and will not be needed for longer than sleeping takes to pay.
     Idle {
         /// For how long it has been empty.
@@ -121,6 +145,8 @@ impl fmt::Display for Motive {
             Self::Consolidation { host } => write!(f, "{host} can be emptied and sleep"),
             Self::Drain { host } => write!(f, "{host} is being drained"),
             Self::Shortage { cores_short } => write!(f, "the awake hosts are {cores_short:.1} cores short"),
+            Self::Spare { host } => write!(f, "the awake hosts could not bear the loss of {host}"),
+            Self::Bundle { group } => write!(f, "the vms of bundle {group} belong on one host"),
             Self::Idle { empty_for, break_even } => {
                 write!(f, "empty for {} s, sleeping pays after {} s", empty_for.as_secs(), break_even.as_secs())
             }

@@ -54,6 +54,9 @@ pub struct Tuning {
     pub min_awake: usize,
     /// Hosts' worth of spare capacity kept awake beyond the forecast.
     pub spare_hosts: usize,
+    /// Whether the awake hosts must bear the loss of any one of them before another may sleep. Off: vms of a lost host
+    /// start again elsewhere once one has been woken, which costs minutes; a fleet that restarts them by itself wants it on.
+    pub n_plus_one: bool,
     /// Migrations out of one host at a time.
     pub moves_out_per_host: usize,
     /// Migrations into one host at a time.
@@ -88,6 +91,7 @@ impl Default for Tuning {
             sleep_after: Duration::from_secs(2 * 60),
             min_awake: 1,
             spare_hosts: 0,
+            n_plus_one: false,
             moves_out_per_host: 1,
             moves_in_per_host: 1,
             moves_in_fleet: 4,

@@ -66,6 +66,7 @@ pub(crate) fn inventory(name: &str, vms: &[u128]) -> Inventory {
         power: PowerCurve::ml110_g5(),
         sleep: SleepSupport::Suspend,
         wake_address: None,
+        fault_domain: None,
         vms: vms.iter().map(|number| vm_record(*number)).collect(),
     }
 }

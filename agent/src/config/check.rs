@@ -155,6 +155,9 @@ fn host(raw: HostSection, machine: &Machine, problems: &mut Problems) -> HostCon
     if let Some(address) = raw.wake_address.as_deref().filter(|address| !is_hardware_address(address)) {
         problems.push("host.wake_address", format!("{address:?}"), "six bytes are needed, as aa:bb:cc:dd:ee:ff");
     }
+    if raw.fault_domain.as_deref().is_some_and(|domain| domain.trim().is_empty()) {
+        problems.push("host.fault_domain", "\"\"", "a name is needed, as rack-3, or none at all");
+    }
     let sleep = match raw.sleep {
         SleepWay::None => SleepSupport::None,
         SleepWay::Suspend => SleepSupport::Suspend,
@@ -168,6 +171,7 @@ fn host(raw: HostSection, machine: &Machine, problems: &mut Problems) -> HostCon
         sleep_command: raw.sleep_command,
         wake_command: raw.wake_command,
         wake_address: raw.wake_address,
+        fault_domain: raw.fault_domain,
     }
 }
 

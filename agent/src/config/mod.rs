@@ -83,6 +83,8 @@ pub struct HostConfig {
     pub wake_command: Vec<String>,
     /// Hardware address that wakes this host.
     pub wake_address: Option<String>,
+    /// What fails together with this host.
+    pub fault_domain: Option<String>,
 }
 
 /// Power of the host.
@@ -162,6 +164,7 @@ impl Config {
                 sleep_command: Vec::new(),
                 wake_command: Vec::new(),
                 wake_address: None,
+                fault_domain: None,
             },
             power: PowerConfig { curve, meters: Vec::new() },
         }

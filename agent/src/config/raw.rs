@@ -80,6 +80,7 @@ pub(super) struct HostSection {
     pub(super) sleep_command: Vec<String>,
     pub(super) wake_command: Vec<String>,
     pub(super) wake_address: Option<String>,
+    pub(super) fault_domain: Option<String>,
 }
 
 /// `[power]`

@@ -67,8 +67,11 @@ fn a_sites_own_curve_replaces_the_class() {
 
 #[test]
 fn values_out_of_range_are_named() {
-    let text = "[agent]\nperiod_seconds = 0\nmoves_out = 99\n[host]\ncpu_cores = -1\nwake_address = \"aa:bb\"";
-    assert_eq!(fields(text), ["agent.period_seconds", "agent.moves_out", "host.cpu_cores", "host.wake_address"]);
+    let text = "[agent]\nperiod_seconds = 0\nmoves_out = 99\n[host]\ncpu_cores = -1\nwake_address = \"aa:bb\"\nfault_domain = \"\"";
+    assert_eq!(
+        fields(text),
+        ["agent.period_seconds", "agent.moves_out", "host.cpu_cores", "host.wake_address", "host.fault_domain"]
+    );
 }
 
 #[test]

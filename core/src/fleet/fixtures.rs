@@ -69,6 +69,7 @@ pub(crate) fn inventory(name: &str, vms: &[(u128, VmState)]) -> Inventory {
         power: PowerCurve::epyc_7742(),
         sleep: SleepSupport::Suspend,
         wake_address: None,
+        fault_domain: None,
         vms: vms.iter().map(|(number, state)| record(*number, *state)).collect(),
     }
 }

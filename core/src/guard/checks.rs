@@ -1,9 +1,11 @@
 //! The rules for moving a vm: one small function each, all of them asked, so that a denial names every reason.
 
+use std::collections::BTreeSet;
+
 use crate::{
     finding::Finding,
-    guard::Guard,
-    id::HostId,
+    guard::{Guard, groups},
+    id::{HostId, VmId},
     inventory::CpuNeed,
     proposal::{Motive, Move},
     sample::VmState,
@@ -13,20 +15,37 @@ use crate::{
 };
 
 /// One move with everything it names looked up.
-struct Case<'c> {
-    guard: &'c Guard<'c>,
-    vm: &'c VmView,
+pub(super) struct Case<'c> {
+    pub(super) guard: &'c Guard<'c>,
+    pub(super) vm: &'c VmView,
     from: &'c HostView,
-    to: &'c HostView,
+    pub(super) to: &'c HostView,
     motive: &'c Motive,
+    pub(super) wish: &'c Wish<'c>,
+}
+
+/// A move among those that are wished for together.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wish<'c> {
+    /// All of them, in their order.
+    pub(super) whole: &'c [Move],
+    /// Which one is meant.
+    pub(super) index: usize,
+    /// The vm that an exchange takes off the destination in turn: it is counted there no more.
+    pub(super) leaving: Option<VmId>,
+}
+
+impl Wish<'_> {
     /// Moves of the same wish that come before it.
-    also: &'c [Move],
+    pub(super) fn before(&self) -> &[Move] {
+        self.whole.get(..self.index).unwrap_or_default()
+    }
 }
 
 type Rule = fn(&Case<'_>, &mut Vec<Finding>);
 
 /// Every rule about a move whose vm and hosts are known.
-const RULES: [Rule; 19] = [
+const RULES: [Rule; 21] = [
     place,
     running,
     doubt,
@@ -37,7 +56,9 @@ const RULES: [Rule; 19] = [
     memory,
     pins,
     immovable,
-    anti_affinity,
+    groups::anti_affinity,
+    groups::affinity,
+    groups::spread,
     cpu_model,
     networks,
     storages,
@@ -48,8 +69,9 @@ const RULES: [Rule; 19] = [
     cool_down,
 ];
 
-/// All findings about `one`, bounds on concurrent moves left out.
-pub(super) fn movement(guard: &Guard<'_>, one: &Move, motive: &Motive, also: &[Move]) -> Vec<Finding> {
+/// All findings about the move that `wish` means, bounds on concurrent moves left out.
+pub(super) fn movement(guard: &Guard<'_>, motive: &Motive, wish: &Wish<'_>) -> Vec<Finding> {
+    let Some(one) = wish.whole.get(wish.index) else { return Vec::new() };
     let mut findings = unknown(guard, one);
     if one.from == one.to {
         findings.push(Finding::SameHost { host: one.to.clone() });
@@ -57,7 +79,7 @@ pub(super) fn movement(guard: &Guard<'_>, one: &Move, motive: &Motive, also: &[M
     let hosts = &guard.snapshot.hosts;
     let known = guard.snapshot.vms.get(&one.vm).zip(hosts.get(&one.from)).zip(hosts.get(&one.to));
     if let Some(((vm, from), to)) = known {
-        let case = Case { guard, vm, from, to, motive, also };
+        let case = Case { guard, vm, from, to, motive, wish };
         RULES.iter().for_each(|rule| rule(&case, &mut findings));
     }
     findings
@@ -72,22 +94,29 @@ fn unknown(guard: &Guard<'_>, one: &Move) -> Vec<Finding> {
     findings
 }
 
-/// Findings about how many moves run at a time; the bounds count what is in flight and what was accepted.
-pub(super) fn concurrency(guard: &Guard<'_>, one: &Move) -> Vec<Finding> {
+/// Findings about how many moves run at a time; the bounds count what is in flight and what was accepted. `moves` begin
+/// together, and those among them that were accepted already are not counted twice. Where they are more than a bound
+/// allows, they may begin where nothing else runs, for a bundle that waited for a larger bound would wait for ever.
+pub(super) fn concurrency(guard: &Guard<'_>, moves: &[Move]) -> Vec<Finding> {
     let flying = guard.snapshot.in_flight.iter().map(|flight| (&flight.source, &flight.destination));
-    let ends: Vec<_> = flying.chain(guard.accepted_moves().map(|one| (&one.from, &one.to))).collect();
-    let full = |host: Option<&HostId>, running: usize, limit: usize| {
-        (running >= limit).then(|| Finding::Concurrency { host: host.cloned(), limit })
+    let accepted = guard.accepted_moves().filter(|one| !moves.contains(one));
+    let running: Vec<_> = flying.chain(accepted.map(|one| (&one.from, &one.to))).collect();
+    let full = |host: Option<&HostId>, running: usize, own: usize, limit: usize| {
+        let is_full = own > 0 && running + own > limit && running > 0;
+        is_full.then(|| Finding::Concurrency { host: host.cloned(), limit })
     };
+    let (out, into): (BTreeSet<_>, BTreeSet<_>) = moves.iter().map(|one| (&one.from, &one.to)).unzip();
     let tuning = guard.tuning;
-    let out = ends.iter().filter(|(from, _)| *from == &one.from).count();
-    let into = ends.iter().filter(|(_, to)| *to == &one.to).count();
-    let bounds = [
-        full(Some(&one.from), out, tuning.moves_out_per_host),
-        full(Some(&one.to), into, tuning.moves_in_per_host),
-        full(None, ends.len(), tuning.moves_in_fleet),
-    ];
-    bounds.into_iter().flatten().collect()
+    let leaving = out.into_iter().map(|host| {
+        let own = moves.iter().filter(|one| one.from == *host).count();
+        full(Some(host), running.iter().filter(|(from, _)| *from == host).count(), own, tuning.moves_out_per_host)
+    });
+    let arriving = into.into_iter().map(|host| {
+        let own = moves.iter().filter(|one| one.to == *host).count();
+        full(Some(host), running.iter().filter(|(_, to)| *to == host).count(), own, tuning.moves_in_per_host)
+    });
+    let fleet = full(None, running.len(), moves.len(), tuning.moves_in_fleet);
+    leaving.chain(arriving).chain([fleet]).flatten().collect()
 }
 
 impl Case<'_> {
@@ -100,7 +129,9 @@ impl Case<'_> {
 
     /// The destination's load with the vm on it.
     fn would_be(&self) -> crate::risk::HostLoad {
-        let load = self.guard.booked(self.to.id(), self.also);
+        let load = self.guard.booked(self.to.id(), self.wish.before());
+        let leaving = self.wish.leaving.and_then(|vm| self.guard.load.vm(vm));
+        let load = leaving.map_or(load, |vm| load.without(vm));
         self.guard.load.vm(self.vm.id()).map_or(load, |vm| load.with(vm))
     }
 
@@ -184,25 +215,6 @@ fn immovable(case: &Case<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-fn anti_affinity(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    let (guard, to) = (case.guard, case.to.id());
-    let groups = &case.vm.record.labels.anti_affinity;
-    if groups.is_empty() {
-        return;
-    }
-    let arriving = guard.accepted_moves().chain(case.also).filter(|one| one.to == *to).map(|one| one.vm);
-    let others = guard.load.residents(to).iter().copied().chain(arriving).filter(|other| *other != case.vm.id());
-    for other in others.filter_map(|other| guard.snapshot.vms.get(&other)) {
-        let shared = groups.intersection(&other.record.labels.anti_affinity);
-        findings.extend(shared.map(|group| Finding::AntiAffinity {
-            vm: case.vm.id(),
-            other: other.id(),
-            group: group.clone(),
-            host: to.clone(),
-        }));
-    }
-}
-
 fn cpu_model(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let host = &case.to.inventory;
     let needs = match &case.vm.record.cpu {
@@ -251,7 +263,7 @@ fn held(case: &Case<'_>, findings: &mut Vec<Finding>) {
 
 fn once(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let vm = case.vm.id();
-    if case.guard.accepted_moves().chain(case.also).any(|one| one.vm == vm) {
+    if case.guard.accepted_moves().chain(case.wish.before()).any(|one| one.vm == vm) {
         findings.push(Finding::MovedTwice { vm });
     }
 }

@@ -5,12 +5,17 @@
 //! and for each step of a plan, and by the scheduler before it carries out what was approved later.
 
 mod checks;
+mod exchange;
+#[cfg(test)]
+mod group_tests;
+mod groups;
+mod loss;
 mod power;
 #[cfg(test)]
 mod tests;
 
 use crate::{
-    decision::Step,
+    decision::{Planned, Step},
     finding::Finding,
     forecast::Forecasts,
     id::HostId,
@@ -18,8 +23,11 @@ use crate::{
     risk::{FleetLoad, HostLoad, Risk},
     snapshot::{Doubt, HostPower, HostView, Snapshot},
     tuning::Tuning,
-    units::count,
+    units::{Bytes, count},
 };
+
+pub use exchange::Footing;
+use groups::Groups;
 
 /// Holds one snapshot, and what has been accepted on top of it.
 #[derive(Debug, Clone)]
@@ -28,24 +36,26 @@ pub struct Guard<'a> {
     tuning: &'a Tuning,
     risk: Risk,
     load: FleetLoad<'a>,
+    groups: Groups<'a>,
     accepted: Vec<Step>,
 }
 
 impl<'a> Guard<'a> {
     /// Guards `snapshot`.
     pub fn new(snapshot: &'a Snapshot, forecasts: &Forecasts, tuning: &'a Tuning) -> Self {
-        let load = FleetLoad::of(snapshot, forecasts);
-        Self { snapshot, tuning, risk: Risk::of(tuning), load, accepted: Vec::new() }
+        let (load, groups) = (FleetLoad::of(snapshot, forecasts), Groups::of(snapshot));
+        Self { snapshot, tuning, risk: Risk::of(tuning), load, groups, accepted: Vec::new() }
     }
 
     /// Everything that stands against `action`, with what was accepted before counted in. Bounds on concurrent moves are
-    /// not asked of an evacuation: it is a matter of several rounds, and each of its steps is asked.
+    /// not asked of an evacuation or an exchange: they are a matter of several rounds, and each of their steps is asked.
     pub fn check(&self, action: &Action, motive: &Motive) -> Vec<Finding> {
         let mut findings = self.silence();
         match action {
-            Action::Relocate(one) => findings.extend(self.check_move(one, motive, &[])),
+            Action::Relocate(one) => findings.extend(self.check_moves(std::slice::from_ref(one), motive)),
+            Action::Together { moves } => findings.extend(self.check_moves(moves, motive)),
             Action::Evacuate { host, moves } => findings.extend(self.check_evacuation(host, moves, motive)),
-            Action::Swap(..) => findings.push(Finding::Unsupported { what: "an exchange of two vms".into() }),
+            Action::Swap(both) => findings.extend(exchange::outcome(self, both, motive)),
             Action::Wake { host } => findings.extend(power::wake(self, host, motive)),
             Action::Sleep { host } => findings.extend(power::sleep(self, host)),
         }
@@ -61,6 +71,27 @@ impl<'a> Guard<'a> {
         }
     }
 
+    /// Everything that stands against beginning a planned step now. A bundle is asked for as a whole, its moves that were
+    /// accepted already left out; a step of an exchange is asked for with the room there is before the other has gone.
+    pub fn check_planned(&self, planned: &Planned) -> Vec<Finding> {
+        match (&planned.step, &planned.part_of) {
+            (Step::Migrate(_), Some(Action::Together { moves })) => {
+                let open = moves.iter().filter(|one| !self.accepted_moves().any(|accepted| accepted == *one));
+                let open: Vec<Move> = open.cloned().collect();
+                let mut findings = self.silence();
+                findings.extend(self.movements(&open, &planned.motive));
+                findings.extend(checks::concurrency(self, moves));
+                findings
+            }
+            (Step::Migrate(one), Some(Action::Swap(both))) => {
+                let mut findings = self.silence();
+                findings.extend(exchange::step(self, one, both, &planned.motive));
+                findings
+            }
+            _ => self.check_step(&planned.step, &planned.motive),
+        }
+    }
+
     /// Counts a step as accepted: whatever is checked from now on has to live with it.
     pub fn accept(&mut self, step: Step) {
         self.accepted.push(step);
@@ -73,10 +104,25 @@ impl<'a> Guard<'a> {
         self.snapshot.hosts.values().filter(can).find(|other| !falls_asleep(other)).map(HostView::id)
     }
 
-    fn check_move(&self, one: &Move, motive: &Motive, also: &[Move]) -> Vec<Finding> {
-        let mut findings = checks::movement(self, one, motive, also);
-        findings.extend(checks::concurrency(self, one));
+    /// The snapshot it guards.
+    pub fn snapshot(&self) -> &'a Snapshot {
+        self.snapshot
+    }
+
+    /// What an exchange of two vms has to go by: the memory free around it, and hosts that could take one for a time.
+    pub fn footing(&self, both: &[Move; 2], motive: &Motive) -> Footing {
+        Footing::of(self, both, motive)
+    }
+
+    fn check_moves(&self, moves: &[Move], motive: &Motive) -> Vec<Finding> {
+        let mut findings = self.movements(moves, motive);
+        findings.extend(checks::concurrency(self, moves));
         findings
+    }
+
+    fn movements(&self, moves: &[Move], motive: &Motive) -> Vec<Finding> {
+        let each = |index: usize| checks::movement(self, motive, &checks::Wish { whole: moves, index, leaving: None });
+        (0..moves.len()).flat_map(each).collect()
     }
 
     fn check_evacuation(&self, host: &HostId, moves: &[Move], motive: &Motive) -> Vec<Finding> {
@@ -88,7 +134,7 @@ impl<'a> Guard<'a> {
             if one.from != *host {
                 findings.push(Finding::NotThere { vm: one.vm, claimed: host.clone(), actual: one.from.clone() });
             }
-            findings.extend(checks::movement(self, one, motive, &moves[..index]));
+            findings.extend(checks::movement(self, motive, &checks::Wish { whole: moves, index, leaving: None }));
         }
         let left = self.left_behind(host, moves);
         if left > 0 && matches!(motive, Motive::Consolidation { .. }) {
@@ -122,6 +168,12 @@ impl<'a> Guard<'a> {
 
     fn falls_asleep(&self, host: &HostId) -> bool {
         self.accepted.iter().any(|step| matches!(step, Step::Sleep { host: sleeper } if sleeper == host))
+    }
+
+    /// Memory of `host` that may still be promised.
+    fn memory_free(&self, host: &HostId) -> Bytes {
+        let load = self.booked(host, &[]);
+        load.memory_capacity.scale(self.tuning.memory_ratio).saturating_sub(load.memory)
     }
 
     /// The load of a host with the accepted moves and `also` on their way to it; nothing is taken off a source, for a vm

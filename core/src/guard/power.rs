@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     finding::Finding,
-    guard::Guard,
+    guard::{Guard, loss::loss},
     id::HostId,
     inventory::SleepSupport,
     proposal::Motive,
@@ -34,6 +34,7 @@ pub(super) fn sleep(guard: &Guard<'_>, host: &HostId) -> Vec<Finding> {
         not_empty(guard, host),
         dwell(guard, view),
         reserve(guard, host),
+        loss(guard, host),
     ];
     rules.into_iter().flatten().collect()
 }
@@ -44,7 +45,7 @@ fn not_asleep(host: &HostView) -> Option<Finding> {
 
 /// Need wakes a host at once; only what could wait has to.
 fn wake_dwell(guard: &Guard<'_>, host: &HostView, motive: &Motive) -> Option<Finding> {
-    let needed = matches!(motive, Motive::Overload { .. } | Motive::Shortage { .. });
+    let needed = matches!(motive, Motive::Overload { .. } | Motive::Shortage { .. } | Motive::Spare { .. });
     if needed { None } else { dwell(guard, host) }
 }
 

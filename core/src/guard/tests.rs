@@ -280,14 +280,6 @@ fn an_evacuation_that_leaves_a_vm_behind_is_denied() {
     assert_eq!(findings(&fleet, &action, &consolidation()), vec![]);
 }
 
-#[test]
-fn an_exchange_is_not_supported() {
-    let one = Move { vm: vm_id(1), from: host_id("a"), to: host_id("b") };
-    let other = Move { vm: vm_id(2), from: host_id("b"), to: host_id("a") };
-    let found = findings(&fleet(), &Action::Swap(one, other), &operator());
-    assert!(matches!(found.as_slice(), [Finding::Unsupported { .. }]), "{found:?}");
-}
-
 /// The findings about putting c to sleep after `change`.
 fn asleep_after(change: impl FnOnce(&mut Fleet)) -> Vec<Finding> {
     let mut fleet = fleet();

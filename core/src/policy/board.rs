@@ -9,7 +9,10 @@ use crate::{
     id::{HostId, VmId},
     inventory::CpuNeed,
     objective::Objective,
-    policy::View,
+    policy::{
+        View,
+        bundle::{Bundles, Unit},
+    },
     proposal::Move,
     risk::{FleetLoad, HostLoad, Risk, VmLoad},
     sample::VmState,
@@ -80,6 +83,9 @@ pub(super) struct Board<'a> {
     pub(super) fleet: FleetLoad<'a>,
     pub(super) slots: Vec<Slot<'a>>,
     pub(super) moved: BTreeSet<VmId>,
+    pub(super) bundles: Bundles<'a>,
+    /// Members of spread groups by fault domain and group.
+    spread: BTreeMap<(&'a str, &'a str), usize>,
     index: BTreeMap<&'a HostId, usize>,
     weights: [f64; 2],
     best_watts: f64,
@@ -95,8 +101,10 @@ impl<'a> Board<'a> {
         let watts = slots.iter().map(Slot::watts_per_core).fold(f64::INFINITY, f64::min);
         let (risk, moved) = (Risk::of(view.tuning), BTreeSet::new());
         let everything = fleet.pool(|_| true);
+        let (bundles, spread) = (Bundles::of(view.snapshot), BTreeMap::new());
+        let (weights, best_watts) = ([0.5; 2], watts);
         let mut board =
-            Self { view, risk, fleet, slots, moved, index, weights: [0.5; 2], best_watts: watts, everything };
+            Self { view, risk, fleet, slots, moved, bundles, spread, index, weights, best_watts, everything };
         board.weights = board.scarcity();
         board.fill();
         board
@@ -147,6 +155,7 @@ impl<'a> Board<'a> {
             for vm in self.fleet.residents(host).to_vec() {
                 let flight = flights.get(&vm);
                 let Some((view, load)) = snapshot.vms.get(&vm).zip(self.fleet.vm(vm).copied()) else { continue };
+                self.note_spread(view, slot, true);
                 let slot = &mut self.slots[slot];
                 view.record.labels.anti_affinity.iter().for_each(|group| *slot.groups.entry(group).or_default() += 1);
                 match flight {
@@ -184,24 +193,92 @@ impl<'a> Board<'a> {
         vm.last_moved_at.is_some_and(|moved| self.view.snapshot.taken_at.since(moved) < rest)
     }
 
-    /// The host's load with `vm`, where it may and can take it within `limit` (a share of its CPU).
-    pub(super) fn with(&self, slot: usize, vm: &VmView, limit: f64) -> Option<HostLoad> {
-        let (slot, load) = (&self.slots[slot], self.fleet.vm(vm.id())?);
-        let would_be = slot.load.with(load);
-        let cpu = would_be.capacity * limit;
-        let memory = would_be.memory_capacity.scale(self.tuning().memory_ratio);
-        let has_room = would_be.now() <= cpu && would_be.memory <= memory && would_be.ahead(&self.risk) <= cpu;
-        (has_room && suits(slot, vm)).then_some(would_be)
+    /// Counts a vm in the fault domain of a host, or takes it off there.
+    fn note_spread(&mut self, vm: &'a VmView, slot: usize, there: bool) {
+        let domain = self.slots[slot].host.inventory.fails_with();
+        for group in &vm.record.labels.spread {
+            let members = self.spread.entry((domain, group)).or_default();
+            *members = if there { *members + 1 } else { members.saturating_sub(1) };
+        }
     }
 
-    /// The best host for `vm` among those for which `allowed` holds: least room left over, the scarcer resource weighing
+    /// The host's load with the vms of `unit`, where they may and can go there within `limit` (a share of its CPU).
+    pub(super) fn with(&self, slot: usize, unit: &Unit<'_>, limit: f64) -> Option<HostLoad> {
+        let mut would_be = self.slots[slot].load;
+        for vm in &unit.vms {
+            would_be.add(self.fleet.vm(vm.id())?);
+        }
+        let suits = |vm: &&VmView| self.suits(slot, vm, None);
+        let may = unit.may_join(&self.slots[slot]) && self.holds(&would_be, limit) && unit.vms.iter().all(suits);
+        (may && !unit.contradicts_itself()).then_some(would_be)
+    }
+
+    /// The host's load with `vm` instead of `leaving`, where that may and can be.
+    pub(super) fn in_place_of(&self, slot: usize, vm: &VmView, leaving: &VmView, limit: f64) -> Option<HostLoad> {
+        let (load, gone) = self.fleet.vm(vm.id()).zip(self.fleet.vm(leaving.id()))?;
+        let would_be = self.slots[slot].load.without(gone).with(load);
+        (self.holds(&would_be, limit) && self.suits(slot, vm, Some(leaving))).then_some(would_be)
+    }
+
+    /// True where the host could take `vm` besides all it has.
+    pub(super) fn has_room(&self, slot: usize, vm: &VmView, limit: f64) -> bool {
+        let load = self.fleet.vm(vm.id()).map(|vm| self.slots[slot].load.with(vm));
+        load.is_some_and(|load| self.holds(&load, limit)) && self.suits(slot, vm, None)
+    }
+
+    fn holds(&self, load: &HostLoad, limit: f64) -> bool {
+        let cpu = load.capacity * limit;
+        let memory = load.memory_capacity.scale(self.tuning().memory_ratio);
+        load.now() <= cpu && load.memory <= memory && load.ahead(&self.risk) <= cpu
+    }
+
+    /// Whether the host has what the vm needs and nobody but `leaving` forbids it.
+    fn suits(&self, slot: usize, vm: &VmView, leaving: Option<&VmView>) -> bool {
+        let host = self.slots[slot].host;
+        suits(&self.slots[slot], vm, leaving)
+            && vm.record.labels.spread.iter().all(|group| {
+                let domain = host.inventory.fails_with();
+                let members = self.spread.get(&(domain, group.as_str())).copied().unwrap_or_default();
+                let is_there = |other: &VmView| {
+                    let at = self.view.snapshot.hosts.get(&other.host).map(|host| host.inventory.fails_with());
+                    at == Some(domain) && other.record.labels.spread.contains(group)
+                };
+                members <= usize::from(is_there(vm)) + usize::from(leaving.is_some_and(is_there))
+            })
+    }
+
+    /// The best host for `unit` among those for which `allowed` holds: least room left over, the scarcer resource weighing
     /// more (the L2 norm of Panigrahy et al. 2011, Heuristics for Vector Bin Packing), and most efficient.
-    pub(super) fn best_target(&self, vm: &VmView, limit: f64, allowed: impl Fn(&Slot<'a>) -> bool) -> Option<usize> {
+    pub(super) fn best_target(
+        &self,
+        unit: &Unit<'_>,
+        limit: f64,
+        allowed: impl Fn(&Slot<'a>) -> bool,
+    ) -> Option<usize> {
+        self.least(unit, limit, allowed, |slot, load| self.score(slot, load, limit))
+    }
+
+    /// The host for `unit` among those for which `allowed` holds that keeps most room: load is spread, not packed.
+    pub(super) fn roomiest(&self, unit: &Unit<'_>, limit: f64, allowed: impl Fn(&Slot<'a>) -> bool) -> Option<usize> {
+        self.least(unit, limit, allowed, |_, load| {
+            let cpu = load.ahead(&self.risk).ratio_of(load.capacity);
+            cpu.max(load.memory.ratio_of(load.memory_capacity))
+        })
+    }
+
+    fn least(
+        &self,
+        unit: &Unit<'_>,
+        limit: f64,
+        allowed: impl Fn(&Slot<'a>) -> bool,
+        score: impl Fn(&Slot<'a>, &HostLoad) -> f64,
+    ) -> Option<usize> {
         let mut best: Option<(f64, usize)> = None;
         for (index, slot) in self.slots.iter().enumerate() {
-            let open = slot.host.is_eligible_target() && !slot.emptied && *slot.host.id() != vm.host && allowed(slot);
-            let Some(load) = open.then(|| self.with(index, vm, limit)).flatten() else { continue };
-            let score = self.score(slot, &load, limit);
+            let elsewhere = *slot.host.id() != unit.first().host;
+            let open = slot.host.is_eligible_target() && !slot.emptied && elsewhere && allowed(slot);
+            let Some(load) = open.then(|| self.with(index, unit, limit)).flatten() else { continue };
+            let score = score(slot, &load);
             if best.is_none_or(|(least, _)| score < least) {
                 best = Some((score, index));
             }
@@ -222,6 +299,9 @@ impl<'a> Board<'a> {
         let Some(vm) = self.view.snapshot.vms.get(&one.vm) else { return };
         let Some(load) = self.fleet.vm(one.vm).copied() else { return };
         self.moved.insert(one.vm);
+        if let Some(slot) = self.slot_of(&one.to) {
+            self.note_spread(vm, slot, true);
+        }
         if let Some(slot) = self.slot_of(&one.to).map(|slot| &mut self.slots[slot]) {
             slot.load.add(&load);
             slot.arriving += 1;
@@ -233,9 +313,9 @@ impl<'a> Board<'a> {
         }
     }
 
-    /// Sets room aside for a vm on a host that is not awake yet.
-    pub(super) fn reserve(&mut self, slot: usize, vm: VmId) {
-        if let Some(load) = self.fleet.vm(vm) {
+    /// Sets room aside for a unit on a host that is not awake yet.
+    pub(super) fn reserve(&mut self, slot: usize, unit: &Unit<'_>) {
+        for load in unit.vms.iter().filter_map(|vm| self.fleet.vm(vm.id())) {
             self.slots[slot].load.add(load);
         }
     }
@@ -254,9 +334,13 @@ impl<'a> Board<'a> {
     /// Takes back the moves to which no proposal came.
     pub(super) fn restore(&mut self, before: Vec<(usize, Slot<'a>)>, moves: &[Move]) {
         before.into_iter().for_each(|(index, slot)| self.slots[index] = slot);
-        moves.iter().for_each(|one| {
+        for one in moves {
             self.moved.remove(&one.vm);
-        });
+            let vm = self.view.snapshot.vms.get(&one.vm);
+            if let Some((vm, slot)) = vm.zip(self.slot_of(&one.to)) {
+                self.note_spread(vm, slot, false);
+            }
+        }
     }
 
     /// The fleet's demand over the capacity of the hosts in use that are awake (or on their way), are not to be emptied,
@@ -284,8 +368,8 @@ fn empty_slot<'a>(host: &'a HostView, fleet: &FleetLoad<'a>) -> Slot<'a> {
     Slot { host, load, leaving, settled, arriving: 0, groups: BTreeMap::new(), emptied: false, woken: false }
 }
 
-/// Whether the host has what the vm needs and nobody forbids it.
-fn suits(slot: &Slot<'_>, vm: &VmView) -> bool {
+/// Whether the host has what the vm needs and nobody on it but `leaving` forbids it.
+fn suits(slot: &Slot<'_>, vm: &VmView, leaving: Option<&VmView>) -> bool {
     let (record, host) = (&vm.record, &slot.host.inventory);
     let labels = &record.labels;
     let cpu = match &record.cpu {
@@ -296,5 +380,8 @@ fn suits(slot: &Slot<'_>, vm: &VmView) -> bool {
     cpu && (labels.pinned_to.is_empty() || labels.pinned_to.contains(&host.host))
         && record.networks.is_subset(&host.networks)
         && record.storages.is_subset(&host.storages)
-        && !labels.anti_affinity.iter().any(|group| slot.groups.contains_key(group.as_str()))
+        && labels.anti_affinity.iter().all(|group| {
+            let there = slot.groups.get(group.as_str()).copied().unwrap_or_default();
+            there <= usize::from(leaving.is_some_and(|other| other.record.labels.anti_affinity.contains(group)))
+        })
 }

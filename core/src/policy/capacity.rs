@@ -8,8 +8,10 @@ use crate::{
         Advice,
         board::{Board, Slot},
         consolidate::HEADROOM,
+        loss,
     },
     proposal::{Action, Motive, Proposal},
+    units::Joules,
 };
 
 /// Hosts put to sleep in one round.
@@ -23,11 +25,17 @@ pub(super) fn wake_ahead(board: &mut Board<'_>, advice: &mut Advice) -> bool {
     loop {
         let (pool, hosts) = board.pool(|_, _| true);
         let short = board.cores_short(&pool, hosts, board.tuning().cpu_fill_limit);
-        if short.get() <= 0.0 && hosts >= board.tuning().min_awake {
+        let enough = short.get() <= 0.0 && hosts >= board.tuning().min_awake;
+        let unborne = loss::unborne(board, board.tuning().cpu_limit, |_, _| true).filter(|_| enough);
+        if enough && unborne.is_none() {
             return is_short;
         }
         is_short = true;
         let Some(slot) = sleepers.next() else {
+            if let Some(lost) = unborne {
+                advice.notes.push(format!("the loss of {lost} could not be borne, and no host is asleep to be woken"));
+                return true;
+            }
             let short = short.get().max(0.0);
             advice
                 .notes
@@ -36,7 +44,10 @@ pub(super) fn wake_ahead(board: &mut Board<'_>, advice: &mut Advice) -> bool {
         };
         let host = board.slots[slot].host;
         let expected = board.objective().wake(host, &pool);
-        let motive = Motive::Shortage { cores_short: short.get().max(0.0) };
+        let motive = match unborne {
+            Some(lost) => Motive::Spare { host: lost.clone() },
+            None => Motive::Shortage { cores_short: short.get().max(0.0) },
+        };
         advice.proposals.push(Proposal { action: Action::Wake { host: host.id().clone() }, motive, expected });
         board.slots[slot].woken = true;
     }
@@ -49,12 +60,19 @@ pub(super) fn sleep_idle(board: &mut Board<'_>, advice: &mut Advice) {
     for slot in idle.into_iter().take(SLEEPS_PER_ROUND) {
         let (rest, hosts) = board.pool(|index, _| index != slot);
         let short = board.cores_short(&rest, hosts, board.tuning().cpu_fill_limit * HEADROOM);
-        if short.get() > 0.0 || hosts < board.tuning().min_awake {
+        let fill = board.tuning().cpu_fill_limit * HEADROOM;
+        let spared = loss::unborne(board, fill, |index, _| index != slot).is_none();
+        if short.get() > 0.0 || hosts < board.tuning().min_awake || !spared {
             return;
         }
         let host = board.slots[slot].host;
-        let expected = board.objective().sleep(host, &rest);
-        let motive = Motive::Idle { empty_for: host.empty_for, break_even: host.inventory.power.break_even() };
+        let (expected, break_even) = (board.objective().sleep(host, &rest), host.inventory.power.break_even());
+        if expected.gain <= Joules(0.0) || board.tuning().horizon < break_even {
+            let (id, seconds) = (host.id(), break_even.as_secs());
+            advice.notes.push(format!("{id} is empty, but its sleep pays only after {seconds} s: it stays awake"));
+            continue;
+        }
+        let motive = Motive::Idle { empty_for: host.empty_for, break_even };
         advice.proposals.push(Proposal { action: Action::Sleep { host: host.id().clone() }, motive, expected });
         board.slots[slot].emptied = true;
     }

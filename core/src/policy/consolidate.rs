@@ -9,10 +9,12 @@ use crate::{
     policy::{
         Advice,
         board::{Board, Slot},
+        bundle::{Unit, units_on},
+        loss,
     },
     proposal::{Action, Expectation, Motive, Move, Proposal},
     snapshot::VmView,
-    units::{Joules, count},
+    units::{Bytes, Cores, Joules, count},
 };
 
 /// Share of the fill limit up to which the rest of the fleet may be filled when hosts go to sleep: what lies between this
@@ -90,28 +92,35 @@ fn rest_suffices(board: &Board<'_>, slot: usize) -> bool {
     let (inhabited, _) = board.pool(|index, other| index != slot && other.is_inhabited());
     let (all, hosts) = board.pool(|index, _| index != slot);
     let carried = inhabited.ahead(&board.risk) <= inhabited.capacity * fill;
-    carried && board.cores_short(&all, hosts, fill).get() <= 0.0 && hosts >= board.tuning().min_awake
+    let spared = || loss::unborne(board, fill, |index, _| index != slot).is_none();
+    carried && board.cores_short(&all, hosts, fill).get() <= 0.0 && hosts >= board.tuning().min_awake && spared()
 }
 
 fn evacuate(board: &mut Board<'_>, slot: usize) -> Result<Proposal, NoWay> {
     let host = board.slots[slot].host.id().clone();
-    let vms = by_size(board, slot);
+    let (mut units, stuck) = units_on(board, slot);
+    if stuck > 0 {
+        return Err(NoWay::Unplaced);
+    }
+    by_size(board, slot, &mut units);
     let mut undo = vec![(slot, board.slots[slot].clone())];
     board.slots[slot].emptied = true;
     let mut moves = Vec::new();
     let mut played = Vec::new();
-    for vm in vms {
-        let Some(to) = board.best_target(vm, board.tuning().cpu_fill_limit, Slot::is_inhabited) else {
+    for unit in &units {
+        let Some(to) = board.best_target(unit, board.tuning().cpu_fill_limit, Slot::is_inhabited) else {
             board.restore(undo, &moves);
             return Err(NoWay::Unplaced);
         };
-        let one = Move { vm: vm.id(), from: host.clone(), to: board.slots[to].host.id().clone() };
         if !played.contains(&to) {
             played.push(to);
             undo.push((to, board.slots[to].clone()));
         }
-        board.play(&one);
-        moves.push(one);
+        for vm in &unit.vms {
+            let one = Move { vm: vm.id(), from: host.clone(), to: board.slots[to].host.id().clone() };
+            board.play(&one);
+            moves.push(one);
+        }
     }
     let before = |id: &HostId| undo.iter().find(|(_, slot)| slot.host.id() == id).map(|(_, slot)| slot.load);
     let expected = board.objective().evacuate(&host, &moves, &board.fleet, before);
@@ -123,16 +132,16 @@ fn evacuate(board: &mut Board<'_>, slot: usize) -> Result<Proposal, NoWay> {
     Err(NoWay::Unpaid)
 }
 
-/// The host's vms, those first that take the largest share of any resource: the hardest to place.
-fn by_size<'a>(board: &Board<'a>, slot: usize) -> Vec<&'a VmView> {
+/// Puts a host's units first that take the largest share of any resource: the hardest to place.
+pub(super) fn by_size(board: &Board<'_>, slot: usize, units: &mut [Unit<'_>]) {
     let slot = &board.slots[slot];
-    let share = |vm: &VmView| {
-        let cpu = board.fleet.vm(vm.id()).map_or(0.0, |load| load.peak().ratio_of(slot.load.capacity));
-        cpu.max(vm.memory_reserved().ratio_of(slot.load.memory_capacity))
+    let share = |unit: &Unit<'_>| {
+        let peak = |vm: &&VmView| board.fleet.vm(vm.id()).map_or(0.0, |load| load.peak().get());
+        let cpu = Cores(unit.vms.iter().map(peak).sum()).ratio_of(slot.load.capacity);
+        let memory: Bytes = unit.vms.iter().map(|vm| vm.memory_reserved()).sum();
+        cpu.max(memory.ratio_of(slot.load.memory_capacity))
     };
-    let mut vms = slot.settled.clone();
-    vms.sort_by(|a, b| share(b).total_cmp(&share(a)).then_with(|| a.id().cmp(&b.id())));
-    vms
+    units.sort_by(|a, b| share(b).total_cmp(&share(a)).then_with(|| a.first().id().cmp(&b.first().id())));
 }
 
 /// True where the gain is worth the disturbance and the host sleeps for longer than its sleep takes to pay.

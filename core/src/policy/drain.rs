@@ -1,14 +1,19 @@
 //! Draining: every vm of a host that its operator wants empty goes where it fits, one by one, for each that is gone helps.
+//!
+//! The load is spread over the rest, each unit to the host that keeps most room, so that no single host takes it all; only
+//! where that leaves a vm without a place are they packed.
 
 use crate::{
     id::HostId,
     policy::{
         Advice,
         board::{Board, Slot},
+        bundle::{Unit, units_on},
+        consolidate::by_size,
         relieve::{propose, wake_for},
     },
-    proposal::Motive,
-    snapshot::{HostMode, HostPower, VmView},
+    proposal::{Motive, Move},
+    snapshot::{HostMode, HostPower},
 };
 
 /// Vms of one host proposed in one round: more than any budget lets go at a time.
@@ -26,32 +31,78 @@ pub(super) fn drain(board: &mut Board<'_>, advice: &mut Advice) {
 
 fn drain_host(board: &mut Board<'_>, slot: usize, advice: &mut Advice) {
     let host = board.slots[slot].host.id().clone();
-    let (movable, stuck): (Vec<&VmView>, Vec<&VmView>) =
-        board.slots[slot].settled.clone().into_iter().partition(|vm| board.is_movable(vm));
-    if !stuck.is_empty() {
-        advice.notes.push(format!("{host} is being drained, {} of its vms cannot be moved", stuck.len()));
+    let (mut units, stuck) = units_on(board, slot);
+    if stuck > 0 {
+        advice.notes.push(format!("{host} is being drained, {stuck} of its vms cannot be moved"));
     }
+    by_size(board, slot, &mut units);
     let motive = Motive::Drain { host: host.clone() };
-    let mut homeless = None;
-    for vm in movable.into_iter().take(VMS_PER_HOST) {
-        match target(board, vm) {
-            Some(to) => advice.proposals.push(propose(board, vm, to, &motive)),
-            None => homeless = homeless.or(Some(vm)),
+    let spread = places(board, &units, Way::Spread);
+    let packed = if spread.iter().any(Option::is_none) { places(board, &units, Way::Packed) } else { Vec::new() };
+    let homeless = |places: &[Option<usize>]| places.iter().filter(|place| place.is_none()).count();
+    let chosen = if packed.is_empty() || homeless(&spread) <= homeless(&packed) { spread } else { packed };
+    let mut taken = 0;
+    let mut left = None;
+    for (unit, place) in units.iter().zip(chosen) {
+        match place {
+            Some(to) if taken < VMS_PER_HOST => {
+                advice.proposals.push(propose(board, unit, to, &motive));
+                taken += unit.vms.len();
+            }
+            Some(_) => {}
+            None => left = left.or(Some(unit)),
         }
     }
-    if let Some(vm) = homeless {
-        make_room(board, slot, vm, &host, advice);
+    if let Some(unit) = left {
+        make_room(board, slot, unit, &host, advice);
     }
 }
 
-fn target(board: &Board<'_>, vm: &VmView) -> Option<usize> {
-    let tuning = board.tuning();
-    let limits = [tuning.cpu_fill_limit, tuning.cpu_limit];
-    // A host with vms first: an empty one may be about to sleep.
-    let inhabited = limits.iter().find_map(|limit| board.best_target(vm, *limit, Slot::is_inhabited));
-    inhabited.or_else(|| limits.iter().find_map(|limit| board.best_target(vm, *limit, |_| true)))
+/// How places are chosen.
+#[derive(Clone, Copy)]
+enum Way {
+    Spread,
+    Packed,
 }
 
-fn make_room(board: &mut Board<'_>, slot: usize, vm: &VmView, host: &HostId, advice: &mut Advice) {
-    wake_for(board, slot, vm, &Motive::Drain { host: host.clone() }, advice);
+/// Where each unit goes, in order, each with those before it in their places; the board is left as it was.
+fn places(board: &mut Board<'_>, units: &[Unit<'_>], way: Way) -> Vec<Option<usize>> {
+    let (mut before, mut played): (Vec<(usize, Slot<'_>)>, Vec<Move>) = (Vec::new(), Vec::new());
+    let mut places = Vec::with_capacity(units.len());
+    for unit in units {
+        let place = target(board, unit, way);
+        places.push(place);
+        let Some(to) = place else { continue };
+        for touched in [Some(to), board.slot_of(&unit.first().host)].into_iter().flatten() {
+            if before.iter().all(|(index, _)| *index != touched) {
+                before.push((touched, board.slots[touched].clone()));
+            }
+        }
+        for vm in &unit.vms {
+            let one = Move { vm: vm.id(), from: vm.host.clone(), to: board.slots[to].host.id().clone() };
+            board.play(&one);
+            played.push(one);
+        }
+    }
+    board.restore(before, &played);
+    places
+}
+
+fn target(board: &Board<'_>, unit: &Unit<'_>, way: Way) -> Option<usize> {
+    let tuning = board.tuning();
+    let choose = |limit: f64, inhabited: bool| {
+        let allowed = |slot: &Slot<'_>| !inhabited || slot.is_inhabited();
+        match way {
+            Way::Spread => board.roomiest(unit, limit, allowed),
+            Way::Packed => board.best_target(unit, limit, allowed),
+        }
+    };
+    let limits = [tuning.cpu_fill_limit, tuning.cpu_limit];
+    // A host with vms first: an empty one may be about to sleep.
+    let inhabited = limits.iter().find_map(|limit| choose(*limit, true));
+    inhabited.or_else(|| limits.iter().find_map(|limit| choose(*limit, false)))
+}
+
+fn make_room(board: &mut Board<'_>, slot: usize, unit: &Unit<'_>, host: &HostId, advice: &mut Advice) {
+    wake_for(board, slot, unit, &Motive::Drain { host: host.clone() }, advice);
 }

@@ -2,7 +2,7 @@
 //!
 //! The anchor that everything later must beat, and what the scheduler goes on with when it has no model.
 
-use crate::policy::{Advice, Policy, View, board::Board, capacity, consolidate, drain, relieve};
+use crate::policy::{Advice, Policy, View, board::Board, bundle, capacity, consolidate, drain, relieve};
 
 /// Keeps no state: what it proposes follows from the view alone, so a round that was only half carried out goes on in the
 /// next.
@@ -24,6 +24,7 @@ impl Policy for RiskGreedy {
         let mut advice = Advice::default();
         let unhelped = relieve::relieve(&mut board, &mut advice);
         let short = capacity::wake_ahead(&mut board, &mut advice);
+        bundle::mend(&mut board, &mut advice);
         drain::drain(&mut board, &mut advice);
         if unhelped || short {
             advice.notes.push("no host is emptied while capacity is short".into());

@@ -1,12 +1,15 @@
 //! What could be moved: a policy looks at the fleet and proposes; it decides nothing.
 
 mod board;
+mod bundle;
 mod capacity;
 mod consolidate;
 mod drain;
 mod greedy;
+mod loss;
 mod none;
 mod relieve;
+mod swap;
 #[cfg(test)]
 mod tests;
 

@@ -5,6 +5,8 @@ use crate::{
     policy::{
         Advice,
         board::{Board, Slot},
+        bundle::{Unit, units_on},
+        swap::{self, Exchange},
     },
     proposal::{Action, Motive, Move, Proposal},
     risk::HostLoad,
@@ -78,23 +80,23 @@ fn relieve_host(board: &mut Board<'_>, slot: usize, load: f64, advice: &mut Advi
     let choices = choices(board, slot, &mark);
     let mut stuck = None;
     let mut taken = 0;
-    for vm in &choices {
-        if taken == VMS_PER_HOST || mark.is_clear(board, &board.slots[slot].remaining()) {
+    for unit in &choices {
+        if taken >= VMS_PER_HOST || mark.is_clear(board, &board.slots[slot].remaining()) {
             break;
         }
-        match target(board, vm) {
+        match target(board, unit) {
             Some(to) => {
-                advice.proposals.push(propose(board, vm, to, &motive));
-                taken += 1;
+                advice.proposals.push(propose(board, unit, to, &motive));
+                taken += unit.vms.len();
             }
-            None => stuck = stuck.or(Some(*vm)),
+            None => stuck = stuck.or(Some(unit)),
         }
     }
     if taken > 0 {
         return true;
     }
     match stuck {
-        Some(vm) => wake_for(board, slot, vm, &motive, advice),
+        Some(unit) => make_room(board, slot, unit, &choices, &motive, advice),
         None => {
             advice.notes.push(format!("{host} is at {:.0} %, none of its vms may be moved", load * 100.0));
             false
@@ -102,18 +104,49 @@ fn relieve_host(board: &mut Board<'_>, slot: usize, load: f64, advice: &mut Advi
     }
 }
 
-/// The movable vms of a host in the order in which they should go: rested before resting, copies that end before those
+/// Where nothing has room for a vm of the host: an exchange, or another host woken. True where help will come.
+fn make_room(
+    board: &mut Board<'_>,
+    slot: usize,
+    unit: &Unit<'_>,
+    choices: &[Unit<'_>],
+    motive: &Motive,
+    advice: &mut Advice,
+) -> bool {
+    let mark = Mark::of(board, &board.slots[slot]);
+    let host = board.slots[slot].host.id().clone();
+    if board.slots[slot].arriving > 0 {
+        advice.notes.push(format!("{host} waits for what is under way to it"));
+        return true;
+    }
+    match swap::exchange(board, slot, choices, motive, |board, load| mark.is_clear(board, load)) {
+        Exchange::Found(proposal) => {
+            advice.proposals.push(proposal);
+            return true;
+        }
+        Exchange::Unsafe(out, back) => advice.notes.push(format!(
+            "vms {out} and {back} would clear {host} if they changed places, but neither has room to go first, nor aside"
+        )),
+        Exchange::None => {}
+    }
+    wake_for(board, slot, unit, motive, advice)
+}
+
+/// The movable units of a host in the order in which they should go: rested before resting, copies that end before those
 /// that may not, those that clear the host alone before others, least data (per core of relief) first.
-fn choices<'a>(board: &Board<'a>, slot: usize, mark: &Mark) -> Vec<&'a VmView> {
-    let (objective, slot) = (board.objective(), &board.slots[slot]);
+fn choices<'a>(board: &Board<'a>, slot: usize, mark: &Mark) -> Vec<Unit<'a>> {
+    let objective = board.objective();
+    let (units, _) = units_on(board, slot);
+    let slot = &board.slots[slot];
     let remaining = slot.remaining();
-    let movable = slot.settled.iter().copied().filter(|vm| board.is_movable(vm));
-    let mut ranked: Vec<_> =
-        movable.filter_map(|vm| Some((rank(board, &objective, slot, &remaining, mark, vm)?, vm))).collect();
+    let mut ranked: Vec<_> = units
+        .into_iter()
+        .filter_map(|unit| Some((rank(board, &objective, slot, &remaining, mark, &unit)?, unit)))
+        .collect();
     ranked.sort_by(|(a, _), (b, _)| {
         (a.0, a.1, a.2).cmp(&(b.0, b.1, b.2)).then(a.3.total_cmp(&b.3)).then_with(|| a.4.cmp(&b.4))
     });
-    ranked.into_iter().map(|(_, vm)| vm).collect()
+    ranked.into_iter().map(|(_, unit)| unit).collect()
 }
 
 type Rank = (bool, bool, bool, f64, crate::id::VmId);
@@ -124,54 +157,67 @@ fn rank(
     slot: &Slot<'_>,
     remaining: &HostLoad,
     mark: &Mark,
-    vm: &VmView,
+    unit: &Unit<'_>,
 ) -> Option<Rank> {
-    let load = board.fleet.vm(vm.id())?;
-    let relief = load.peak().get();
+    let peak = |vm: &&VmView| board.fleet.vm(vm.id()).map_or(0.0, |load| load.peak().get());
+    let relief: f64 = unit.vms.iter().map(peak).sum();
     if relief <= 0.0 {
         return None;
     }
-    let copy = objective.copy(vm, slot.host, slot.host);
-    let alone = mark.is_clear(board, &remaining.without(load));
-    let data = copy.copied.max(Bytes(1)).as_f64();
-    Some((board.is_resting(vm), !copy.converges, !alone, if alone { data } else { data / relief }, vm.id()))
+    let copies = || unit.vms.iter().map(|vm| objective.copy(vm, slot.host, slot.host));
+    let converges = copies().all(|copy| copy.converges);
+    let alone = mark.is_clear(board, &unit.off(*remaining, &board.fleet));
+    let data = copies().map(|copy| copy.copied).sum::<Bytes>().max(Bytes(1)).as_f64();
+    let resting = unit.vms.iter().any(|vm| board.is_resting(vm));
+    Some((resting, !converges, !alone, if alone { data } else { data / relief }, unit.first().id()))
 }
 
 /// Where relief goes: a host that stays comfortable, or else one that stays below its limit.
-fn target(board: &Board<'_>, vm: &VmView) -> Option<usize> {
+fn target(board: &Board<'_>, unit: &Unit<'_>) -> Option<usize> {
     let tuning = board.tuning();
     let any = |_: &Slot<'_>| true;
-    board.best_target(vm, tuning.cpu_fill_limit, any).or_else(|| board.best_target(vm, tuning.cpu_limit, any))
+    board.best_target(unit, tuning.cpu_fill_limit, any).or_else(|| board.best_target(unit, tuning.cpu_limit, any))
 }
 
-/// Proposes one move and plays it.
-pub(super) fn propose(board: &mut Board<'_>, vm: &VmView, to: usize, motive: &Motive) -> Proposal {
-    let one = Move { vm: vm.id(), from: vm.host.clone(), to: board.slots[to].host.id().clone() };
-    let moves = std::slice::from_ref(&one);
-    let expected = board.objective().relocate(moves, &board.fleet, |host| board.load_of(host));
-    board.play(&one);
-    Proposal { action: Action::Relocate(one), motive: motive.clone(), expected }
+/// Proposes the move of one unit and plays it.
+pub(super) fn propose(board: &mut Board<'_>, unit: &Unit<'_>, to: usize, motive: &Motive) -> Proposal {
+    let to = board.slots[to].host.id().clone();
+    let one = |vm: &&VmView| Move { vm: vm.id(), from: vm.host.clone(), to: to.clone() };
+    let moves: Vec<Move> = unit.vms.iter().map(one).collect();
+    let expected = board.objective().relocate(&moves, &board.fleet, |host| board.load_of(host));
+    moves.iter().for_each(|one| board.play(one));
+    let action = match <[Move; 1]>::try_from(moves) {
+        Ok([one]) => Action::Relocate(one),
+        Err(moves) => Action::Together { moves },
+    };
+    Proposal { action, motive: motive.clone(), expected }
 }
 
-/// Proposes to wake a host that could take `vm`, unless one that could is waking already. True where help will come.
-pub(super) fn wake_for(board: &mut Board<'_>, slot: usize, vm: &VmView, motive: &Motive, advice: &mut Advice) -> bool {
-    let limit = board.tuning().cpu_limit;
+/// Proposes to wake a host that could take `unit`, unless one that could is waking already. True where help will come.
+pub(super) fn wake_for(
+    board: &mut Board<'_>,
+    slot: usize,
+    unit: &Unit<'_>,
+    motive: &Motive,
+    advice: &mut Advice,
+) -> bool {
+    let (limit, vm) = (board.tuning().cpu_limit, unit.first());
     let coming = |slot: &Slot<'_>| slot.is_up() && !slot.host.is_eligible_target();
     let waking =
-        (0..board.slots.len()).find(|other| coming(&board.slots[*other]) && board.with(*other, vm, limit).is_some());
+        (0..board.slots.len()).find(|other| coming(&board.slots[*other]) && board.with(*other, unit, limit).is_some());
     if let Some(other) = waking {
-        board.reserve(other, vm.id());
+        board.reserve(other, unit);
         advice.notes.push(format!("vm {} waits for {}, which is waking", vm.id(), board.slots[other].host.id()));
         return true;
     }
-    let Some(sleeper) = board.wakeable().into_iter().find(|other| board.with(*other, vm, limit).is_some()) else {
+    let Some(sleeper) = board.wakeable().into_iter().find(|other| board.with(*other, unit, limit).is_some()) else {
         advice.notes.push(format!("no host, awake or asleep, has room for vm {} of {}", vm.id(), vm.host));
         return false;
     };
     let host = board.slots[sleeper].host;
     let expected = board.objective().wake(host, &board.slots[slot].load);
     board.slots[sleeper].woken = true;
-    board.reserve(sleeper, vm.id());
+    board.reserve(sleeper, unit);
     let action = Action::Wake { host: host.id().clone() };
     advice.proposals.push(Proposal { action, motive: motive.clone(), expected });
     true

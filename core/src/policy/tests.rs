@@ -219,7 +219,7 @@ fn relief_alone_is_taken_from_a_relief_trigger() {
 }
 
 fn fleets() -> impl Strategy<Value = Fleet> {
-    let vms = proptest::collection::vec((0.0..4.0f64, 1.0..2.0f64, 0..4u32, 1..16u64), 0..9);
+    let vms = proptest::collection::vec((0.0..4.0f64, 1.0..2.0f64, 0..9u32, 1..16u64), 0..9);
     let host = (vms, 0..8u32);
     proptest::collection::vec(host, 1..7).prop_map(|hosts| {
         let names = ["a", "b", "c", "d", "e", "f"];
@@ -230,15 +230,20 @@ fn fleets() -> impl Strategy<Value = Fleet> {
             fleet.snapshot.hosts.extend(one.snapshot.hosts);
             let asleep = vms.is_empty() && *kind < 4;
             fleet.host(name).power = if asleep { HostPower::Asleep } else { HostPower::Awake };
+            fleet.inventory(name).fault_domain = (*kind % 2 == 0).then(|| "rack".to_owned());
             fleet.host(name).mode = if *kind == 7 { HostMode::Draining } else { HostMode::Active };
             for (cpu, q95, group, gib) in vms {
                 number += 1;
                 fleet.add_vm(number, name, *cpu);
                 fleet.forecasts.vms.insert(vm_id(number), crate::fixture::forecast_of(*cpu, *q95));
                 fleet.record(number).memory_max = crate::units::Bytes::from_gib(*gib);
-                if *group == 0 {
-                    fleet.record(number).labels.anti_affinity.insert("group".into());
-                }
+                let labels = &mut fleet.record(number).labels;
+                let _new = match *group {
+                    0 => labels.anti_affinity.insert("group".into()),
+                    1 => labels.affinity.insert(format!("bundle-{name}")),
+                    2 => labels.spread.insert("copies".into()),
+                    _ => false,
+                };
             }
         }
         fleet.measure();
@@ -254,7 +259,7 @@ proptest! {
         let decision = round(&fleet);
         let mut guard = crate::guard::Guard::new(&fleet.snapshot, &fleet.forecasts, &fleet.tuning);
         for planned in &decision.chosen.steps {
-            prop_assert_eq!(guard.check_step(&planned.step, &planned.motive), vec![]);
+            prop_assert_eq!(guard.check_planned(planned), vec![]);
             guard.accept(planned.step.clone());
         }
     }

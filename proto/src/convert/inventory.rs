@@ -98,6 +98,8 @@ impl TryFrom<v1::VmRecord> for VmRecord {
             labels: VmLabels {
                 pinned_to: pinned(&wire.pinned_to)?,
                 anti_affinity: wire.anti_affinity.into_iter().collect(),
+                affinity: wire.affinity.into_iter().collect(),
+                spread: wire.spread.into_iter().collect(),
                 immovable: wire.immovable,
             },
             name: wire.name,
@@ -122,6 +124,8 @@ impl From<VmRecord> for v1::VmRecord {
             storages: record.storages.into_iter().collect(),
             pinned_to: record.labels.pinned_to.iter().map(ToString::to_string).collect(),
             anti_affinity: record.labels.anti_affinity.into_iter().collect(),
+            affinity: record.labels.affinity.into_iter().collect(),
+            spread: record.labels.spread.into_iter().collect(),
             immovable: record.labels.immovable,
             obstacles: record.obstacles.into_iter().map(Into::into).collect(),
             busy: record.busy,
@@ -199,6 +203,7 @@ impl TryFrom<v1::Inventory> for Inventory {
             migration_bandwidth: BytesPerSec(bandwidth),
             power: required(wire.power, "power")?,
             wake_address: Some(wire.wake_address).filter(|address| !address.is_empty()),
+            fault_domain: Some(wire.fault_domain).filter(|domain| !domain.is_empty()),
             vms: each(wire.vms, "vms")?,
         })
     }
@@ -223,6 +228,7 @@ impl From<Inventory> for v1::Inventory {
             power: Some(inventory.power.into()),
             sleep: v1::SleepSupport::from(inventory.sleep).into(),
             wake_address: inventory.wake_address.unwrap_or_default(),
+            fault_domain: inventory.fault_domain.unwrap_or_default(),
             vms: inventory.vms.into_iter().map(Into::into).collect(),
         }
     }

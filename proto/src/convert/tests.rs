@@ -147,7 +147,7 @@ fn record() -> impl Strategy<Value = VmRecord> {
         Obstacle::SharedFilesystem("/y".into()),
         Obstacle::Other("z".into()),
     ];
-    let wishes = (vec(host(), 0..3), names(), any::<bool>(), vec(select(obstacles), 0..3));
+    let wishes = (vec(host(), 0..3), vec(names(), 3), any::<bool>(), vec(select(obstacles), 0..3));
     let facts = (any::<(u32, u64, bool)>(), select(needs), names(), names());
     (vm(), ".{0,8}", any_state(), facts, wishes).prop_map(|(vm, name, state, facts, wishes)| VmRecord {
         vm,
@@ -158,7 +158,13 @@ fn record() -> impl Strategy<Value = VmRecord> {
         cpu: facts.1,
         networks: facts.2,
         storages: facts.3,
-        labels: VmLabels { pinned_to: wishes.0.into_iter().collect(), anti_affinity: wishes.1, immovable: wishes.2 },
+        labels: VmLabels {
+            pinned_to: wishes.0.into_iter().collect(),
+            anti_affinity: wishes.1[0].clone(),
+            affinity: wishes.1[1].clone(),
+            spread: wishes.1[2].clone(),
+            immovable: wishes.2,
+        },
         obstacles: wishes.3,
         busy: facts.0.2,
     })
@@ -166,7 +172,8 @@ fn record() -> impl Strategy<Value = VmRecord> {
 
 fn inventory() -> impl Strategy<Value = Inventory> {
     let sleep = select(vec![SleepSupport::None, SleepSupport::Suspend, SleepSupport::PowerOff]);
-    let figures = (0.0..512.0, any::<(u64, u64, bool)>(), 0.0..1e11, sleep, option::of("[a-f0-9:]{1,17}"));
+    let texts = (option::of("[a-f0-9:]{1,17}"), option::of("[a-z0-9]{1,8}"));
+    let figures = (0.0..512.0, any::<(u64, u64, bool)>(), 0.0..1e11, sleep, texts);
     (host(), boot(), figures, vec(names(), 3), vec(record(), 0..3)).prop_map(|(host, boot, figures, sets, vms)| {
         Inventory {
             host,
@@ -184,7 +191,8 @@ fn inventory() -> impl Strategy<Value = Inventory> {
             migration_bandwidth: BytesPerSec(figures.2),
             power: PowerCurve::epyc_7742(),
             sleep: figures.3,
-            wake_address: figures.4,
+            wake_address: figures.4.0,
+            fault_domain: figures.4.1,
             vms,
         }
     })

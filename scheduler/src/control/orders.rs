@@ -109,7 +109,7 @@ impl ControlLoop {
         let mut guard = Guard::new(&snapshot, &forecasts, &self.shared.settings.tuning);
         let (mut allowed, mut findings) = (Vec::new(), Vec::new());
         for planned in known.decision.chosen.steps {
-            let against = guard.check_step(&planned.step, &planned.motive);
+            let against = guard.check_planned(&planned);
             if against.is_empty() {
                 guard.accept(planned.step.clone());
                 allowed.push(planned);

@@ -89,7 +89,7 @@ fn decision(gain: f64) -> Decision {
 
     let step = Step::Migrate(Move { vm: vm(7), from: host("a"), to: host("b") });
     let expected = Expectation { gain: Joules(gain), ..Expectation::default() };
-    let planned = Planned { step, motive: Motive::Consolidation { host: host("a") }, expected };
+    let planned = Planned { step, motive: Motive::Consolidation { host: host("a") }, expected, part_of: None };
     Decision {
         id: DecisionId { epoch: Epoch(1), number: 4 },
         at: Timestamp::from_secs(1),

@@ -232,7 +232,8 @@ fn motive_name(motive: &Motive, trigger: &Trigger) -> &'static str {
         (_, Motive::Overload { .. }) => "overload",
         (_, Motive::Consolidation { .. }) => "consolidation",
         (_, Motive::Drain { .. }) => "drain",
-        (_, Motive::Shortage { .. }) => "shortage",
+        (_, Motive::Bundle { .. }) => "bundle",
+        (_, Motive::Shortage { .. } | Motive::Spare { .. }) => "shortage",
         (_, Motive::Idle { .. }) => "idle",
     }
 }

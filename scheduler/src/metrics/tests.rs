@@ -36,6 +36,7 @@ fn host(name: &str, watts: f64) -> HostView {
         power: PowerCurve::ml110_g5(),
         sleep: SleepSupport::None,
         wake_address: None,
+        fault_domain: None,
         vms: Vec::new(),
     };
     let sample = HostSample { power: Reading::Measured(Watts(watts)), ..HostSample::default() };
@@ -135,6 +136,7 @@ fn decision(number: u64) -> DecisionRecord {
         step: Step::Sleep { host: kvm1.clone() },
         motive: proposal.motive.clone(),
         expected: Expectation::default(),
+        part_of: None,
     };
     let findings = vec![Finding::NotEmpty { host: kvm1.clone(), vms: 2 }, Finding::CannotSleep { host: kvm1 }];
     let decision = Decision {

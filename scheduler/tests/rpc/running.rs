@@ -90,6 +90,7 @@ pub(crate) fn inventory(host: &str) -> Inventory {
         power: PowerCurve::ml110_g5(),
         sleep: SleepSupport::None,
         wake_address: None,
+        fault_domain: None,
         vms: Vec::new(),
     }
 }

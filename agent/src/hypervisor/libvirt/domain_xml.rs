@@ -108,12 +108,19 @@ fn labels(metadata: Node<'_, '_>) -> VmLabels {
     for label in metadata.children().filter(ours).flat_map(|vm| vm.children()).filter(ours) {
         match label.tag_name().name() {
             "pin" => labels.pinned_to.extend(label.attribute("host").and_then(|host| HostId::new(host).ok())),
-            "anti-affinity" => labels.anti_affinity.extend(label.attribute("group").map(str::to_owned)),
+            "anti-affinity" => labels.anti_affinity.extend(group(label)),
+            "affinity" => labels.affinity.extend(group(label)),
+            "spread" => labels.spread.extend(group(label)),
             "immovable" => labels.immovable = true,
             _ => {}
         }
     }
     labels
+}
+
+/// The group a label names.
+fn group(label: Node<'_, '_>) -> Option<String> {
+    label.attribute("group").map(str::to_owned)
 }
 
 /// What the devices demand of a host.
