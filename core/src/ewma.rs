@@ -1,8 +1,10 @@
 //! The forecast without a model: what a vm used lately, how much that varied, and the highest it went.
 //!
-//! Exponentially weighted mean and variance over uneven steps of time, and a peak that decays towards the mean. It is
-//! what the scheduler decides with until a model is loaded, and whenever that model is in doubt. It keeps 5 numbers
-//! (40 bytes) per resource and vm, whatever the length of the history, and nothing of a vm once it is forgotten.
+//! Two exponentially weighted means over uneven steps of time, a fast and a slow one, blended by how well each has done
+//! lately: a vm that moves is followed, one that only flickers is not. With them the variance of what the blend got wrong,
+//! and a peak that decays towards the mean. It is what the scheduler decides with until a model is loaded, and whenever that
+//! model is in doubt. It keeps 9 numbers (72 bytes) per resource and vm, whatever the length of the history, and nothing of a
+//! vm once it is forgotten.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -13,11 +15,18 @@ use crate::{
     units::{Bytes, BytesPerSec, Cores, Timestamp},
 };
 
-/// Time after which an old value counts half in the mean.
-const MEAN_HALF_LIFE: Duration = Duration::from_secs(5 * 60);
+/// Time after which an old value counts half in the fast mean.
+const FAST_HALF_LIFE: Duration = Duration::from_secs(5 * 60);
+
+/// Time after which an old value counts half in the slow mean. On PlanetLab, where five-minute values are nearly white noise
+/// around a level, an hour halved the moves that noise set off.
+const SLOW_HALF_LIFE: Duration = Duration::from_secs(60 * 60);
+
+/// Time after which an old error counts half in the judgement of the two means.
+const ERROR_HALF_LIFE: Duration = Duration::from_secs(15 * 60);
 
 /// Time after which an old deviation counts half in the variance.
-const VARIANCE_HALF_LIFE: Duration = Duration::from_secs(30 * 60);
+const VARIANCE_HALF_LIFE: Duration = Duration::from_secs(2 * 60 * 60);
 
 /// Time after which a peak has come halfway back to the mean.
 const PEAK_HALF_LIFE: Duration = Duration::from_secs(60 * 60);
@@ -25,8 +34,15 @@ const PEAK_HALF_LIFE: Duration = Duration::from_secs(60 * 60);
 /// Time ahead at which the variance of the forecast is twice that of the past.
 const SPREAD_DOUBLES: Duration = Duration::from_secs(60 * 60);
 
-/// Values before which nothing is forecast: one minute of samples every five seconds.
-const VALUES_MIN: u32 = 12;
+/// Time for which a vm must be known before anything is forecast for it: twelve samples every five seconds, or two rarer
+/// ones.
+const KNOWN_FOR: Duration = Duration::from_secs(55);
+
+/// Values up to which the variance leans on an assumption: of a few values nobody knows the spread.
+const VALUES_FEW: u32 = 12;
+
+/// That assumption: standard deviation as a share of the mean.
+const SPREAD_ASSUMED: f64 = 0.5;
 
 /// Standard normal quantiles at [`LEVELS`].
 const Z: [f64; LEVELS.len()] =
@@ -58,10 +74,15 @@ struct Tracks {
 /// What is kept of one resource of one vm.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 struct Track {
-    mean: f64,
+    fast: f64,
+    slow: f64,
+    /// Mean squared errors of the two.
+    fast_error: f64,
+    slow_error: f64,
     variance: f64,
     peak: f64,
     values: u32,
+    oldest: Timestamp,
     newest: Timestamp,
 }
 
@@ -71,32 +92,58 @@ impl Track {
     fn observe(&mut self, at: Timestamp, value: Option<f64>) {
         let Some(value) = value.filter(|value| value.is_finite() && *value >= 0.0) else { return };
         if self.values > 0 && at <= self.newest {
-            self.newest = at;
+            // What is known stays known for as long as it was.
+            let known = self.newest.since(self.oldest);
+            (self.newest, self.oldest) = (at, at.before(known));
             return;
         }
-        let span = if self.values == 0 { Duration::ZERO } else { at.since(self.newest) };
+        let span = at.since(self.newest);
         self.newest = at;
         self.values = self.values.saturating_add(1);
-        self.learn(span, value);
+        if self.values == 1 {
+            (self.fast, self.slow, self.peak, self.oldest) = (value, value, value, at);
+        } else {
+            self.learn(span, value);
+        }
     }
 
     /// While little is known, each value counts as much as any before it.
     fn learn(&mut self, span: Duration, value: f64) {
         let even = 1.0 / f64::from(self.values);
         let weight = |half_life| (1.0 - kept(span, half_life)).max(even);
-        let deviation = value - self.mean;
-        self.mean += weight(MEAN_HALF_LIFE) * deviation;
-        let squared = (deviation * (value - self.mean)).max(0.0);
-        self.variance += weight(VARIANCE_HALF_LIFE) * (squared - self.variance);
-        let faded = self.mean + (self.peak - self.mean) * kept(span, PEAK_HALF_LIFE);
+        let error = value - self.mean();
+        self.variance += weight(VARIANCE_HALF_LIFE) * (error * error - self.variance);
+        self.fast_error += weight(ERROR_HALF_LIFE) * ((value - self.fast).powi(2) - self.fast_error);
+        self.slow_error += weight(ERROR_HALF_LIFE) * ((value - self.slow).powi(2) - self.slow_error);
+        self.fast += weight(FAST_HALF_LIFE) * (value - self.fast);
+        self.slow += weight(SLOW_HALF_LIFE) * (value - self.slow);
+        let mean = self.mean();
+        let faded = mean + (self.peak - mean) * kept(span, PEAK_HALF_LIFE);
         self.peak = value.max(faded);
+    }
+
+    /// The two means, each weighing as the sixth power of the other's error: the better one soon counts alone.
+    fn mean(&self) -> f64 {
+        let (fast, slow) = (self.slow_error.powi(3), self.fast_error.powi(3));
+        let whole = fast + slow;
+        if whole > 0.0 && whole.is_finite() { (self.fast * fast + self.slow * slow) / whole } else { self.fast }
+    }
+
+    fn spread(&self) -> f64 {
+        let missing = f64::from(VALUES_FEW.saturating_sub(self.values)) / f64::from(VALUES_FEW);
+        let assumed = (SPREAD_ASSUMED * self.mean()).powi(2);
+        (self.variance * (1.0 - missing) + assumed * missing).sqrt()
+    }
+
+    fn is_known(&self) -> bool {
+        self.values > 1 && self.newest.since(self.oldest) >= KNOWN_FOR
     }
 
     fn forecast(&self) -> ResourceForecast {
         let steps = STEPS.map(|step| {
             let ahead = STEP.as_secs_f64() * crate::units::count(step);
-            let spread = (self.variance * (1.0 + ahead / SPREAD_DOUBLES.as_secs_f64())).sqrt();
-            quantiles(|level| self.mean + Z[level] * spread)
+            let spread = self.spread() * (1.0 + ahead / SPREAD_DOUBLES.as_secs_f64()).sqrt();
+            quantiles(|level| self.mean() + Z[level] * spread)
         });
         let (max_30_min, max_60_min) = (self.highest(&Z_MAX_OF_6), self.highest(&Z_MAX_OF_12));
         ResourceForecast { steps, max_30_min, max_60_min }
@@ -105,9 +152,9 @@ impl Track {
     /// The maximum to come: what that many independent steps would reach, or the recent peak again, give or take half
     /// the spread, whichever is higher.
     fn highest(&self, z_max: &[f64; LEVELS.len()]) -> Quantiles {
-        let spread = self.variance.sqrt();
+        let spread = self.spread();
         quantiles(|level| {
-            let by_chance = self.mean + z_max[level] * spread;
+            let by_chance = self.mean() + z_max[level] * spread;
             let once_more = self.peak + Z[level] * spread / 2.0;
             by_chance.max(once_more)
         })
@@ -150,7 +197,7 @@ impl Forecaster for EwmaForecaster {
     /// `now` plays no part: samples carry their agents' clocks, which are not to be compared with the scheduler's, and
     /// how old they are is a matter of doubts.
     fn forecast(&self, vm: VmId, _now: Timestamp) -> Option<VmForecast> {
-        let tracks = self.vms.get(&vm).filter(|tracks| tracks.cpu.values >= VALUES_MIN)?;
+        let tracks = self.vms.get(&vm).filter(|tracks| tracks.cpu.is_known())?;
         Some(VmForecast {
             cpu: tracks.cpu.forecast(),
             memory: tracks.memory.forecast(),
@@ -190,6 +237,30 @@ mod tests {
     fn nothing_is_forecast_from_little() {
         assert_eq!(cpu(&after([1.0; 11])), None);
         assert!(cpu(&after([1.0; 12])).is_some());
+    }
+
+    #[test]
+    fn two_values_five_minutes_apart_are_enough_and_their_spread_is_assumed() {
+        let mut forecaster = EwmaForecaster::default();
+        forecaster.observe(&sample(0, 2.0));
+        assert_eq!(cpu(&forecaster), None);
+        forecaster.observe(&sample(300, 2.0));
+        let forecast = cpu(&forecaster).unwrap().steps[0];
+        assert!(forecast.median() == 2.0 && forecast.q95() > 3.0, "{forecast:?}");
+    }
+
+    #[test]
+    fn flicker_around_a_level_is_not_followed() {
+        let flicker = |index: u32| if index * 7919 % 100 < 50 { 0.5 } else { 1.5 };
+        let mut forecaster = EwmaForecaster::default();
+        let mut medians = Vec::new();
+        for index in 0..288 {
+            forecaster.observe(&sample(u64::from(index) * 300, flicker(index)));
+            medians.extend(cpu(&forecaster).map(|forecast| forecast.steps[0].median()));
+        }
+        let late = &medians[100..];
+        let (low, high) = late.iter().fold((f64::MAX, 0.0_f64), |(low, high), v| (low.min(*v), high.max(*v)));
+        assert!(low > 0.7 && high < 1.3, "{low} {high}");
     }
 
     #[test]

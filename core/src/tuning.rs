@@ -52,6 +52,8 @@ pub struct Tuning {
     pub sleep_after: Duration,
     /// Hosts that stay awake at least.
     pub min_awake: usize,
+    /// Hosts put to sleep in one round at most: a mistake of a round costs so many wakes.
+    pub sleeps_per_round: usize,
     /// Hosts' worth of spare capacity kept awake beyond the forecast.
     pub spare_hosts: usize,
     /// Whether the awake hosts must bear the loss of any one of them before another may sleep. Off: vms of a lost host
@@ -90,6 +92,7 @@ impl Default for Tuning {
             power_dwell: Duration::from_secs(10 * 60),
             sleep_after: Duration::from_secs(2 * 60),
             min_awake: 1,
+            sleeps_per_round: 16,
             spare_hosts: 0,
             n_plus_one: false,
             moves_out_per_host: 1,
@@ -133,6 +136,7 @@ impl Tuning {
         at_least_one("moves_out_per_host", self.moves_out_per_host);
         at_least_one("moves_in_per_host", self.moves_in_per_host);
         at_least_one("moves_in_fleet", self.moves_in_fleet);
+        at_least_one("sleeps_per_round", self.sleeps_per_round);
         at_least_one("silent_periods", self.silent_periods as usize);
         if self.cpu_fill_limit > self.cpu_limit {
             problems.push(InvalidTuning {

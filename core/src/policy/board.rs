@@ -12,13 +12,14 @@ use crate::{
     policy::{
         View,
         bundle::{Bundles, Unit},
+        shelf::{End, Shelves},
     },
     proposal::Move,
     risk::{FleetLoad, HostLoad, Risk, VmLoad},
     sample::VmState,
     snapshot::{HostMode, HostPower, HostView, InFlight, VmView},
     tuning::{LEAST_REST, Tuning},
-    units::Cores,
+    units::{Bytes, Cores},
 };
 
 /// One host on the board.
@@ -39,6 +40,8 @@ pub(super) struct Slot<'a> {
     pub(super) emptied: bool,
     /// To be woken by a proposal of this round.
     pub(super) woken: bool,
+    /// Watts for the room it offers, relative to the best host of the fleet: 1 is best, more is worse.
+    pub(super) cost: f64,
 }
 
 impl Slot<'_> {
@@ -67,12 +70,6 @@ impl Slot<'_> {
     pub(super) fn could_wake(&self) -> bool {
         self.host.power == HostPower::Asleep && self.host.mode == HostMode::Active && !self.woken
     }
-
-    /// Watts per core at full load: less is better.
-    pub(super) fn watts_per_core(&self) -> f64 {
-        let inventory = &self.host.inventory;
-        inventory.power.peak().get() / inventory.cpu_capacity.get().max(f64::MIN_POSITIVE)
-    }
 }
 
 /// The fleet as the round has it so far.
@@ -88,7 +85,9 @@ pub(super) struct Board<'a> {
     spread: BTreeMap<(&'a str, &'a str), usize>,
     index: BTreeMap<&'a HostId, usize>,
     weights: [f64; 2],
-    best_watts: f64,
+    shelves: Shelves,
+    /// See [`Self::best_marginal`].
+    marginal: f64,
     /// All demand and all capacity, asleep or not.
     everything: HostLoad,
 }
@@ -98,16 +97,54 @@ impl<'a> Board<'a> {
         let fleet = FleetLoad::of(view.snapshot, view.forecasts);
         let slots: Vec<Slot<'a>> = view.snapshot.hosts.values().map(|host| empty_slot(host, &fleet)).collect();
         let index = view.snapshot.hosts.keys().enumerate().map(|(index, id)| (id, index)).collect();
-        let watts = slots.iter().map(Slot::watts_per_core).fold(f64::INFINITY, f64::min);
         let (risk, moved) = (Risk::of(view.tuning), BTreeSet::new());
         let everything = fleet.pool(|_| true);
         let (bundles, spread) = (Bundles::of(view.snapshot), BTreeMap::new());
-        let (weights, best_watts) = ([0.5; 2], watts);
+        let shelves = Shelves::new(slots.iter().map(|slot| slot.host));
+        let (weights, marginal) = ([0.5; 2], marginal(&slots));
         let mut board =
-            Self { view, risk, fleet, slots, moved, bundles, spread, index, weights, best_watts, everything };
-        board.weights = board.scarcity();
+            Self { view, risk, fleet, slots, moved, bundles, spread, index, weights, shelves, marginal, everything };
+        let scarcity = board.scarcity();
+        board.weights = weights_of(scarcity);
+        board.price(scarcity);
         board.fill();
+        (0..board.slots.len()).for_each(|slot| board.shelve(slot));
         board
+    }
+
+    /// What each host costs for the room it offers: its power at the load it will have when the scarcer resource is used up,
+    /// over its share of both resources.
+    fn price(&mut self, scarcity: [f64; 2]) {
+        let load = (scarcity[0] / scarcity[0].max(scarcity[1])).min(1.0);
+        let cost = |board: &Self, slot: &Slot<'_>| {
+            let inventory = &slot.host.inventory;
+            let room = board.share(inventory.cpu_capacity, inventory.memory_capacity);
+            inventory.power.at(load).get() / room.max(f64::MIN_POSITIVE)
+        };
+        let costs: Vec<f64> = self.slots.iter().map(|slot| cost(self, slot)).collect();
+        let best = costs.iter().copied().fold(f64::INFINITY, f64::min).max(f64::MIN_POSITIVE);
+        self.slots.iter_mut().zip(costs).for_each(|(slot, cost)| slot.cost = cost / best);
+    }
+
+    /// Puts a host where the room it has left belongs.
+    fn shelve(&mut self, slot: usize) {
+        if self.slots[slot].host.is_eligible_target() {
+            let room = self.room_left(&self.slots[slot].load);
+            self.shelves.put(slot, room);
+        }
+    }
+
+    fn room_left(&self, load: &HostLoad) -> f64 {
+        let memory = load.memory_capacity.scale(self.tuning().memory_ratio).saturating_sub(load.memory);
+        self.share(load.capacity.saturating_sub(load.ahead(&self.risk)), memory)
+    }
+
+    /// Share of a mean host that so much CPU and memory make up, the scarcer resource weighing more.
+    fn share(&self, cpu: Cores, memory: Bytes) -> f64 {
+        let (pool, hosts) = (&self.everything, crate::units::count(self.slots.len().max(1)));
+        let cpu = cpu.ratio_of(pool.capacity / hosts);
+        let memory = memory.as_f64() * hosts / pool.memory_capacity.as_f64().max(1.0);
+        self.weights[0] * cpu + self.weights[1] * memory
     }
 
     pub(super) fn tuning(&self) -> &'a Tuning {
@@ -129,21 +166,12 @@ impl<'a> Board<'a> {
 
     /// Watts that one more busy core draws on the most efficient host that is up.
     pub(super) fn best_marginal(&self) -> f64 {
-        let marginal = |slot: &Slot<'_>| {
-            let inventory = &slot.host.inventory;
-            (inventory.power.peak() - inventory.power.idle()).get()
-                / inventory.cpu_capacity.get().max(f64::MIN_POSITIVE)
-        };
-        let least = self.slots.iter().filter(|slot| slot.is_up()).map(marginal).fold(f64::INFINITY, f64::min);
-        if least.is_finite() { least } else { 0.0 }
+        self.marginal
     }
 
     /// Share of a mean host that `load` takes up, the scarcer resource weighing more.
     pub(super) fn room_of(&self, load: &HostLoad) -> f64 {
-        let (pool, hosts) = (&self.everything, crate::units::count(self.slots.len().max(1)));
-        let cpu = load.ahead(&self.risk).ratio_of(pool.capacity / hosts);
-        let memory = load.memory.as_f64() * hosts / pool.memory_capacity.as_f64().max(1.0);
-        self.weights[0] * cpu + self.weights[1] * memory
+        self.share(load.ahead(&self.risk), load.memory)
     }
 
     /// Puts every vm where it counts.
@@ -167,13 +195,13 @@ impl<'a> Board<'a> {
         }
     }
 
-    /// How scarce CPU and memory are on the awake hosts: the scarcer one weighs more when vms are placed.
+    /// How scarce CPU and memory are on the awake hosts, as shares that are in use.
     fn scarcity(&self) -> [f64; 2] {
         let awake = |id: &HostId| self.view.snapshot.hosts.get(id).is_some_and(|host| host.power == HostPower::Awake);
         let pool = self.fleet.pool(awake);
         let cpu = pool.ahead(&self.risk).ratio_of(pool.capacity).max(0.01);
         let memory = pool.memory.ratio_of(pool.memory_capacity).max(0.01);
-        [cpu / (cpu + memory), memory / (cpu + memory)]
+        [cpu, memory]
     }
 
     /// True where the vm may be moved at all; its rest after a move is asked separately.
@@ -255,12 +283,12 @@ impl<'a> Board<'a> {
         limit: f64,
         allowed: impl Fn(&Slot<'a>) -> bool,
     ) -> Option<usize> {
-        self.least(unit, limit, allowed, |slot, load| self.score(slot, load, limit))
+        self.least(unit, limit, End::Fullest, allowed, |slot, load| self.score(slot, load, limit))
     }
 
     /// The host for `unit` among those for which `allowed` holds that keeps most room: load is spread, not packed.
     pub(super) fn roomiest(&self, unit: &Unit<'_>, limit: f64, allowed: impl Fn(&Slot<'a>) -> bool) -> Option<usize> {
-        self.least(unit, limit, allowed, |_, load| {
+        self.least(unit, limit, End::Emptiest, allowed, |_, load| {
             let cpu = load.ahead(&self.risk).ratio_of(load.capacity);
             cpu.max(load.memory.ratio_of(load.memory_capacity))
         })
@@ -270,27 +298,36 @@ impl<'a> Board<'a> {
         &self,
         unit: &Unit<'_>,
         limit: f64,
+        end: End,
         allowed: impl Fn(&Slot<'a>) -> bool,
         score: impl Fn(&Slot<'a>, &HostLoad) -> f64,
     ) -> Option<usize> {
         let mut best: Option<(f64, usize)> = None;
-        for (index, slot) in self.slots.iter().enumerate() {
+        self.shelves.search(self.need_of(unit), end, |index| {
+            let slot = &self.slots[index];
             let elsewhere = *slot.host.id() != unit.first().host;
-            let open = slot.host.is_eligible_target() && !slot.emptied && elsewhere && allowed(slot);
-            let Some(load) = open.then(|| self.with(index, unit, limit)).flatten() else { continue };
-            let score = score(slot, &load);
-            if best.is_none_or(|(least, _)| score < least) {
-                best = Some((score, index));
+            let open = !slot.emptied && elsewhere && allowed(slot);
+            let Some(load) = open.then(|| self.with(index, unit, limit)).flatten() else { return false };
+            let found = (score(slot, &load), index);
+            if best.is_none_or(|best| found < best) {
+                best = Some(found);
             }
-        }
+            true
+        });
         best.map(|(_, index)| index)
+    }
+
+    /// The least room that a host must have left for `unit`: what its vms want on average, without their risk.
+    fn need_of(&self, unit: &Unit<'_>) -> f64 {
+        let loads = || unit.vms.iter().filter_map(|vm| self.fleet.vm(vm.id()));
+        // Rounding must not hide a host that fits exactly.
+        self.share(loads().map(VmLoad::least).sum(), loads().map(|load| load.memory).sum()) * (1.0 - 1e-9)
     }
 
     fn score(&self, slot: &Slot<'_>, load: &HostLoad, limit: f64) -> f64 {
         let cpu = limit - load.ahead(&self.risk).ratio_of(load.capacity);
         let memory = 1.0 - load.memory.ratio_of(load.memory_capacity);
-        let efficiency = slot.watts_per_core() / self.best_watts.max(f64::MIN_POSITIVE) - 1.0;
-        self.weights[0] * cpu * cpu + self.weights[1] * memory * memory + efficiency
+        self.weights[0] * cpu * cpu + self.weights[1] * memory * memory + slot.cost - 1.0
     }
 
     /// Plays a move: the vm counts on its target from now on, and may not be moved again; its source keeps its load
@@ -307,6 +344,9 @@ impl<'a> Board<'a> {
             slot.arriving += 1;
             vm.record.labels.anti_affinity.iter().for_each(|group| *slot.groups.entry(group).or_default() += 1);
         }
+        if let Some(slot) = self.slot_of(&one.to) {
+            self.shelve(slot);
+        }
         if let Some(slot) = self.slot_of(&one.from).map(|slot| &mut self.slots[slot]) {
             slot.settled.retain(|other| other.id() != one.vm);
             slot.leaving.push(load);
@@ -318,6 +358,7 @@ impl<'a> Board<'a> {
         for load in unit.vms.iter().filter_map(|vm| self.fleet.vm(vm.id())) {
             self.slots[slot].load.add(load);
         }
+        self.shelve(slot);
     }
 
     /// Sleeping hosts, the best to wake first: those that have not failed to wake, then the most efficient.
@@ -326,14 +367,17 @@ impl<'a> Board<'a> {
         asleep.sort_by(|a, b| {
             let (a, b) = (&self.slots[*a], &self.slots[*b]);
             let doubts = a.host.doubts.len().cmp(&b.host.doubts.len());
-            doubts.then(a.watts_per_core().total_cmp(&b.watts_per_core())).then_with(|| a.host.id().cmp(b.host.id()))
+            doubts.then(a.cost.total_cmp(&b.cost)).then_with(|| a.host.id().cmp(b.host.id()))
         });
         asleep
     }
 
     /// Takes back the moves to which no proposal came.
     pub(super) fn restore(&mut self, before: Vec<(usize, Slot<'a>)>, moves: &[Move]) {
-        before.into_iter().for_each(|(index, slot)| self.slots[index] = slot);
+        for (index, slot) in before {
+            self.slots[index] = slot;
+            self.shelve(index);
+        }
         for one in moves {
             self.moved.remove(&one.vm);
             let vm = self.view.snapshot.vms.get(&one.vm);
@@ -365,7 +409,23 @@ impl<'a> Board<'a> {
 fn empty_slot<'a>(host: &'a HostView, fleet: &FleetLoad<'a>) -> Slot<'a> {
     let load = fleet.host(host.id()).copied().unwrap_or_default();
     let (leaving, settled) = (Vec::new(), Vec::new());
-    Slot { host, load, leaving, settled, arriving: 0, groups: BTreeMap::new(), emptied: false, woken: false }
+    Slot { host, load, leaving, settled, arriving: 0, groups: BTreeMap::new(), emptied: false, woken: false, cost: 1.0 }
+}
+
+/// How much each resource weighs: the square of how scarce it is, so that the one which runs out first decides.
+fn weights_of([cpu, memory]: [f64; 2]) -> [f64; 2] {
+    let whole = cpu * cpu + memory * memory;
+    [cpu * cpu / whole, memory * memory / whole]
+}
+
+/// Watts that one more busy core draws on the most efficient host that is up; zero where none is.
+fn marginal(slots: &[Slot<'_>]) -> f64 {
+    let of = |slot: &Slot<'_>| {
+        let inventory = &slot.host.inventory;
+        (inventory.power.peak() - inventory.power.idle()).get() / inventory.cpu_capacity.get().max(f64::MIN_POSITIVE)
+    };
+    let least = slots.iter().filter(|slot| slot.is_up()).map(of).fold(f64::INFINITY, f64::min);
+    if least.is_finite() { least } else { 0.0 }
 }
 
 /// Whether the host has what the vm needs and nobody on it but `leaving` forbids it.

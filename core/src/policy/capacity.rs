@@ -14,9 +14,6 @@ use crate::{
     units::Joules,
 };
 
-/// Hosts put to sleep in one round.
-const SLEEPS_PER_ROUND: usize = 16;
-
 /// Proposes to wake hosts where the fleet's demand at the risk quantile, with the spares, is more than the awake hosts
 /// should carry, or too few are awake. True where it is.
 pub(super) fn wake_ahead(board: &mut Board<'_>, advice: &mut Advice) -> bool {
@@ -56,13 +53,14 @@ pub(super) fn wake_ahead(board: &mut Board<'_>, advice: &mut Advice) -> bool {
 /// Proposes to put hosts to sleep that have been empty long enough, the least efficient first.
 pub(super) fn sleep_idle(board: &mut Board<'_>, advice: &mut Advice) {
     let mut idle: Vec<usize> = (0..board.slots.len()).filter(|slot| may_sleep(board, &board.slots[*slot])).collect();
-    idle.sort_by(|a, b| board.slots[*b].watts_per_core().total_cmp(&board.slots[*a].watts_per_core()).then(a.cmp(b)));
-    for slot in idle.into_iter().take(SLEEPS_PER_ROUND) {
-        let (rest, hosts) = board.pool(|index, _| index != slot);
-        let short = board.cores_short(&rest, hosts, board.tuning().cpu_fill_limit * HEADROOM);
-        let fill = board.tuning().cpu_fill_limit * HEADROOM;
+    idle.sort_by(|a, b| board.slots[*b].cost.total_cmp(&board.slots[*a].cost).then(a.cmp(b)));
+    let fill = board.tuning().cpu_fill_limit * HEADROOM;
+    let (mut rest, mut hosts) = board.pool(|_, _| true);
+    for slot in idle.into_iter().take(board.tuning().sleeps_per_round) {
+        (rest, hosts) = (rest.without_host(&board.slots[slot].load), hosts - 1);
         let spared = loss::unborne(board, fill, |index, _| index != slot).is_none();
-        if short.get() > 0.0 || hosts < board.tuning().min_awake || !spared {
+        let short = board.cores_short(&rest, hosts, fill).get() > 0.0 || rest.memory > rest.memory_capacity;
+        if short || hosts < board.tuning().min_awake || !spared {
             return;
         }
         let host = board.slots[slot].host;
@@ -70,6 +68,7 @@ pub(super) fn sleep_idle(board: &mut Board<'_>, advice: &mut Advice) {
         if expected.gain <= Joules(0.0) || board.tuning().horizon < break_even {
             let (id, seconds) = (host.id(), break_even.as_secs());
             advice.notes.push(format!("{id} is empty, but its sleep pays only after {seconds} s: it stays awake"));
+            (rest, hosts) = (rest.with_host(&board.slots[slot].load), hosts + 1);
             continue;
         }
         let motive = Motive::Idle { empty_for: host.empty_for, break_even };

@@ -13,6 +13,7 @@ use crate::{
         loss,
     },
     proposal::{Action, Expectation, Motive, Move, Proposal},
+    risk::HostLoad,
     snapshot::VmView,
     units::{Bytes, Cores, Joules, count},
 };
@@ -21,22 +22,27 @@ use crate::{
 /// and the limit keeps sleeping and waking from taking turns.
 pub(super) const HEADROOM: f64 = 0.9;
 
-/// Hosts for which an evacuation is worked out in one round, the cheapest first; or a fiftieth of the fleet.
-const CANDIDATES: usize = 20;
+/// Evacuations in a row for which no place was found before the round gives up looking: what is left is harder still.
+const FAILURES: usize = 32;
 
 /// Proposes evacuations, at most as many as there may be moves at a time.
 pub(super) fn consolidate(board: &mut Board<'_>, advice: &mut Advice) {
-    let candidates = candidates(board);
-    let tried = CANDIDATES.max(board.slots.len() / 50);
-    let (mut found, mut unplaced, mut unpaid) = (0, 0, 0);
-    for slot in candidates.into_iter().take(tried) {
-        if found == board.tuning().moves_in_fleet || !rest_suffices(board, slot) {
+    let (mut found, mut unplaced, mut unpaid, mut failures) = (0, 0, 0, 0);
+    let mut rest = Rest::of(board);
+    for slot in candidates(board) {
+        // A host that others are emptied onto by now stays.
+        if board.slots[slot].arriving > 0 {
+            continue;
+        }
+        if found == board.tuning().moves_in_fleet || failures == FAILURES || !rest.suffices_without(board, slot) {
             break;
         }
+        failures += 1;
         match evacuate(board, slot) {
             Ok(proposal) => {
                 advice.proposals.push(proposal);
-                found += 1;
+                rest.empty(&board.slots[slot].load);
+                (found, failures) = (found + 1, 0);
             }
             Err(NoWay::Unplaced) => unplaced += 1,
             Err(NoWay::Unpaid) => unpaid += 1,
@@ -85,15 +91,37 @@ fn room_over_saving(board: &Board<'_>, slot: &Slot<'_>) -> f64 {
     board.room_of(&load) / saved.max(1.0)
 }
 
-/// True where the fleet does without this host: the hosts that hold vms carry all demand, and with the empty ones there
-/// are spares enough.
-fn rest_suffices(board: &Board<'_>, slot: usize) -> bool {
-    let fill = board.tuning().cpu_fill_limit * HEADROOM;
-    let (inhabited, _) = board.pool(|index, other| index != slot && other.is_inhabited());
-    let (all, hosts) = board.pool(|index, _| index != slot);
-    let carried = inhabited.ahead(&board.risk) <= inhabited.capacity * fill;
-    let spared = || loss::unborne(board, fill, |index, _| index != slot).is_none();
-    carried && board.cores_short(&all, hosts, fill).get() <= 0.0 && hosts >= board.tuning().min_awake && spared()
+/// What carries the fleet: the hosts that are up and not emptied, and those among them that hold vms.
+struct Rest {
+    all: HostLoad,
+    hosts: usize,
+    inhabited: HostLoad,
+}
+
+impl Rest {
+    fn of(board: &Board<'_>) -> Self {
+        let ((all, hosts), (inhabited, _)) = (board.pool(|_, _| true), board.pool(|_, slot| slot.is_inhabited()));
+        Self { all, hosts, inhabited }
+    }
+
+    /// A host is emptied by a proposal of this round.
+    fn empty(&mut self, host: &HostLoad) {
+        self.all = self.all.without_host(host);
+        self.inhabited = self.inhabited.without_host(host);
+        self.hosts -= 1;
+    }
+
+    /// True where the fleet does without this host: the hosts that hold vms carry all demand, and with the empty ones there
+    /// are spares enough.
+    fn suffices_without(&self, board: &Board<'_>, slot: usize) -> bool {
+        let fill = board.tuning().cpu_fill_limit * HEADROOM;
+        let host = &board.slots[slot].load;
+        let (all, inhabited) = (self.all.without_host(host), self.inhabited.without_host(host));
+        let carried = inhabited.ahead(&board.risk) <= inhabited.capacity * fill;
+        let enough =
+            board.cores_short(&all, self.hosts - 1, fill).get() <= 0.0 && self.hosts > board.tuning().min_awake;
+        carried && enough && loss::unborne(board, fill, |index, _| index != slot).is_none()
+    }
 }
 
 fn evacuate(board: &mut Board<'_>, slot: usize) -> Result<Proposal, NoWay> {

@@ -9,6 +9,7 @@ mod greedy;
 mod loss;
 mod none;
 mod relieve;
+mod shelf;
 mod swap;
 #[cfg(test)]
 mod tests;

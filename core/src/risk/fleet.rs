@@ -79,12 +79,7 @@ impl<'a> FleetLoad<'a> {
 
     /// The demand of all vms, each counted once, over the capacity of `hosts`.
     pub fn pool_over<'l>(&self, hosts: impl Iterator<Item = &'l HostLoad>) -> HostLoad {
-        hosts.fold(self.demand, |pool, load| HostLoad {
-            capacity: pool.capacity + load.capacity,
-            memory_capacity: pool.memory_capacity + load.memory_capacity,
-            base: pool.base + load.base,
-            ..pool
-        })
+        hosts.fold(self.demand, HostLoad::with_host)
     }
 }
 

@@ -79,6 +79,26 @@ impl HostLoad {
         Self { capacity: self.capacity + cores, ..self }
     }
 
+    /// A pool of hosts with one host less; the demand stays.
+    pub fn without_host(self, host: &Self) -> Self {
+        Self {
+            capacity: self.capacity - host.capacity,
+            memory_capacity: self.memory_capacity.saturating_sub(host.memory_capacity),
+            base: self.base.saturating_sub(host.base),
+            ..self
+        }
+    }
+
+    /// A pool of hosts with one host more; the demand stays.
+    pub fn with_host(self, host: &Self) -> Self {
+        Self {
+            capacity: self.capacity + host.capacity,
+            memory_capacity: self.memory_capacity + host.memory_capacity,
+            base: self.base + host.base,
+            ..self
+        }
+    }
+
     /// CPU wanted now, the host's own use included.
     pub fn now(&self) -> Cores {
         self.base + Cores(self.mean[0])

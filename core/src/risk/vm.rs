@@ -43,6 +43,11 @@ impl VmLoad {
         Cores(self.mean[0])
     }
 
+    /// The smallest mean at any moment.
+    pub fn least(&self) -> Cores {
+        Cores(self.mean.iter().copied().fold(f64::INFINITY, f64::min))
+    }
+
     /// The largest mean at any moment.
     pub fn peak(&self) -> Cores {
         Cores(self.mean.iter().copied().fold(0.0, f64::max))
