@@ -9,6 +9,7 @@ mod none;
 mod relieve;
 #[cfg(test)]
 mod tests;
+pub mod textbook;
 
 pub use greedy::RiskGreedy;
 pub use none::LeaveAlone;
