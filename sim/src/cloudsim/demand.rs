@@ -86,3 +86,45 @@ impl Demand {
 pub(super) fn moments() -> impl Iterator<Item = f64> {
     std::iter::successors(Some(BEGIN + PERIOD), |time| Some(time + PERIOD)).take(EPOCHS)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trace::planetlab::VmDay;
+
+    fn day(first: [u8; 3]) -> Day {
+        let mut percent = [50; SLOTS_PER_DAY];
+        percent[..3].copy_from_slice(&first);
+        Day { vms: vec![VmDay { name: "a".into(), percent }] }
+    }
+
+    #[test]
+    fn demand_lies_on_lines_between_the_recorded_values() {
+        let mut demand = Demand::new(&day([10, 20, 60]));
+        demand.advance(450.0);
+        assert!((demand.share[0] - 0.4).abs() < 1e-12);
+        assert!((demand.mips[0] - 1000.0).abs() < 1e-9, "of 2500 MIPS");
+        demand.advance(86_390.0);
+        assert!((demand.share[0] - 0.5).abs() < 1e-12, "the last value lasts");
+    }
+
+    #[test]
+    fn history_ends_at_the_newest_moment_of_decision() {
+        let mut demand = Demand::new(&day([10, 20, 60]));
+        for moment in moments().take(3) {
+            demand.advance(moment);
+            demand.remember();
+        }
+        let near = |a: &[f64], b: &[f64]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-3);
+        assert!(near(demand.shares(0, 2), &[0.6, 0.5]), "{:?}", demand.shares(0, 2));
+        assert!(near(demand.loads(0, 1, 30), &[0.2 * 2500.0 / 5320.0, 0.6 * 2500.0 / 5320.0, 0.5 * 2500.0 / 5320.0]));
+        assert_eq!((demand.remembered(30), demand.remembered(2)), (3, 2));
+    }
+
+    #[test]
+    fn decisions_are_made_every_five_minutes_of_the_day() {
+        let all: Vec<f64> = moments().collect();
+        assert_eq!((all.len(), all[0]), (287, 300.1));
+        assert!((all[286] - 86_100.1).abs() < 1e-6);
+    }
+}

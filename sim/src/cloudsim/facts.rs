@@ -114,3 +114,29 @@ pub(super) const VM_KINDS: [VmKind; 4] = [
 pub(super) fn vm_kind_of(index: usize, vms: usize) -> VmKind {
     VM_KINDS[index / vms.div_ceil(VM_KINDS.len())]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn power_is_the_curves_own_on_the_tenths_and_lies_on_lines_between() {
+        let [g4, g5] = &HOST_KINDS;
+        assert_eq!((g4.power(0.0), g4.power(0.5), g4.power(1.0), g5.peak()), (86.0, 102.0, 117.0, 135.0));
+        assert!((g5.power(0.25) - 103.0).abs() < 1e-9, "half-way from 101 to 105");
+        assert_eq!(g4.power(1.000_000_1), 117.0);
+    }
+
+    #[test]
+    fn a_quarter_of_the_vms_is_of_each_kind() {
+        let kinds: Vec<f64> = (0..6).map(|vm| vm_kind_of(vm, 6).mips).collect();
+        assert_eq!(kinds, [2500.0, 2500.0, 2000.0, 2000.0, 1000.0, 1000.0]);
+        assert_eq!(vm_kind_of(1051, 1052).ram, 613);
+    }
+
+    #[test]
+    fn a_migration_takes_what_half_a_gigabit_takes() {
+        let seconds = VM_KINDS.map(|kind| f64::from(kind.ram) / MIGRATED_MB_PER_SECOND);
+        assert_eq!(seconds, [13.92, 27.84, 27.84, 9.808]);
+    }
+}

@@ -229,3 +229,74 @@ impl Fleet {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trace::{
+        SLOTS_PER_DAY,
+        planetlab::{Day, VmDay},
+    };
+
+    /// Four vms, one of each kind, that use so many percent all day.
+    fn fleet(percent: [u8; 4], quirks: Quirks) -> Fleet {
+        let vm = |percent: u8| VmDay { name: percent.to_string(), percent: [percent; SLOTS_PER_DAY] };
+        Fleet::new(Demand::new(&Day { vms: percent.map(vm).to_vec() }), quirks)
+    }
+
+    #[test]
+    fn a_vm_cannot_use_more_than_one_core() {
+        let mut fleet = fleet([100, 1, 1, 1], Quirks::default());
+        fleet.settle(0, 0);
+        fleet.advance(300.1);
+        let host = &fleet.hosts[0];
+        assert_eq!((host.given, host.asked, host.free), (1860.0, 2500.0, 1860.0));
+    }
+
+    #[test]
+    fn a_full_host_gives_everyone_the_same_share_in_whole_mips() {
+        let mut fleet = fleet([60, 90, 100, 1], Quirks::default());
+        (0..3).for_each(|vm| fleet.settle(vm, 0));
+        fleet.advance(300.1);
+        // Wanted are 1500, 1800 and 1000 MIPS of 3720.
+        assert_eq!((fleet.hosts[0].given, fleet.hosts[0].free), (1297.0 + 1557.0 + 865.0, 0.0));
+    }
+
+    #[test]
+    fn a_migrating_vm_keeps_nine_tenths_and_takes_one_at_its_target() {
+        for (slafix, asked) in [(false, 1000.0), (true, 100.0)] {
+            let mut fleet = fleet([1, 1, 100, 1], Quirks { slafix, ..Quirks::default() });
+            fleet.settle(2, 1);
+            fleet.advance(300.1);
+            fleet.begin(&[Move { vm: 2, to: 3 }]);
+            let (source, target) = (&fleet.hosts[1], &fleet.hosts[3]);
+            assert_eq!((source.given, source.asked, source.free), (1000.0, 1000.0, 4320.0));
+            assert_eq!((target.given, target.asked), (100.0, asked));
+            fleet.advance(327.94);
+            fleet.end(&[Move { vm: 2, to: 3 }]);
+            assert_eq!((fleet.hosts[1].given, fleet.hosts[3].given), (0.0, 1000.0));
+            assert_eq!((&fleet.hosts[1].vms, &fleet.hosts[3].vms), (&vec![], &vec![2]));
+            assert!((fleet.vms[2].record.missed_migrating - 100.0 * 27.84).abs() < 1e-6);
+        }
+    }
+
+    #[test]
+    fn a_host_draws_nothing_in_the_first_frame_and_after_it_what_its_load_needs() {
+        let mut fleet = fleet([1, 1, 93, 1], Quirks::default());
+        fleet.settle(2, 0);
+        fleet.advance(300.1);
+        assert_eq!(fleet.energy, 0.0);
+        fleet.advance(400.1);
+        assert!((fleet.energy - 100.0 * 94.3).abs() < 1e-6, "a quarter of 3720 MIPS: {}", fleet.energy);
+    }
+
+    #[test]
+    fn a_vm_that_asks_for_nothing_is_deleted_unless_it_is_kept() {
+        for keep in [false, true] {
+            let mut fleet = fleet([0, 1, 1, 1], Quirks { keep, ..Quirks::default() });
+            fleet.settle(0, 0);
+            fleet.advance(300.1);
+            assert_eq!((fleet.vms[0].is_gone, fleet.hosts[0].vms.is_empty()), (!keep, !keep));
+        }
+    }
+}

@@ -64,3 +64,43 @@ fn least_power(fleet: &Fleet, hosts: &[Promised], vm: VmKind, ram: u32, detector
     }
     best.1
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        cloudsim::{Quirks, demand::Demand},
+        trace::{
+            SLOTS_PER_DAY,
+            planetlab::{Day, VmDay},
+        },
+    };
+
+    /// Where the 1052 vms of a day begin.
+    fn homes(detector: Option<Detector>) -> Vec<usize> {
+        let vm = |index: usize| VmDay { name: index.to_string(), percent: [1; SLOTS_PER_DAY] };
+        let mut fleet = Fleet::new(Demand::new(&Day { vms: (0..1052).map(vm).collect() }), Quirks::default());
+        place(&mut fleet, detector);
+        fleet.vms.iter().map(|vm| vm.home).collect()
+    }
+
+    #[test]
+    fn least_power_spreads_the_vms_over_all_hosts() {
+        let homes = homes(Some(Detector::Regression(1.2)));
+        assert_eq!((homes[0], homes[1], homes[262]), (1, 3, 525), "the fastest on the faster hosts");
+        assert_eq!(
+            (homes[263], homes[399], homes[400]),
+            (527, 799, 527),
+            "the next on the rest of these, then in pairs"
+        );
+        assert_eq!((homes[526], homes[788]), (0, 524), "the slow ones on the slower hosts");
+        assert_eq!(homes[789], 526);
+    }
+
+    #[test]
+    fn first_fit_fills_one_host_after_the_other() {
+        let homes = homes(None);
+        assert_eq!(homes[..4], [1, 1, 3, 3], "two of 2500 MIPS fit on 5320");
+        assert_eq!(homes[526], 0);
+    }
+}
