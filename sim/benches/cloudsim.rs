@@ -5,9 +5,10 @@
 //! one in the variable `BALLAST_PLANETLAB`, it plays the cuts that are part of the repository. `RUNS` (9) runs each, of
 //! which the median time is shown.
 
-#![allow(clippy::print_stdout, clippy::disallowed_methods)] // A program for people, which reads files and measures time.
+// A program for people, which reads files and measures time.
+#![allow(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)]
 
-use std::{error::Error, path::Path};
+use std::{error::Error, path::Path, process::ExitCode};
 
 use ballast_core::policy::textbook::Rule;
 use ballast_sim::{
@@ -28,20 +29,31 @@ const RULES: [&str; 10] = [
     "lr-mmt-1.2+v301",
 ];
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    match play() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn play() -> Result<(), Box<dyn Error>> {
     let mut args: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
     let folder = if args.is_empty() { std::env::var("BALLAST_PLANETLAB").ok() } else { Some(args.remove(0)) };
     let runs: usize = std::env::var("RUNS").map_or(Ok(9), |runs| runs.parse())?;
-    let rules = if args.is_empty() { RULES.map(String::from).to_vec() } else { args };
+    let words = if args.is_empty() { RULES.map(String::from).to_vec() } else { args };
+    let rules = words.iter().map(|words| read(words)).collect::<Result<Vec<_>, _>>()?;
+    let days = days(folder.as_deref())?;
     println!(
         "| day | rule | CPU s | kWh | migrations | SLATAH | PDM | SLAV | ESV | overall | shutdowns | hosts | vms left | RAM MB |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|");
-    for (name, day) in days(folder.as_deref())? {
-        for words in &rules {
-            let (rule, quirks) = read(words)?;
-            let mut seconds: Vec<f64> = (1..runs).map(|_| timed(&day, &rule, &quirks).0).collect();
-            let (last, report) = timed(&day, &rule, &quirks);
+    for (name, day) in days {
+        for (words, (rule, quirks)) in words.iter().zip(&rules) {
+            let mut seconds: Vec<f64> = (1..runs).map(|_| timed(&day, rule, quirks).0).collect();
+            let (last, report) = timed(&day, rule, quirks);
             seconds.push(last);
             seconds.sort_by(f64::total_cmp);
             show(&name, words, seconds[seconds.len() / 2], &report);
@@ -55,7 +67,8 @@ fn days(folder: Option<&str>) -> Result<Vec<(String, Day)>, Box<dyn Error>> {
         let days = planetlab::shipped()?.into_iter().enumerate();
         return Ok(days.map(|(index, day)| (format!("shipped {}", index + 1), day)).collect());
     };
-    let mut files: Vec<_> = std::fs::read_dir(Path::new(folder))?.collect::<Result<Vec<_>, _>>()?;
+    let entries = std::fs::read_dir(Path::new(folder)).map_err(|error| format!("{folder}: {error}"))?;
+    let mut files: Vec<_> = entries.collect::<Result<Vec<_>, _>>()?;
     files.sort_by_key(std::fs::DirEntry::file_name);
     let mut days = Vec::new();
     for file in files {
@@ -64,7 +77,7 @@ fn days(folder: Option<&str>) -> Result<Vec<(String, Day)>, Box<dyn Error>> {
             days.push((day.to_owned(), planetlab::parse_packed(&name, &std::fs::read(file.path())?)?));
         }
     }
-    Ok(days)
+    if days.is_empty() { Err(format!("{folder}: no *.csv.gz in it").into()) } else { Ok(days) }
 }
 
 fn read(words: &str) -> Result<(Rule, Quirks), Box<dyn Error>> {
