@@ -27,6 +27,11 @@ pub(super) struct Unit<'a> {
 }
 
 impl<'a> Unit<'a> {
+    /// A vm by itself, whatever bundle it belongs to: for rules that know no bundles.
+    pub(super) fn alone(vm: &'a VmView) -> Self {
+        Self { vms: vec![vm], anchor: None }
+    }
+
     /// The vm it is called by.
     pub(super) fn first(&self) -> &'a VmView {
         self.vms[0]
@@ -113,7 +118,7 @@ pub(super) fn units_on<'a>(board: &Board<'a>, slot: usize) -> (Vec<Unit<'a>>, us
 fn unit_of<'a>(board: &Board<'a>, vm: &'a VmView) -> Option<Unit<'a>> {
     let mates = board.bundles.mates(vm.id());
     if mates.is_empty() {
-        return board.is_movable(vm).then(|| Unit { vms: vec![vm], anchor: None });
+        return board.is_movable(vm).then(|| Unit::alone(vm));
     }
     let snapshot = board.view.snapshot;
     let (vms, others): (Vec<&VmView>, Vec<&VmView>) =

@@ -13,6 +13,7 @@ mod shelf;
 mod swap;
 #[cfg(test)]
 mod tests;
+pub mod textbook;
 
 pub use greedy::RiskGreedy;
 pub use none::LeaveAlone;

@@ -5,6 +5,7 @@
 
 pub mod bitbrains;
 pub mod google;
+pub mod planetlab;
 mod table;
 
 use std::{
