@@ -15,7 +15,7 @@ use crate::{
     sample::VmState,
     snapshot::{HostMode, HostPower, HostView, InFlight, VmView},
     tuning::{LEAST_REST, Tuning},
-    units::Cores,
+    units::{Bytes, Cores},
 };
 
 /// One host on the board.
@@ -184,14 +184,26 @@ impl<'a> Board<'a> {
         vm.last_moved_at.is_some_and(|moved| self.view.snapshot.taken_at.since(moved) < rest)
     }
 
+    /// True where the host has what `vm` needs, nobody forbids it, and its memory is not promised beyond the limit: what no
+    /// policy may set aside, however much CPU it would fill.
+    pub(super) fn holds(&self, slot: usize, vm: &VmView) -> bool {
+        let slot = &self.slots[slot];
+        let memory = slot.load.memory + self.fleet.vm(vm.id()).map_or(Bytes::ZERO, |load| load.memory);
+        memory <= slot.load.memory_capacity.scale(self.tuning().memory_ratio) && suits(slot, vm)
+    }
+
+    /// True where the host may be looked at as a target for `vm` at all.
+    pub(super) fn is_open(&self, slot: usize, vm: &VmView) -> bool {
+        let slot = &self.slots[slot];
+        slot.host.is_eligible_target() && !slot.emptied && *slot.host.id() != vm.host
+    }
+
     /// The host's load with `vm`, where it may and can take it within `limit` (a share of its CPU).
     pub(super) fn with(&self, slot: usize, vm: &VmView, limit: f64) -> Option<HostLoad> {
-        let (slot, load) = (&self.slots[slot], self.fleet.vm(vm.id())?);
-        let would_be = slot.load.with(load);
+        let would_be = self.slots[slot].load.with(self.fleet.vm(vm.id())?);
         let cpu = would_be.capacity * limit;
-        let memory = would_be.memory_capacity.scale(self.tuning().memory_ratio);
-        let has_room = would_be.now() <= cpu && would_be.memory <= memory && would_be.ahead(&self.risk) <= cpu;
-        (has_room && suits(slot, vm)).then_some(would_be)
+        let has_room = would_be.now() <= cpu && would_be.ahead(&self.risk) <= cpu;
+        (has_room && self.holds(slot, vm)).then_some(would_be)
     }
 
     /// The best host for `vm` among those for which `allowed` holds: least room left over, the scarcer resource weighing
@@ -199,7 +211,7 @@ impl<'a> Board<'a> {
     pub(super) fn best_target(&self, vm: &VmView, limit: f64, allowed: impl Fn(&Slot<'a>) -> bool) -> Option<usize> {
         let mut best: Option<(f64, usize)> = None;
         for (index, slot) in self.slots.iter().enumerate() {
-            let open = slot.host.is_eligible_target() && !slot.emptied && *slot.host.id() != vm.host && allowed(slot);
+            let open = self.is_open(index, vm) && allowed(slot);
             let Some(load) = open.then(|| self.with(index, vm, limit)).flatten() else { continue };
             let score = self.score(slot, &load, limit);
             if best.is_none_or(|(least, _)| score < least) {
