@@ -6,6 +6,7 @@ mod consolidate;
 mod drain;
 mod greedy;
 mod none;
+pub mod peers;
 mod relieve;
 #[cfg(test)]
 mod tests;
