@@ -43,14 +43,16 @@ pub fn plan(guard: &mut Guard<'_>, mut proposals: Vec<Proposal>) -> Planning {
     planning
 }
 
-/// Relief before capacity, capacity before comfort; at equal urgency the policy's order stands.
+/// Relief before capacity, capacity before comfort; at equal urgency the policy's order stands. Balance prevents the
+/// overload that relief would have to end, so it goes before what nobody's load waits for.
 fn urgency(motive: &Motive) -> u8 {
     match motive {
         Motive::Operator { .. } | Motive::Overload { .. } => 0,
         Motive::Shortage { .. } | Motive::Spare { .. } => 1,
-        Motive::Drain { .. } | Motive::Bundle { .. } => 2,
-        Motive::Consolidation { .. } => 3,
-        Motive::Idle { .. } => 4,
+        Motive::Balance { .. } => 2,
+        Motive::Drain { .. } | Motive::Bundle { .. } => 3,
+        Motive::Consolidation { .. } => 4,
+        Motive::Idle { .. } => 5,
     }
 }
 

@@ -97,6 +97,13 @@ pub enum Motive {
         /// The limit, as a share of capacity.
         limit: f64,
     },
+    /// The hosts are unevenly loaded, and the move makes that less (or, for a policy that packs, more).
+    Balance {
+        /// How uneven they are, by the policy's own measure, before it.
+        from_spread: f64,
+        /// How uneven they are after it.
+        to_spread: f64,
+    },
     /// Emptying the host lets it sleep.
     Consolidation {
         /// The host to be emptied.
@@ -141,6 +148,9 @@ impl fmt::Display for Motive {
         match self {
             Self::Overload { host, load, limit } => {
                 write!(f, "{host} is at {:.0} % of its CPU, limit {:.0} %", load * 100.0, limit * 100.0)
+            }
+            Self::Balance { from_spread, to_spread } => {
+                write!(f, "the spread of load over the hosts goes from {from_spread:.4} to {to_spread:.4}")
             }
             Self::Consolidation { host } => write!(f, "{host} can be emptied and sleep"),
             Self::Drain { host } => write!(f, "{host} is being drained"),

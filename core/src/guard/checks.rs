@@ -120,10 +120,10 @@ pub(super) fn concurrency(guard: &Guard<'_>, moves: &[Move]) -> Vec<Finding> {
 }
 
 impl Case<'_> {
-    /// CPU that the move may bring its destination to: consolidation leaves more room than need does.
+    /// CPU that the move may bring its destination to: what could wait leaves more room than need does.
     fn cpu_limit(&self) -> Cores {
         let tuning = self.guard.tuning;
-        let comfort = matches!(self.motive, Motive::Consolidation { .. });
+        let comfort = matches!(self.motive, Motive::Consolidation { .. } | Motive::Balance { .. });
         self.to.inventory.cpu_capacity * if comfort { tuning.cpu_fill_limit } else { tuning.cpu_limit }
     }
 

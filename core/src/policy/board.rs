@@ -237,7 +237,7 @@ impl<'a> Board<'a> {
             would_be.add(self.fleet.vm(vm.id())?);
         }
         let suits = |vm: &&VmView| self.suits(slot, vm, None);
-        let may = unit.may_join(&self.slots[slot]) && self.holds(&would_be, limit) && unit.vms.iter().all(suits);
+        let may = unit.may_join(&self.slots[slot]) && self.is_within(&would_be, limit) && unit.vms.iter().all(suits);
         (may && !unit.contradicts_itself()).then_some(would_be)
     }
 
@@ -245,16 +245,30 @@ impl<'a> Board<'a> {
     pub(super) fn in_place_of(&self, slot: usize, vm: &VmView, leaving: &VmView, limit: f64) -> Option<HostLoad> {
         let (load, gone) = self.fleet.vm(vm.id()).zip(self.fleet.vm(leaving.id()))?;
         let would_be = self.slots[slot].load.without(gone).with(load);
-        (self.holds(&would_be, limit) && self.suits(slot, vm, Some(leaving))).then_some(would_be)
+        (self.is_within(&would_be, limit) && self.suits(slot, vm, Some(leaving))).then_some(would_be)
     }
 
     /// True where the host could take `vm` besides all it has.
     pub(super) fn has_room(&self, slot: usize, vm: &VmView, limit: f64) -> bool {
         let load = self.fleet.vm(vm.id()).map(|vm| self.slots[slot].load.with(vm));
-        load.is_some_and(|load| self.holds(&load, limit)) && self.suits(slot, vm, None)
+        load.is_some_and(|load| self.is_within(&load, limit)) && self.suits(slot, vm, None)
     }
 
-    fn holds(&self, load: &HostLoad, limit: f64) -> bool {
+    /// True where the host has what `vm` needs, nobody forbids it, and its memory is not promised beyond the limit: what no
+    /// policy may set aside, however much CPU it would fill.
+    pub(super) fn holds(&self, slot: usize, vm: &VmView) -> bool {
+        let load = &self.slots[slot].load;
+        let memory = load.memory + self.fleet.vm(vm.id()).map_or(Bytes::ZERO, |load| load.memory);
+        memory <= load.memory_capacity.scale(self.tuning().memory_ratio) && self.suits(slot, vm, None)
+    }
+
+    /// True where the host may be looked at as a target for `vm` at all.
+    pub(super) fn is_open(&self, slot: usize, vm: &VmView) -> bool {
+        let slot = &self.slots[slot];
+        slot.host.is_eligible_target() && !slot.emptied && *slot.host.id() != vm.host
+    }
+
+    fn is_within(&self, load: &HostLoad, limit: f64) -> bool {
         let cpu = load.capacity * limit;
         let memory = load.memory_capacity.scale(self.tuning().memory_ratio);
         load.now() <= cpu && load.memory <= memory && load.ahead(&self.risk) <= cpu
@@ -305,8 +319,7 @@ impl<'a> Board<'a> {
         let mut best: Option<(f64, usize)> = None;
         self.shelves.search(self.need_of(unit), end, |index| {
             let slot = &self.slots[index];
-            let elsewhere = *slot.host.id() != unit.first().host;
-            let open = !slot.emptied && elsewhere && allowed(slot);
+            let open = self.is_open(index, unit.first()) && allowed(slot);
             let Some(load) = open.then(|| self.with(index, unit, limit)).flatten() else { return false };
             let found = (score(slot, &load), index);
             if best.is_none_or(|best| found < best) {

@@ -8,6 +8,7 @@ mod drain;
 mod greedy;
 mod loss;
 mod none;
+pub mod peers;
 mod relieve;
 mod shelf;
 mod swap;

@@ -230,6 +230,7 @@ fn motive_name(motive: &Motive, trigger: &Trigger) -> &'static str {
     match (trigger, motive) {
         (Trigger::Operator { .. }, _) | (_, Motive::Operator { .. }) => "operator",
         (_, Motive::Overload { .. }) => "overload",
+        (_, Motive::Balance { .. }) => "balance",
         (_, Motive::Consolidation { .. }) => "consolidation",
         (_, Motive::Drain { .. }) => "drain",
         (_, Motive::Bundle { .. }) => "bundle",
