@@ -7,6 +7,10 @@ use thiserror::Error;
 
 use crate::units::{Joules, Watts};
 
+mod hull;
+
+pub use hull::{HullSegment, LowerHull};
+
 /// Number of points of a curve: active idle, then 10 % to 100 % load.
 pub const POINTS: usize = 11;
 

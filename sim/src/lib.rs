@@ -5,6 +5,7 @@
 //! advanced. It knows no task, no socket and no clock: whoever uses it says what time it is. The simulated drivers of the
 //! agent, the demo and the scoreboard use it; the scheduler never does.
 
+pub mod bound;
 pub mod cloudsim;
 pub mod demand;
 pub mod error;

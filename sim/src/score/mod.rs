@@ -3,8 +3,13 @@
 //! [`play()`] plays a policy against a fleet without daemons, sockets or tasks, but through the same state, forecaster,
 //! guard and planner as the scheduler; it is what a policy is developed and judged with.
 
+pub mod board;
+pub mod figure;
 mod play;
+pub mod plot;
 mod result;
+pub mod stats;
+pub mod timed;
 
 use std::time::Duration;
 
