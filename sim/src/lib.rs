@@ -13,6 +13,7 @@ pub mod ledger;
 mod noise;
 pub mod observe;
 pub mod placement;
+pub mod power_class;
 pub mod scenario;
 pub mod score;
 pub mod trace;
