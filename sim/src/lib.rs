@@ -8,6 +8,7 @@
 pub mod demand;
 pub mod error;
 mod flight;
+pub mod generate;
 mod host;
 pub mod ledger;
 mod noise;
