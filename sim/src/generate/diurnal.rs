@@ -55,7 +55,11 @@ mod tests {
             prop_assert!(all.iter().flatten().all(|share| (0.0..=1.0).contains(share)));
             let fleet = mean(&all.concat());
             prop_assert!((fleet / (low + more / 2.0) - 1.0).abs() < 0.08, "{fleet}");
-            let at = |hour: f64| all.iter().map(|day| day[(hour.rem_euclid(24.0) * 12.0) as usize % 288]).sum::<f64>();
+            let near = |hour: f64, slot: usize| (DAY.hour(slot) - hour.rem_euclid(24.0)).abs() < 0.5;
+            let at = |hour: f64| {
+                let slots: Vec<usize> = (0..288).filter(|slot| near(hour, *slot)).collect();
+                mean(&all.iter().flat_map(|day| slots.iter().map(|slot| day[*slot])).collect::<Vec<_>>())
+            };
             prop_assert!(at(peak_h) > at(peak_h + 12.0));
         }
     }

@@ -43,7 +43,7 @@ pub(super) fn pace(file: &Keys<'_>) -> Pace {
         keys.wrong("round_s", format!("at least sample_s, {} s, is needed", period.as_secs_f64()));
     }
     keys.done();
-    Pace { period, round, tuning: tuning(file), ..usual }
+    Pace { period, round, tuning: tuning(file) }
 }
 
 fn tuning(file: &Keys<'_>) -> Tuning {

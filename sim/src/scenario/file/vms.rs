@@ -108,10 +108,9 @@ impl VmsSpec {
             ..VmSpec::new(id(index), load.name, vcpus, memory, load.series, None)
         };
         vm.labels.immovable = draws.unit(3) < self.immovable_share;
-        if let Some(group) = index.checked_div(self.apart) {
-            if noise::unit(seed, 53, group as u64) < self.apart_share {
-                vm.labels.anti_affinity.insert(format!("apart-{:04}", group + 1));
-            }
+        let keeps_apart = |group: &usize| noise::unit(seed, 53, *group as u64) < self.apart_share;
+        if let Some(group) = index.checked_div(self.apart).filter(keeps_apart) {
+            vm.labels.anti_affinity.insert(format!("apart-{:04}", group + 1));
         }
         vm
     }
