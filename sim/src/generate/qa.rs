@@ -144,6 +144,7 @@ fn usage(spec: &QaSpec, rate: f64, length: Length, vcpus: f64, memory: f64) -> S
         cpu: single((rate * length.cores(spec) / vcpus).min(1.0)),
         memory: single((held / memory).min(1.0)),
         disk_read: 0.0,
+        // A log of what was asked and answered, a byte a token.
         disk_write: single(rate * (length.read + length.written)),
         net_rx: single(rate * length.read * BYTES_PER_TOKEN),
         net_tx: single(rate * length.written * BYTES_PER_TOKEN),

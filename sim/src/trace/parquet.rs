@@ -103,3 +103,96 @@ fn filled<T: DataType>(mut reader: ColumnReaderImpl<T>, name: &str, rows: usize)
     }
     Err(format!("column {name}: {} of {rows} values are there", values.len()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use ::parquet::{
+        basic::{Compression, ZstdLevel},
+        data_type::{FloatType, Int32Type},
+        file::{properties::WriterProperties, writer::SerializedFileWriter},
+        schema::parser::parse_message_type,
+    };
+
+    use super::*;
+
+    const VMS: &str = "vm,split,cores,cpu_cap_mhz,mem_cap_mib,coverage,off_frac\n7,dev,2,5200,1000,1,0\n";
+
+    /// A file of two row groups like the recording's: vm 7, these steps, this CPU, everything else 500. `None` is an empty
+    /// field.
+    fn file(columns: &[&str], groups: [&[(i32, Option<f32>)]; 2]) -> Vec<u8> {
+        let fields: String = columns
+            .iter()
+            .enumerate()
+            .map(|(index, name)| format!("OPTIONAL {} {name};", if index < 2 { "INT32" } else { "FLOAT" }))
+            .collect();
+        let schema = Arc::new(parse_message_type(&format!("message rows {{ {fields} }}")).unwrap());
+        let packed = Compression::ZSTD(ZstdLevel::default());
+        let properties = Arc::new(WriterProperties::builder().set_compression(packed).build());
+        let mut writer = SerializedFileWriter::new(Vec::new(), schema, properties).unwrap();
+        for rows in groups {
+            let mut group = writer.next_row_group().unwrap();
+            let all = vec![1; rows.len()];
+            for index in 0..columns.len() {
+                let mut column = group.next_column().unwrap().unwrap();
+                if index < 2 {
+                    let values: Vec<i32> = rows.iter().map(|(step, _)| if index == 0 { 7 } else { *step }).collect();
+                    column.typed::<Int32Type>().write_batch(&values, Some(&all), None).unwrap();
+                } else {
+                    let values = rows.iter().map(|(_, cpu)| if index == 2 { *cpu } else { Some(500.0) });
+                    let (values, levels): (Vec<_>, Vec<_>) =
+                        values.map(|value| (value, i16::from(value.is_some()))).unzip();
+                    let values: Vec<f32> = values.into_iter().flatten().collect();
+                    column.typed::<FloatType>().write_batch(&values, Some(&levels), None).unwrap();
+                }
+                column.close().unwrap();
+            }
+            group.close().unwrap();
+        }
+        writer.into_inner().unwrap()
+    }
+
+    fn read(groups: [&[(i32, Option<f32>)]; 2]) -> Result<Vec<Recording>, TraceError> {
+        bitbrains("rows.parquet", file(&COLUMNS, groups), VMS)
+    }
+
+    #[test]
+    fn rows_of_all_groups_make_one_recording_and_a_gap_holds() {
+        let all = read([&[(3, Some(50.0)), (4, Some(25.0))], &[(6, Some(100.0))]]).unwrap();
+        let cpu: Vec<f32> = all[0].series.slots.iter().map(|slot| slot.cpu).collect();
+        assert_eq!((all.len(), all[0].first, cpu), (1, 3, vec![0.5, 0.25, 0.25, 1.0]));
+        assert_eq!((all[0].series.slots[0].memory, all[0].series.slots[0].net_tx), (0.5, 500_000.0));
+    }
+
+    #[test]
+    fn malformed_rows_are_refused_with_row_and_column() {
+        let error = |groups| read(groups).unwrap_err().to_string();
+        assert_eq!(
+            error([&[(3, Some(50.0))], &[(3, Some(50.0))]]),
+            "rows.parquet, line 2, column step: step 3 after step 3, a rising one is needed"
+        );
+        assert_eq!(
+            error([&[(3, Some(50.0))], &[(4, Some(-1.0))]]),
+            "rows.parquet, line 2, column cpu_pct: -1 found, a number of at least 0 is needed"
+        );
+        assert_eq!(
+            error([&[(-3, Some(50.0))], &[]]),
+            "rows.parquet, line 1, column step: -3 found, a whole number is needed"
+        );
+        assert_eq!(
+            error([&[(3, Some(50.0)), (4, None)], &[]]),
+            "rows.parquet, line 0, column -: column cpu_pct: 1 of 2 values are there"
+        );
+        assert_eq!(error([&[], &[]]), "rows.parquet, line 0, column -: no rows");
+    }
+
+    #[test]
+    fn another_file_is_refused() {
+        let error = bitbrains("rows.parquet", b"vm,step\n7,1\n".to_vec(), VMS).unwrap_err().to_string();
+        assert!(error.starts_with("rows.parquet, line 0, column -: cannot be read as Parquet"), "{error}");
+        let short = file(&COLUMNS[..8], [&[(3, Some(50.0))], &[]]);
+        let error = bitbrains("rows.parquet", short, VMS).unwrap_err().to_string();
+        assert_eq!(error, "rows.parquet, line 0, column -: the column net_tx_kbs is missing");
+    }
+}

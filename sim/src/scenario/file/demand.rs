@@ -25,6 +25,8 @@ pub enum DemandSpec {
         kind: Generated,
         /// How many.
         vms: usize,
+        /// How many different series there are; further vms replay one of them, each a little later than the one before.
+        distinct: usize,
         /// Length of a slot.
         slot: Duration,
     },
@@ -244,7 +246,10 @@ fn arrivals(keys: &Keys<'_>, made: Option<ArrivalSpec>) -> ArrivalsFrom {
 }
 
 fn generated(keys: &Keys<'_>, slot_s: f64, kind: Generated) -> DemandSpec {
-    DemandSpec::Generated { kind, vms: keys.count("vms", 1..=300_000), slot: keys.span("slot_s", slot_s, 1.0..=3600.0) }
+    let vms = keys.count("vms", 1..=300_000);
+    let distinct = keys.whole("distinct", vms as u64, 1..=300_000);
+    let distinct = usize::try_from(distinct).unwrap_or(vms).min(vms);
+    DemandSpec::Generated { kind, vms, distinct, slot: keys.span("slot_s", slot_s, 1.0..=3600.0) }
 }
 
 fn diurnal(keys: &Keys<'_>) -> Diurnal {

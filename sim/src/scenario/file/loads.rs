@@ -90,7 +90,7 @@ pub(super) fn loads(spec: &DemandSpec, data: &Data, when: When<'_>) -> Result<Lo
         DemandSpec::Bitbrains(window) => bitbrains(spec, window, data, when),
         DemandSpec::Google(window) => google(spec, window, data, when),
         DemandSpec::Arrivals(from) => arrivals(spec, from, data, when),
-        DemandSpec::Generated { kind, vms, slot } => generated(kind, *vms, *slot, when),
+        DemandSpec::Generated { kind, vms, distinct, slot } => generated(kind, (*vms, *distinct), *slot, when),
         DemandSpec::Service(service) => qa(service, when),
         DemandSpec::Telemetry(_) | DemandSpec::Demo { .. } => made_up_start(when).map(Loads::new),
     }
@@ -278,16 +278,26 @@ fn arriving(
     })
 }
 
-fn generated(kind: &Generated, vms: usize, slot: Duration, when: When<'_>) -> Result<Loads, BuildError> {
+fn generated(
+    kind: &Generated,
+    (vms, distinct): (usize, usize),
+    slot: Duration,
+    when: When<'_>,
+) -> Result<Loads, BuildError> {
     let mut loads = Loads::new(made_up_start(when)?);
     let grid = grid(slot, when);
-    for vm in 0..vms as u64 {
+    for vm in 0..distinct as u64 {
         loads.add(match kind {
             Generated::Diurnal(spec) => generate::diurnal(spec, vm, grid, when.seed),
             Generated::Bursty(spec) => generate::bursty(spec, vm, grid, when.seed),
             Generated::Tenants(spec) => generate::tenants(spec, vm, grid, when.seed),
             Generated::Storm(spec) => generate::storm(spec, vm, grid, when.seed),
         });
+    }
+    for vm in distinct..vms {
+        let like = &loads.loads[vm % distinct];
+        let name = format!("{}-{}", like.name, vm / distinct + 1);
+        loads.loads.push(Load { offset: vm / distinct, ..Load::new(name, vm % distinct) });
     }
     Ok(loads)
 }

@@ -58,6 +58,10 @@ fn list(problems: &[Problem]) -> String {
     lines.join("\n  ")
 }
 
+fn one_of(days: &[String]) -> String {
+    if days.is_empty() { "a day as YYYYMMDD".into() } else { format!("one of {}", days.join(", ")) }
+}
+
 /// Why a file's scenario cannot be made.
 #[derive(Debug, Clone, PartialEq, Error)]
 pub enum BuildError {
@@ -78,7 +82,7 @@ pub enum BuildError {
         what: &'static str,
     },
     /// No such day.
-    #[error("day {day} is not there: {} is needed", if days.is_empty() { "a day as YYYYMMDD".into() } else { format!("one of {}", days.join(", ")) })]
+    #[error("day {day} is not there: {} is needed", one_of(days))]
     NoDay {
         /// What was asked for.
         day: String,
@@ -306,6 +310,9 @@ impl Plan {
         if self.fleet.is_empty() && !self.demand.is_whole() && !keys.has("hosts") {
             keys.wrong("hosts", "is missing: at least one [[hosts]] is needed");
         }
+        let own = ["hosts", "fleet", "vms", "placement"].into_iter().filter(|key| keys.has(key));
+        own.filter(|_| self.demand.is_whole())
+            .for_each(|key| keys.wrong(key, "this demand brings hosts and vms of its own"));
         let sizes_known =
             matches!(self.demand, DemandSpec::Bitbrains(_) | DemandSpec::Arrivals(_) | DemandSpec::Service(_))
                 || self.demand.is_whole();

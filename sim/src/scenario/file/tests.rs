@@ -286,6 +286,23 @@ fn every_problem_of_a_file_is_told_at_once() {
 }
 
 #[test]
+fn a_demand_with_hosts_of_its_own_takes_no_others() {
+    let text =
+        "name = \"n\"\ndescription = \"d\"\n[demand]\nsource = \"telemetry\"\n[placement]\nat_start = \"spread\"\n";
+    let error = ScenarioFile::parse("n.toml", text).unwrap_err().to_string();
+    assert_eq!(error, "n.toml: placement = {…}: this demand brings hosts and vms of its own");
+}
+
+#[test]
+fn large_fleets_share_their_series() {
+    let text = "name = \"n\"\ndescription = \"d\"\n[demand]\nsource = \"diurnal\"\nvms = 30\ndistinct = 10\n[[hosts]]\n\
+                class = \"epyc-7742\"\ncount = 2\n[[vms.types]]\ncpu = 1\nmemory_mib = 1024\n";
+    let scenario = ScenarioFile::parse("n.toml", text).unwrap().build(&Data::default(), None, 0).unwrap();
+    let vms: Vec<_> = [3, 13, 23].map(|vm| (scenario.vms()[vm].series, scenario.vms()[vm].offset)).to_vec();
+    assert_eq!(vms, [(3, 0), (3, 1), (3, 2)]);
+}
+
+#[test]
 fn a_file_that_is_no_toml_is_refused_with_its_line() {
     let error = ScenarioFile::parse("bad.toml", "name = \"a\"\nduration_h = = 3\n").unwrap_err().to_string();
     assert!(error.starts_with("bad.toml: ") && error.contains("line 2"), "{error}");
