@@ -23,6 +23,7 @@ mod show;
 mod table;
 mod top;
 mod watch;
+pub mod workload;
 
 use args::{Args, Command};
 

@@ -1,7 +1,8 @@
 //! Recorded telemetry through the real ingest, state, forecaster and decision: what would have been decided, when, why.
 //!
-//! Called by `ballast replay`. It goes as fast as it can, reads time from the records and nothing else, and orders nothing:
-//! the fleet moves as it was recorded, whatever is decided here. The same log, settings and seed give the same bytes.
+//! Called by `ballast replay`; [`records`] serves whoever else reads a log. It goes as fast as it can, reads time from the
+//! records and nothing else, and orders nothing: the fleet moves as it was recorded, whatever is decided here. The same
+//! log, settings and seed give the same bytes.
 
 mod feed;
 
@@ -177,23 +178,34 @@ pub fn decisions(
     mut each: impl FnMut(&Decision, &Snapshot),
 ) -> Result<Summary, ReplayError> {
     let mut feed = Feed::new(settings)?;
+    let unreadable = records(files, |record| feed.take(record, &mut each))?;
+    feed.left_out(unreadable);
+    Ok(feed.finish(&mut each))
+}
+
+/// Reads files, or directories of them, in the order given, and hands every record to `each`; returns how many bytes at
+/// the ends of files could not be read.
+///
+/// # Errors
+/// [`ReplayError`] with file and offset where the log is at fault. What was read before that has been handed over.
+pub fn records(files: &[PathBuf], mut each: impl FnMut(LogRecord)) -> Result<usize, ReplayError> {
+    let mut unreadable = 0;
     for path in segment_paths(files)? {
         let mut wrong: Option<ReplayError> = None;
-        let unreadable = segments::read_file(&path, SEGMENT_KIND, |entry| {
+        unreadable += segments::read_file(&path, SEGMENT_KIND, |entry| {
             if wrong.is_some() {
                 return;
             }
             match LogRecord::decode(&entry.bytes) {
-                Ok(record) => feed.take(record, &mut each),
+                Ok(record) => each(record),
                 Err(why) => wrong = Some(ReplayError::Record { path: path.clone(), offset: entry.offset, why }),
             }
         })?;
         if let Some(error) = wrong {
             return Err(error);
         }
-        feed.left_out(unreadable);
     }
-    Ok(feed.finish(&mut each))
+    Ok(unreadable)
 }
 
 /// Files as they are; of a directory its segments, oldest first.

@@ -10,6 +10,7 @@ use ballast_core::{
 use thiserror::Error;
 use uuid::Uuid;
 
+pub mod file;
 mod parts;
 
 pub(crate) use parts::COMMON_CPU;

@@ -2,8 +2,10 @@
 //!
 //! It records neither storage nor network; [`Slot`]s carry a stated proportion of the CPU instead.
 
+use std::{collections::BTreeMap, sync::Arc};
+
 use super::{
-    Series, Slot, TraceError,
+    Recording, SLOTS_PER_DAY, Series, Slot, TraceError,
     table::{Row, Table},
 };
 
@@ -41,14 +43,41 @@ fn feature<'a>(row: Row<'a>, name: &str) -> Result<Row<'a>, TraceError> {
 }
 
 fn series(cpu: &Row<'_>, memory: &Row<'_>) -> Result<Series, TraceError> {
-    let slot = |index| {
-        let share = (cpu.number(index)? / 100.0).min(1.0);
-        let io = share * BYTES_PER_CPU;
-        let memory = (memory.number(index)? / 100.0).min(1.0);
-        Ok(Slot { cpu: share, memory, disk_read: io, disk_write: io, net_rx: io, net_tx: io })
-    };
+    let slot = |index| Ok(slot((cpu.number(index)? / 100.0).min(1.0), (memory.number(index)? / 100.0).min(1.0)));
     let slots = (2..cpu.len()).map(slot).collect::<Result<_, TraceError>>()?;
     Ok(Series::new(cpu.text(0).into(), slots))
+}
+
+/// A slot whose storage and network follow its CPU.
+pub(crate) fn slot(cpu: f32, memory: f32) -> Slot {
+    let io = cpu * BYTES_PER_CPU;
+    Slot { cpu, memory, disk_read: io, disk_write: io, net_rx: io, net_tx: io }
+}
+
+/// Joins the days of each job, `vm_<job>_<day>` with days from 1: consecutive days make one recording, and where a day is
+/// missing another begins. What is named otherwise stays alone.
+pub fn join(all: Vec<Series>) -> Vec<Recording> {
+    let mut days: BTreeMap<(String, usize), Vec<Slot>> = BTreeMap::new();
+    for series in all {
+        let named = series.name.rsplit_once('_').and_then(|(job, day)| Some((job.to_owned(), day.parse().ok()?)));
+        let (job, day): (String, usize) = named.filter(|(_, day)| *day > 0).unwrap_or((series.name.clone(), 1));
+        days.entry((job, day)).or_insert(series.slots);
+    }
+    let mut joined: Vec<(String, usize, Vec<Slot>)> = Vec::new();
+    for ((job, day), slots) in days {
+        let first = (day - 1) * SLOTS_PER_DAY;
+        match joined.last_mut().filter(|(name, begun, held)| *name == job && begun + held.len() == first) {
+            Some((_, _, held)) => held.extend(slots),
+            None => joined.push((job, first, slots)),
+        }
+    }
+    let recording = |(name, first, slots)| Recording {
+        series: Arc::new(Series::new(name, slots)),
+        first,
+        vcpus: None,
+        memory: None,
+    };
+    joined.into_iter().map(recording).collect()
 }
 
 #[cfg(test)]
@@ -66,6 +95,16 @@ mod tests {
             all[0].slots.iter().map(|slot| (slot.cpu, slot.memory)).collect::<Vec<_>>(),
             [(0.1, 0.5), (1.0, 1.0)]
         );
+    }
+
+    #[test]
+    fn consecutive_days_of_a_job_become_one_recording() {
+        let day = |name: &str, cpu| Series::new(name.into(), vec![slot(cpu, 0.5); SLOTS_PER_DAY]);
+        let all = join(vec![day("vm_7_10", 0.3), day("vm_7_2", 0.2), day("vm_7_1", 0.1), day("other", 0.4)]);
+        let shape: Vec<_> =
+            all.iter().map(|one| (one.series.name.as_str(), one.first, one.series.slots.len())).collect();
+        assert_eq!(shape, [("other", 0, 288), ("vm_7", 0, 576), ("vm_7", 9 * 288, 288)]);
+        assert_eq!((all[1].series.slots[287].cpu, all[1].series.slots[288].cpu), (0.1, 0.2));
     }
 
     #[test]

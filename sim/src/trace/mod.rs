@@ -1,12 +1,16 @@
 //! Recorded demand: what real vms did, in slots of five minutes. Scenarios hand it out to simulated vms.
 //!
-//! Two recordings are part of the repository (`sim/traces/README.md` tells their origin); others in the same formats
-//! are read by the same parsers.
+//! Cuts of three recordings are part of the repository (`sim/traces/README.md` tells their origin); the whole ones, in the
+//! same formats, are read by the same parsers. Who reads files hands in their bytes; [`text_of`] unpacks them.
 
+pub mod azure;
 pub mod bitbrains;
 pub mod google;
+#[cfg(feature = "parquet")]
+mod parquet;
 pub mod planetlab;
-mod table;
+pub mod recorded;
+pub(crate) mod table;
 
 use std::{
     sync::{Arc, OnceLock},
@@ -15,8 +19,14 @@ use std::{
 
 use thiserror::Error;
 
+use ballast_core::units::Bytes;
+
+pub use azure::parse as parse_azure;
 pub use bitbrains::parse as parse_bitbrains;
 pub use google::parse as parse_google;
+#[cfg(feature = "parquet")]
+pub use parquet::bitbrains as parquet_bitbrains;
+pub use table::text_of;
 
 /// Length of one slot.
 pub const SLOT: Duration = Duration::from_secs(300);
@@ -27,6 +37,7 @@ pub const SLOTS_PER_DAY: usize = 288;
 const BITBRAINS: &[u8] = include_bytes!("../../traces/bitbrains-24vm-7d.csv.gz");
 const BITBRAINS_VMS: &str = include_str!("../../traces/bitbrains-vms.csv");
 const GOOGLE: &[u8] = include_bytes!("../../traces/google-200vm-1d.csv.gz");
+const AZURE: &[u8] = include_bytes!("../../traces/azure-1d.csv.gz");
 
 /// Why a recording is refused, and where it went wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -90,6 +101,26 @@ impl Series {
     }
 }
 
+/// One vm's recording with what is known of the vm, in a recording of many that began together.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recording {
+    /// What it did.
+    pub series: Arc<Series>,
+    /// Slot of the whole recording in which this vm's begins; 0 is the first slot of the first day.
+    pub first: usize,
+    /// Its virtual CPUs, where the recording tells.
+    pub vcpus: Option<u32>,
+    /// Its memory, where the recording tells.
+    pub memory: Option<Bytes>,
+}
+
+impl Recording {
+    /// The slot after its last.
+    pub fn end(&self) -> usize {
+        self.first + self.series.slots.len()
+    }
+}
+
 /// The recording of 24 Bitbrains vms over seven days that is part of the repository.
 ///
 /// # Errors
@@ -97,9 +128,25 @@ impl Series {
 pub fn bitbrains() -> Result<Vec<Arc<Series>>, TraceError> {
     static READ: OnceLock<Vec<Arc<Series>>> = OnceLock::new();
     once(&READ, || {
-        let text = table::unpack("bitbrains-24vm-7d.csv.gz", BITBRAINS)?;
+        let text = text_of("bitbrains-24vm-7d.csv.gz", BITBRAINS)?;
         parse_bitbrains("bitbrains-24vm-7d.csv", &text, BITBRAINS_VMS)
     })
+}
+
+/// The same, with the size of every vm.
+///
+/// # Errors
+/// [`TraceError`] when the file in the repository was damaged.
+pub fn bitbrains_recordings() -> Result<Vec<Recording>, TraceError> {
+    bitbrains::recordings("bitbrains-24vm-7d.csv", &text_of("bitbrains-24vm-7d.csv.gz", BITBRAINS)?, BITBRAINS_VMS)
+}
+
+/// One day of arriving vms, cut from Azure's trace, that is part of the repository.
+///
+/// # Errors
+/// [`TraceError`] when the file in the repository was damaged.
+pub fn azure() -> Result<Vec<azure::Arrival>, TraceError> {
+    parse_azure("azure-1d.csv", &text_of("azure-1d.csv.gz", AZURE)?)
 }
 
 /// The recording of 200 vms of one day each, cut from Google's cluster trace, that is part of the repository.
@@ -108,7 +155,7 @@ pub fn bitbrains() -> Result<Vec<Arc<Series>>, TraceError> {
 /// [`TraceError`] when the file in the repository was damaged.
 pub fn google() -> Result<Vec<Arc<Series>>, TraceError> {
     static READ: OnceLock<Vec<Arc<Series>>> = OnceLock::new();
-    once(&READ, || parse_google("google-200vm-1d.csv", &table::unpack("google-200vm-1d.csv.gz", GOOGLE)?))
+    once(&READ, || parse_google("google-200vm-1d.csv", &text_of("google-200vm-1d.csv.gz", GOOGLE)?))
 }
 
 /// Reads a recording the first time it is asked for.

@@ -87,7 +87,7 @@ pub fn parse(file: &str, text: &str) -> Result<Day, TraceError> {
 /// # Errors
 /// [`TraceError`] where it cannot be unpacked or read.
 pub fn parse_packed(file: &str, packed: &[u8]) -> Result<Day, TraceError> {
-    parse(file, &super::table::unpack(file, packed)?)
+    parse(file, &super::text_of(file, packed)?)
 }
 
 fn vm(row: &Row<'_>) -> Result<VmDay, TraceError> {
