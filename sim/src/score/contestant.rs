@@ -1,0 +1,165 @@
+//! Who plays: a policy with what it knows of the future, how often it decides, and the numbers it decides by.
+//!
+//! ballast's own policy plays with the scenario's numbers. A peer plays on its own terms: its period, its bounds on
+//! migrations, none of ballast's rules of comfort, and no forecasts but the last value (the robust rule excepted, which needs
+//! an interval). The textbook's rules decide at every round and move as many vms as they like, as in the benchmark.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use ballast_core::{
+    ewma::EwmaForecaster,
+    forecast::{Forecaster, LEVELS, Quantiles, ResourceForecast, STEPS, VmForecast},
+    id::VmId,
+    policy::{
+        LeaveAlone, Policy, RiskGreedy, peers,
+        textbook::{self, UnknownRule},
+    },
+    sample::VmSample,
+    tuning::Tuning,
+    units::Timestamp,
+};
+
+use super::Pace;
+use crate::{bound::Oracle, scenario::Scenario};
+
+/// The risk-aware greedy with forecasts that come true: what is lost to not knowing.
+pub const ORACLE_GREEDY: &str = "oracle-greedy";
+
+/// More migrations and sleeps than any round has.
+const UNLIMITED: usize = 100_000;
+
+/// A policy, ready to play.
+pub struct Contestant {
+    /// The policy.
+    pub policy: Box<dyn Policy>,
+    /// What it is told of the future.
+    pub forecaster: Box<dyn Forecaster>,
+    /// How often it decides, by which numbers.
+    pub pace: Pace,
+}
+
+impl std::fmt::Debug for Contestant {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Contestant").field("policy", &self.policy.name()).field("pace", &self.pace).finish_non_exhaustive()
+    }
+}
+
+/// Whether a policy has a risk knob.
+pub fn has_risk_knob(name: &str) -> bool {
+    name == RiskGreedy::NAME
+}
+
+/// The names of all contestants; any parameters of the textbook's rules go besides.
+pub fn names() -> Vec<String> {
+    let own = [RiskGreedy::NAME, LeaveAlone::NAME, ORACLE_GREEDY];
+    let rules = ["thr-mmt-0.8", "iqr-mmt-1.5", "mad-mmt-2.5", "lr-mmt-1.2", "lrr-mmt-1.2"];
+    let fixed = rules.iter().map(|rule| format!("{rule}+fix"));
+    let named = own.iter().chain(&rules).chain(&peers::NAMES).map(|name| (*name).to_owned());
+    named.chain(fixed).collect()
+}
+
+/// The contestant of that name on `scenario` in the run with `seed`; `risk` sets the knob of a policy that has one.
+///
+/// # Errors
+/// [`UnknownRule`] for a name that nobody has.
+pub fn contestant(
+    name: &str,
+    scenario: &Scenario,
+    seed: u64,
+    pace: &Pace,
+    risk: Option<f64>,
+) -> Result<Contestant, UnknownRule> {
+    let own = |z: f64| Pace { tuning: Tuning { risk_z: z, ..pace.tuning.clone() }, ..pace.clone() };
+    let usual = risk.unwrap_or(pace.tuning.risk_z);
+    Ok(match name {
+        RiskGreedy::NAME => Contestant {
+            policy: Box::new(RiskGreedy),
+            forecaster: Box::new(EwmaForecaster::default()),
+            pace: own(usual),
+        },
+        ORACLE_GREEDY => Contestant {
+            policy: Box::new(RiskGreedy),
+            forecaster: Box::new(Oracle::new(scenario, seed)),
+            pace: own(0.0),
+        },
+        LeaveAlone::NAME => {
+            Contestant { policy: Box::new(LeaveAlone), forecaster: Box::new(LastValue::default()), pace: own(usual) }
+        }
+        _ => match peers::Paced::by_name(name) {
+            Some(peer) => peer_of(name, peer, pace),
+            None => textbook_of(textbook::by_name(name)?, pace),
+        },
+    })
+}
+
+fn peer_of(name: &str, peer: peers::Paced, pace: &Pace) -> Contestant {
+    let robust = name.starts_with("gamma-robust");
+    let forecaster: Box<dyn Forecaster> =
+        if robust { Box::new(EwmaForecaster::default()) } else { Box::new(LastValue::default()) };
+    // Peers that decide every few seconds are asked as often as there are samples.
+    let tuning = Tuning { sleeps_per_round: UNLIMITED, ..peers::terms(name) };
+    let pace = Pace { round: pace.period, relieves: false, tuning, ..pace.clone() };
+    Contestant { policy: Box::new(peer), forecaster, pace }
+}
+
+fn textbook_of(rule: textbook::Textbook, pace: &Pace) -> Contestant {
+    let tuning = Tuning {
+        cpu_limit: 1.0,
+        cpu_fill_limit: 1.0,
+        risk_z: 0.0,
+        vm_cool_down: Duration::ZERO,
+        power_dwell: Duration::ZERO,
+        sleep_after: Duration::ZERO,
+        moves_out_per_host: UNLIMITED,
+        moves_in_per_host: UNLIMITED,
+        moves_in_fleet: UNLIMITED,
+        sleeps_per_round: UNLIMITED,
+        min_gain_joules: 0.0,
+        ..Tuning::default()
+    };
+    let pace = Pace { relieves: false, tuning, ..pace.clone() };
+    Contestant { policy: Box::new(rule), forecaster: Box::new(LastValue::default()), pace }
+}
+
+/// Says that every vm will go on as it was last seen, and is sure of it.
+#[derive(Debug, Clone, Default)]
+struct LastValue(BTreeMap<VmId, f64>);
+
+impl Forecaster for LastValue {
+    fn name(&self) -> &'static str {
+        "last-value"
+    }
+
+    fn observe(&mut self, sample: &VmSample) {
+        if let Some(cpu) = sample.cpu_used.value().filter(|cpu| cpu.is_sane()) {
+            self.0.insert(sample.vm, cpu.get());
+        }
+    }
+
+    fn forget(&mut self, vm: VmId) {
+        self.0.remove(&vm);
+    }
+
+    fn forecast(&self, vm: VmId, _now: Timestamp) -> Option<VmForecast> {
+        let certain = Quantiles([*self.0.get(&vm)?; LEVELS.len()]);
+        let cpu = ResourceForecast { steps: [certain; STEPS.len()], max_30_min: certain, max_60_min: certain };
+        Some(VmForecast { cpu, ..VmForecast::default() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::FleetSize;
+
+    #[test]
+    fn every_name_is_a_contestant_and_no_other() {
+        let size = FleetSize { hosts: 2, vms: 4, duration: Duration::from_secs(600) };
+        let scenario = Scenario::fleet(size, 1).unwrap();
+        for name in names() {
+            let one = contestant(&name, &scenario, 1, &Pace::default(), Some(1.0)).unwrap();
+            assert!(one.pace.tuning.problems().is_empty(), "{name}");
+        }
+        assert!(contestant("nobody", &scenario, 1, &Pace::default(), None).is_err());
+    }
+}
