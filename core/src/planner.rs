@@ -220,6 +220,15 @@ mod tests {
     }
 
     #[test]
+    fn balance_comes_after_capacity_and_before_what_nobodys_load_waits_for() {
+        let host = || host_id("a");
+        let balance = urgency(&Motive::Balance { from_spread: 1.0, to_spread: 0.5 });
+        assert!(urgency(&Motive::Shortage { cores_short: 1.0 }) < balance);
+        assert!(balance < urgency(&Motive::Drain { host: host() }));
+        assert!(balance < urgency(&Motive::Consolidation { host: host() }));
+    }
+
+    #[test]
     fn what_no_wait_will_allow_is_denied() {
         let fleet = Fleet::new(&[("a", &[1.0]), ("b", &[])]);
         let planning = planned(&fleet, vec![relocation(9, "a", "b", relief("a"))]);

@@ -1,14 +1,14 @@
 //! `vmware-dpm`: VMware's Distributed Power Management, with DRS' own balancing off.
 //!
 //! Source: Broadcom KB 310527 and the vSphere Resource Management guide: the target is 63 % of a host's capacity, give or
-//! take 18. A host whose mean demand of CPU or memory was above 81 % over 5 minutes asks for help; hosts whose mean was
+//! take 18. A host whose mean demand was above 81 % over 5 minutes asks for help; hosts whose mean was
 //! below 45 % over 40 minutes are evacuated and powered off, the least loaded first, as long as no host leaves the range
 //! and the cost-benefit analysis finds a gain. Off is slow, on is fast.
 //!
 //! Our reading: a hot host first hands vms to hosts that stay within the range (what DRS would do), and a standby host
 //! is powered on where there is none, so that it can; the gain is that of the fleet's objective over its horizon, for
-//! the prices of DPM's own are not published; memory demand is what the host has in use, where it was measured. Growth:
-//! `O(vms log hosts)`.
+//! the prices of DPM's own are not published; DPM's memory demand is what vms touch, which nobody measures here, so memory
+//! counts by what is promised and the capacity only. Growth: `O(vms log hosts)`.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -87,18 +87,10 @@ impl VmwareDpm {
         for means in [&mut self.short, &mut self.long] {
             means.keep(|host| hosts.get(host).is_some_and(|host| host.power == HostPower::Awake));
             for row in table.members() {
-                means.observe(table.host(row), table.board.view.snapshot.taken_at, demand(table, row));
+                means.observe(table.host(row), table.board.view.snapshot.taken_at, table.rows[row].cpu_share());
             }
         }
     }
-}
-
-/// Demand over capacity of CPU or memory, whichever is larger.
-fn demand(table: &Table<'_>, row: usize) -> f64 {
-    let at = &table.rows[row];
-    let measured = table.board.slots[row].host.sample.and_then(|sample| sample.memory_used.value());
-    let memory = measured.map_or(at.memory_share(), |used| used.as_f64() / at.bytes);
-    at.cpu_share().max(memory)
 }
 
 /// Brings a host back to the top of the range, its smallest vms first: to others that stay within it, or to a host that
