@@ -19,6 +19,7 @@ pub mod client;
 mod commands;
 pub mod demo;
 pub mod replay;
+pub mod score;
 mod show;
 mod table;
 mod top;
@@ -57,6 +58,7 @@ async fn dispatch(args: Args, out: &mut dyn Write) -> anyhow::Result<()> {
     match command {
         Command::Demo(demo) => demo::run(&demo, output, out).await,
         Command::Replay(args) => replay::run(&args, output, out),
+        Command::Score(args) => score::run(&args, output, out),
         Command::Top(top) => top::run(client::connect(&connection).await?, &top, &Clock::system()).await,
         Command::Watch => watch::run(client::connect(&connection).await?, output, out).await,
         Command::Ask(ask) => {

@@ -1,0 +1,139 @@
+//! `ballast score`: policies played on a scenario, beside each other and beside the least that was possible.
+//!
+//! Asks no scheduler. What is played and counted is `ballast-sim`'s; here are the arguments, the clocks, the files and the
+//! table. `docs/scoring.md` says what every figure means.
+
+mod demo;
+mod progress;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fs::File,
+    io::Write,
+    num::NonZero,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use ballast_sim::score::{
+    board::{self, Board, Plan, Runner, Watch},
+    plot,
+};
+use clap::Args as ClapArgs;
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::args::Output;
+use demo::Demo;
+use progress::Progress;
+
+/// What to score.
+#[derive(Debug, Clone, PartialEq, ClapArgs)]
+pub struct ScoreArgs {
+    /// The scenario, by name.
+    #[arg(long, value_name = "NAME|FILE")]
+    pub scenario: String,
+    /// Where the traces are that do not come with ballast.
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// A day to play, as the scenario names it; may be given again [default: every day].
+    #[arg(long = "day", value_name = "YYYYMMDD")]
+    pub days: Vec<String>,
+    /// Policies to play, separated by commas.
+    #[arg(long, value_delimiter = ',', default_value = "risk-greedy,none", value_name = "NAMES")]
+    pub policies: Vec<String>,
+    /// Seeds 1 to N are played.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub seeds: u64,
+    /// Threads to play on; figures do not depend on it [default: as many as there are processors].
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Settings of the risk knob to play, in standard deviations, for each policy that has one.
+    #[arg(long, value_delimiter = ',', value_name = "Z,...")]
+    pub risk: Vec<f64>,
+    /// The policy that the others are compared with [default: the first].
+    #[arg(long, value_name = "POLICY")]
+    pub against: Option<String>,
+    /// Print one JSON object and nothing else.
+    #[arg(long)]
+    pub json: bool,
+    /// Draw energy against overload to this file.
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
+}
+
+impl ScoreArgs {
+    fn plan(&self) -> Plan {
+        Plan {
+            policies: self.policies.clone(),
+            days: self.days.clone(),
+            seeds: self.seeds,
+            risks: self.risk.clone(),
+            against: self.against.clone(),
+            threads: self.threads.unwrap_or_else(processors),
+        }
+    }
+
+    /// Who plays the scenario.
+    fn runner(&self) -> anyhow::Result<Box<dyn Runner>> {
+        if self.scenario != Demo::NAME {
+            bail!("scenario {:?} is not known: {} is needed", self.scenario, Demo::NAME);
+        }
+        if let Some(data) = &self.data {
+            bail!("--data {}: scenario {} reads no data", data.display(), Demo::NAME);
+        }
+        Ok(Box::new(Demo::default()))
+    }
+}
+
+/// Scores; the table or the JSON goes to `out`, the picture to its file.
+pub(crate) fn run(args: &ScoreArgs, output: Output, out: &mut dyn Write) -> anyhow::Result<()> {
+    let runner = args.runner()?;
+    // Opened before anything is played: what cannot be written should not take a night to find out.
+    let drawing = args.svg.as_deref().map(|path| Ok::<_, anyhow::Error>((path, create(path)?))).transpose()?;
+    let board = play(runner.as_ref(), &args.plan())?;
+    if let Some((path, mut file)) = drawing {
+        file.write_all(picture(&board).as_bytes()).with_context(|| refused(path))?;
+    }
+    if args.json || output == Output::Json {
+        serde_json::to_writer_pretty(&mut *out, &board)?;
+        writeln!(out)?;
+        return Ok(());
+    }
+    Ok(table::write(&board, out)?)
+}
+
+fn create(path: &Path) -> anyhow::Result<File> {
+    File::create(path).with_context(|| refused(path))
+}
+
+fn refused(path: &Path) -> String {
+    format!("write the picture to {}", path.display())
+}
+
+fn play(runner: &dyn Runner, plan: &Plan) -> anyhow::Result<Board> {
+    let progress = Progress::on_terminal();
+    let told = |done, total| progress.tell(done, total);
+    let watch = Watch { cpu: &|| clock(ClockId::ThreadCPUTime), wall: &|| clock(ClockId::Monotonic), progress: &told };
+    let board = board::score(runner, plan, watch);
+    progress.end();
+    Ok(board?)
+}
+
+fn picture(board: &Board) -> String {
+    let title = format!("{}: energy and overload", board.scenario);
+    plot::frontier(&title, &board.curves(), &board.limits())
+}
+
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZero::get)
+}
+
+/// What a clock of this machine shows; only for saying how long something took.
+fn clock(id: ClockId) -> Duration {
+    let time = clock_gettime(id);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0))
+}
