@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
-use crate::{demo::DemoArgs, replay::ReplayArgs};
+use crate::{demo::DemoArgs, plan::PlanArgs, replay::ReplayArgs};
 
 /// Keeps a fleet of libvirt hosts level: looks at it, moves its vms, explains why.
 #[derive(Debug, Parser)]
@@ -56,6 +56,8 @@ pub enum Command {
     Demo(DemoArgs),
     /// Recorded telemetry through the real decision path: what would have been decided, when, and why.
     Replay(ReplayArgs),
+    /// A fleet written down in a file: the whole plan for it, or why what is asked cannot be done.
+    Plan(PlanArgs),
     /// The fleet as it is, live; q ends it.
     Top(Top),
     /// Migrations as they go, one line for each change.

@@ -52,7 +52,7 @@ impl ScriptedHost {
             power: PowerCurve::ml110_g5(),
             sleep: SleepSupport::None,
             wake_address: None,
-        fault_domain: None,
+            fault_domain: None,
             vms: Vec::new(),
         };
         Ok(Self { inventory, cpu_used: Vec::new() })

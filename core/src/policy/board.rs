@@ -289,8 +289,13 @@ impl<'a> Board<'a> {
     fn score(&self, slot: &Slot<'_>, load: &HostLoad, limit: f64) -> f64 {
         let cpu = limit - load.ahead(&self.risk).ratio_of(load.capacity);
         let memory = 1.0 - load.memory.ratio_of(load.memory_capacity);
-        let efficiency = slot.watts_per_core() / self.best_watts.max(f64::MIN_POSITIVE) - 1.0;
+        let efficiency = self.inefficiency(slot) - 1.0;
         self.weights[0] * cpu * cpu + self.weights[1] * memory * memory + efficiency
+    }
+
+    /// Watts per core over those of the most efficient host: at least 1.
+    pub(super) fn inefficiency(&self, slot: &Slot<'_>) -> f64 {
+        slot.watts_per_core() / self.best_watts.max(f64::MIN_POSITIVE)
     }
 
     /// Plays a move: the vm counts on its target from now on, and may not be moved again; its source keeps its load
