@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
-use crate::{demo::DemoArgs, replay::ReplayArgs, score::ScoreArgs};
+use crate::{demo::DemoArgs, plan::PlanArgs, replay::ReplayArgs, score::ScoreArgs};
 
 /// Keeps a fleet of libvirt hosts level: looks at it, moves its vms, explains why.
 #[derive(Debug, Parser)]
@@ -58,6 +58,8 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Policies played on a scenario, day by day and seed by seed, beside the least that was possible.
     Score(ScoreArgs),
+    /// A fleet written down in a file: the whole plan for it, or why what is asked cannot be done.
+    Plan(PlanArgs),
     /// The fleet as it is, live; q ends it.
     Top(Top),
     /// Migrations as they go, one line for each change.

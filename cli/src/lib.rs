@@ -2,7 +2,7 @@
 //! into the crate that does the work.
 //!
 //! Answers go to a writer that is handed in; errors are one line on standard error. Exit status: 0 done, 1 it could not
-//! be done, 2 wrong usage.
+//! be done, 2 wrong usage, 3 what a plan was asked for is infeasible.
 
 use std::{
     error::Error as _,
@@ -18,6 +18,7 @@ pub mod args;
 pub mod client;
 mod commands;
 pub mod demo;
+pub mod plan;
 pub mod replay;
 pub mod score;
 mod show;
@@ -39,7 +40,7 @@ pub fn main() -> ExitCode {
             let mut complaints = io::stderr().lock();
             // Where even standard error is closed, nobody is left to be told.
             let _told = writeln!(complaints, "ballast: {}", one_line(&error));
-            ExitCode::FAILURE
+            error.downcast_ref::<plan::Stop>().map_or(ExitCode::FAILURE, plan::Stop::status)
         }
     }
 }
@@ -59,6 +60,7 @@ async fn dispatch(args: Args, out: &mut dyn Write) -> anyhow::Result<()> {
         Command::Demo(demo) => demo::run(&demo, output, out).await,
         Command::Replay(args) => replay::run(&args, output, out),
         Command::Score(args) => score::run(&args, output, out),
+        Command::Plan(args) => plan::run(&args, out),
         Command::Top(top) => top::run(client::connect(&connection).await?, &top, &Clock::system()).await,
         Command::Watch => watch::run(client::connect(&connection).await?, output, out).await,
         Command::Ask(ask) => {

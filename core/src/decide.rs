@@ -188,6 +188,31 @@ mod tests {
     }
 
     #[test]
+    fn a_detour_is_one_move_and_a_round_trip_none() {
+        struct Restless;
+        impl Policy for Restless {
+            fn name(&self) -> &'static str {
+                "restless"
+            }
+            fn propose(&mut self, _view: View<'_>) -> Advice {
+                let leg = |vm, from, to| {
+                    let one = Move { vm: vm_id(vm), from: host_id(from), to: host_id(to) };
+                    let motive = Motive::Drain { host: host_id(from) };
+                    Proposal { action: Action::Relocate(one), motive, expected: Expectation::default() }
+                };
+                let proposals = vec![leg(1, "a", "b"), leg(2, "a", "c"), leg(1, "b", "c"), leg(2, "c", "a")];
+                Advice { proposals, notes: vec![] }
+            }
+        }
+        let fleet = Fleet::new(&[("a", &[1.0, 1.0]), ("b", &[]), ("c", &[])]);
+        let decision = decide(&fleet.input(Trigger::Round), &mut Restless);
+        let steps: Vec<String> = decision.chosen.steps.iter().map(|planned| planned.step.to_string()).collect();
+        assert_eq!(steps, [format!("move {} from a to c", vm_id(1))]);
+        assert!(decision.chosen.steps[0].expected.copied > crate::units::Bytes::ZERO, "judged anew");
+        assert_eq!((decision.denied.len(), decision.notes.len()), (0, 2));
+    }
+
+    #[test]
     fn a_policy_gone_mad_gets_nothing_past_the_guard_and_a_bounded_record() {
         struct Mad;
         impl Policy for Mad {

@@ -16,7 +16,7 @@ pub fn explain(decision: &Decision, name: &dyn Fn(VmId) -> Option<String>) -> St
     let mut text = String::new();
     // Writing to a string cannot fail.
     let _ignored = write_decision(&mut text, decision);
-    with_names(&text, name)
+    with_names(&text, &|vm| name(vm).map(|name| format!("{name} ({vm})")))
 }
 
 fn write_decision(out: &mut String, decision: &Decision) -> std::fmt::Result {
@@ -64,31 +64,36 @@ fn write_proposal(out: &mut String, proposal: &Proposal) -> std::fmt::Result {
 
 fn write_reasons(out: &mut String, motive: &Motive, expected: &Expectation) -> std::fmt::Result {
     writeln!(out, "     because {motive}")?;
+    expectations(expected).iter().try_for_each(|line| writeln!(out, "     {line}"))
+}
+
+/// What is expected of a proposal, in words and figures.
+pub(crate) fn expectations(expected: &Expectation) -> Vec<String> {
     let kwh = |joules: crate::units::Joules| joules.kwh();
     let (done, left) = (expected.energy_if_done, expected.energy_if_left);
-    writeln!(
-        out,
-        "     if done: {:.4} kWh and {:.1} core-seconds unserved; if left: {:.4} kWh and {:.1} core-seconds unserved",
+    let mut lines = vec![format!(
+        "if done: {:.4} kWh and {:.1} core-seconds unserved; if left: {:.4} kWh and {:.1} core-seconds unserved",
         kwh(done),
         expected.overload_if_done,
         kwh(left),
         expected.overload_if_left
-    )?;
+    )];
     if !expected.copy_time.is_zero() {
         let (time, pause) = (expected.copy_time.as_secs_f64(), expected.downtime.as_millis());
-        writeln!(out, "     copies {} in {time:.1} s, pauses a vm for up to {pause} ms", expected.copied)?;
+        lines.push(format!("copies {} in {time:.1} s, pauses a vm for up to {pause} ms", expected.copied));
     }
-    writeln!(out, "     gain {:.0} J by the objective", expected.gain.get())
+    lines.push(format!("gain {:.0} J by the objective", expected.gain.get()));
+    lines
 }
 
-/// The text with every uuid of a known vm followed by its name.
-fn with_names(text: &str, name: &dyn Fn(VmId) -> Option<String>) -> String {
+/// The text with what `show` has for a vm in place of its uuid.
+pub(crate) fn with_names(text: &str, show: &dyn Fn(VmId) -> Option<String>) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(next) = rest.chars().next() {
         let uuid = rest.get(..UUID_LEN).filter(|part| part.as_bytes().get(8) == Some(&b'-'));
-        if let Some((part, name)) = uuid.and_then(|part| Some((part, name(part.parse().ok()?)?))) {
-            let _ignored = write!(out, "{name} ({part})");
+        if let Some(shown) = uuid.and_then(|part| show(part.parse().ok()?)) {
+            out.push_str(&shown);
             rest = &rest[UUID_LEN..];
         } else {
             out.push(next);

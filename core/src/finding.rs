@@ -310,7 +310,7 @@ impl fmt::Display for Finding {
             Self::NotThere { vm, claimed, actual } => write!(f, "vm {vm} is on {actual}, not on {claimed}"),
             Self::SameHost { host } => write!(f, "{host} is both source and destination"),
             Self::NotRunning { vm } => write!(f, "vm {vm} is not running"),
-            Self::Doubtful { host, doubts } => write!(f, "{host} is in doubt: {doubts:?}"),
+            Self::Doubtful { host, doubts } => write!(f, "{host} is in doubt: {}", listed(doubts)),
             Self::NotAwake { host } => write!(f, "{host} is not awake"),
             Self::BeingDrained { host } => write!(f, "{host} is being drained"),
             Self::CpuNow { host, would_be, limit } => {
@@ -336,7 +336,7 @@ impl fmt::Display for Finding {
             Self::CpuModel { vm, needs, host } => write!(f, "{host} cannot provide the CPU {needs} of vm {vm}"),
             Self::Network { vm, network, host } => write!(f, "{host} lacks network {network} of vm {vm}"),
             Self::Storage { vm, storage, host } => write!(f, "{host} does not reach storage {storage} of vm {vm}"),
-            Self::Obstructed { vm, obstacles } => write!(f, "vm {vm} cannot be moved: {obstacles:?}"),
+            Self::Obstructed { vm, obstacles } => write!(f, "vm {vm} cannot be moved: it {}", listed(obstacles)),
             Self::Locked { vm, by } => write!(f, "vm {vm} is held by command {by}"),
             Self::MovedTwice { vm } => write!(f, "vm {vm} is to be moved already"),
             Self::HypervisorBusy { vm } => write!(f, "libvirt runs a job on vm {vm}"),
@@ -370,4 +370,9 @@ impl fmt::Display for Finding {
             Self::NoExchange { vm, other } => write!(f, "the moves of {vm} and {other} are no exchange"),
         }
     }
+}
+
+/// One after the other, as a person would say them.
+fn listed<T: fmt::Display>(items: &[T]) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -6,10 +6,11 @@ use uuid::Uuid;
 
 use crate::{
     decide::DecideInput,
-    decision::{Decision, Mode, Step, Trigger},
+    decision::{Decision, Mode, Trigger},
     forecast::{Forecasts, Quantiles, ResourceForecast, VmForecast},
     id::{BootId, CommandId, DecisionId, Epoch, Generation, HostId, VmId},
     inventory::{CpuNeed, Inventory, SleepSupport, VmLabels, VmRecord},
+    plan::play,
     policy::View,
     power::PowerCurve,
     sample::{HostSample, Reading, VmSample, VmState},
@@ -119,28 +120,11 @@ impl Fleet {
         }
     }
 
-    /// Carries out a decision as if everything in it took no time, and lets `span` pass.
+    /// Carries out a decision and lets `span` pass; what is over or empty then has been so for long.
     pub(crate) fn obey(&mut self, decision: &Decision, span: Duration) {
-        let now = self.snapshot.taken_at;
-        for planned in &decision.chosen.steps {
-            match &planned.step {
-                Step::Migrate(one) => {
-                    let vm = self.snapshot.vms.get_mut(&one.vm).unwrap();
-                    vm.host = one.to.clone();
-                    vm.last_moved_at = Some(now);
-                }
-                Step::Sleep { host } => self.turn(host, HostPower::Asleep),
-                Step::Wake { host, .. } => self.turn(host, HostPower::Awake),
-            }
-        }
-        self.snapshot.taken_at = now.after(span);
+        let Tuning { cpu_limit, relief_after, .. } = self.tuning;
+        play(&mut self.snapshot, &decision.chosen.steps, span, cpu_limit, relief_after);
         self.measure();
-    }
-
-    fn turn(&mut self, host: &HostId, power: HostPower) {
-        let now = self.snapshot.taken_at;
-        let host = self.snapshot.hosts.get_mut(host).unwrap();
-        (host.power, host.power_since) = (power, now);
     }
 
     pub(crate) fn awake(&self) -> usize {

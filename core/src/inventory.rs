@@ -57,7 +57,7 @@ impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::HostDevice(what) => write!(f, "uses the host's device {what}"),
-            Self::LocalDisk(what) => write!(f, "its disk {what} is on storage that other hosts do not see"),
+            Self::LocalDisk(what) => write!(f, "has its disk {what} on storage that other hosts do not see"),
             Self::SharedFilesystem(what) => write!(f, "shares the host's filesystem {what}"),
             Self::Other(what) => f.write_str(what),
         }

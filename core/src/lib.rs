@@ -23,6 +23,7 @@ pub mod migration;
 pub mod migration_cost;
 pub mod objective;
 pub mod outcome;
+pub mod plan;
 pub mod planner;
 pub mod plausibility;
 pub mod policy;

@@ -14,6 +14,9 @@ pub use hull::{HullSegment, LowerHull};
 /// Number of points of a curve: active idle, then 10 % to 100 % load.
 pub const POINTS: usize = 11;
 
+/// The names that [`PowerCurve::of_class`] knows.
+pub const CLASSES: [&str; 3] = ["epyc-7742", "xeon-platinum-8180", "ml110-g5"];
+
 /// Why a curve is refused.
 #[derive(Debug, Clone, PartialEq, Error)]
 pub enum InvalidCurve {
@@ -100,6 +103,16 @@ impl PowerCurve {
     /// HP ProLiant ML110 G5 with a Xeon 3075 (published SPECpower_ssj2008 result, 2011).
     pub fn ml110_g5() -> Self {
         Self::literal([93.7, 97.0, 101.0, 105.0, 110.0, 116.0, 121.0, 125.0, 129.0, 133.0, 135.0], 4.0)
+    }
+
+    /// The curve of a class; `None` for a name that is not among [`CLASSES`].
+    pub fn of_class(name: &str) -> Option<Self> {
+        match name {
+            "epyc-7742" => Some(Self::epyc_7742()),
+            "xeon-platinum-8180" => Some(Self::xeon_platinum_8180()),
+            "ml110-g5" => Some(Self::ml110_g5()),
+            _ => None,
+        }
     }
 
     fn literal(watts: [f64; POINTS], asleep: f64) -> Self {

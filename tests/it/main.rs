@@ -10,5 +10,6 @@ mod lab;
 mod migration;
 mod operator;
 mod replay;
+mod scenarios;
 mod tidy;
 mod units;

@@ -254,3 +254,14 @@ fn labels_are_comfort_and_order_is_not() {
     let (vm, other): (VmId, VmId) = (vm_id(1), vm_id(2));
     assert!(!Finding::NoSafeOrder { vm, other, short: Bytes::ZERO }.can_be_overridden());
 }
+
+#[test]
+fn a_host_to_which_a_move_was_accepted_is_not_emptied_for_its_sleep() {
+    let fleet = Fleet::new(&[("a", &[1.0]), ("b", &[1.0]), ("c", &[1.0])]);
+    let empty_a = Action::Evacuate { host: host_id("a"), moves: vec![one(1, "a", "c")] };
+    let motive = Motive::Consolidation { host: host_id("a") };
+    let check =
+        |accepted: &[Move]| check(&empty_a, &motive, &fleet.snapshot, &fleet.forecasts, &fleet.tuning, accepted);
+    assert_eq!(check(&[]), []);
+    assert_eq!(check(&[one(2, "b", "a")]), [Finding::NotEmpty { host: host_id("a"), vms: 1 }]);
+}

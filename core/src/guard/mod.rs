@@ -136,14 +136,15 @@ impl<'a> Guard<'a> {
             }
             findings.extend(checks::movement(self, motive, &checks::Wish { whole: moves, index, leaving: None }));
         }
-        let left = self.left_behind(host, moves);
+        let coming = self.accepted_moves().filter(|one| one.to == *host).count();
+        let left = self.left_behind(host, moves) + coming;
         if left > 0 && matches!(motive, Motive::Consolidation { .. }) {
             findings.push(Finding::NotEmpty { host: host.clone(), vms: left });
         }
         findings
     }
 
-    /// Vms that `moves` and the migrations under way leave on `host`.
+    /// Vms that `moves` and the migrations under way leave on `host`; what was accepted to come there comes on top.
     fn left_behind(&self, host: &HostId, moves: &[Move]) -> usize {
         let leaves = |vm| {
             let flies = self.snapshot.in_flight.iter().any(|flight| flight.vm == vm && flight.source == *host);

@@ -35,6 +35,7 @@ pub(super) fn consolidate(board: &mut Board<'_>, advice: &mut Advice) {
             continue;
         }
         if found == board.tuning().moves_in_fleet || failures == FAILURES || !rest.suffices_without(board, slot) {
+            note_loss(board, slot, advice);
             break;
         }
         failures += 1;
@@ -61,6 +62,15 @@ enum NoWay {
     Unpaid,
 }
 
+/// Says where N+1 is what keeps hosts from being emptied.
+fn note_loss(board: &Board<'_>, slot: usize, advice: &mut Advice) {
+    let fill = board.tuning().cpu_fill_limit * HEADROOM;
+    if let Some(lost) = loss::unborne(board, fill, |index, _| index != slot) {
+        let host = board.slots[slot].host.id();
+        advice.notes.push(format!("{host} is not emptied: without it the loss of {lost} could not be borne"));
+    }
+}
+
 /// Hosts that may be emptied, the most rewarding first.
 fn candidates(board: &Board<'_>) -> Vec<usize> {
     let objective = board.objective();
@@ -82,13 +92,14 @@ fn may_be_emptied(board: &Board<'_>, objective: &Objective<'_>, slot: &Slot<'_>)
 
 /// Room that the host's vms take up elsewhere, over the power that its sleep saves: what it draws now, less what it draws
 /// asleep, less what its load will draw where it is most efficient. Room is what runs out when hosts are emptied, so the
-/// host that frees most power per room goes first.
+/// host that frees most power per room goes first; and room on an efficient host is worth more than on another, for what
+/// is emptied frees room of its own kind.
 fn room_over_saving(board: &Board<'_>, slot: &Slot<'_>) -> f64 {
     let load = slot.remaining();
     let elsewhere = board.best_marginal() * load.now().get();
     let power = &slot.host.inventory.power;
     let saved = (power.at(load.utilisation(0)) - power.asleep()).get() - elsewhere;
-    board.room_of(&load) / saved.max(1.0)
+    board.room_of(&load) / (saved.max(1.0) * slot.cost)
 }
 
 /// What carries the fleet: the hosts that are up and not emptied, and those among them that hold vms.

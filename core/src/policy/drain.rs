@@ -19,17 +19,19 @@ use crate::{
 /// Vms of one host proposed in one round: more than any budget lets go at a time.
 const VMS_PER_HOST: usize = 8;
 
-/// Proposes the next moves off every draining host.
-pub(super) fn drain(board: &mut Board<'_>, advice: &mut Advice) {
+/// Proposes the next moves off every draining host. True where some vm has no place yet.
+pub(super) fn drain(board: &mut Board<'_>, advice: &mut Advice) -> bool {
     let drained = |slot: &Slot<'_>| slot.host.mode == HostMode::Draining && slot.host.power == HostPower::Awake;
+    let mut homeless = false;
     for slot in 0..board.slots.len() {
         if drained(&board.slots[slot]) && board.slots[slot].host.is_trusted() {
-            drain_host(board, slot, advice);
+            homeless |= drain_host(board, slot, advice);
         }
     }
+    homeless
 }
 
-fn drain_host(board: &mut Board<'_>, slot: usize, advice: &mut Advice) {
+fn drain_host(board: &mut Board<'_>, slot: usize, advice: &mut Advice) -> bool {
     let host = board.slots[slot].host.id().clone();
     let (mut units, stuck) = units_on(board, slot);
     if stuck > 0 {
@@ -49,13 +51,15 @@ fn drain_host(board: &mut Board<'_>, slot: usize, advice: &mut Advice) {
                 advice.proposals.push(propose(board, unit, to, &motive));
                 taken += unit.vms.len();
             }
-            Some(_) => {}
+            // Its turn comes in a later round, and its place is kept.
+            Some(to) => board.reserve(to, unit),
             None => left = left.or(Some(unit)),
         }
     }
     if let Some(unit) = left {
         make_room(board, slot, unit, &host, advice);
     }
+    left.is_some()
 }
 
 /// How places are chosen.

@@ -25,8 +25,8 @@ impl Policy for RiskGreedy {
         let unhelped = relieve::relieve(&mut board, &mut advice);
         let short = capacity::wake_ahead(&mut board, &mut advice);
         bundle::mend(&mut board, &mut advice);
-        drain::drain(&mut board, &mut advice);
-        if unhelped || short {
+        let homeless = drain::drain(&mut board, &mut advice);
+        if unhelped || short || homeless {
             advice.notes.push("no host is emptied while capacity is short".into());
         } else {
             consolidate::consolidate(&mut board, &mut advice);

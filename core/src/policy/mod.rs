@@ -6,6 +6,8 @@ mod capacity;
 mod consolidate;
 mod drain;
 mod greedy;
+#[cfg(test)]
+mod group_tests;
 mod loss;
 mod none;
 pub mod peers;
