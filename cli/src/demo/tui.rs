@@ -224,7 +224,8 @@ mod tests {
         let mut world = World::new(&scenario, 1);
         let vm = &scenario.vms()[0];
         let hosts = world.host_ids();
-        let (from, to) = (&hosts[vm.home], &hosts[(vm.home + 1) % 3]);
+        let home = vm.home.unwrap();
+        let (from, to) = (&hosts[home], &hosts[(home + 1) % 3]);
         world.begin_migration(from, vm.vm, to, MigrationLimits::for_memory(Bytes::from_gib(8))).unwrap();
         world.advance_to(world.now().after(Duration::from_secs(2)));
         let told = News { at: Timestamp::from_secs(3661), kind: Kind::Relief, text: "move web-1: too hot".into() };
