@@ -3,8 +3,8 @@
 //! Asks no scheduler. What is played and counted is `ballast-sim`'s; here are the arguments, the clocks, the files and the
 //! table. `docs/scoring.md` says what every figure means.
 
-mod demo;
 mod progress;
+mod stage;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use ballast_sim::score::{
     board::{self, Board, Plan, Runner, Watch},
     plot,
@@ -26,8 +26,8 @@ use clap::Args as ClapArgs;
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::args::Output;
-use demo::Demo;
 use progress::Progress;
+use stage::Stage;
 
 /// What to score.
 #[derive(Debug, Clone, PartialEq, ClapArgs)]
@@ -41,12 +41,12 @@ pub struct ScoreArgs {
     /// A day to play, as the scenario names it; may be given again [default: every day].
     #[arg(long = "day", value_name = "YYYYMMDD")]
     pub days: Vec<String>,
-    /// Policies to play, separated by commas.
-    #[arg(long, value_delimiter = ',', default_value = "risk-greedy,none", value_name = "NAMES")]
+    /// Policies to play, separated by commas; `all` stands for every one there is [default: the scenario's own].
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     pub policies: Vec<String>,
-    /// Seeds 1 to N are played.
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    pub seeds: u64,
+    /// Play N seeds, from the scenario's first on [default: the scenario's own].
+    #[arg(long, value_name = "N")]
+    pub seeds: Option<u64>,
     /// Threads to play on; figures do not depend on it [default: as many as there are processors].
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
@@ -65,35 +65,32 @@ pub struct ScoreArgs {
 }
 
 impl ScoreArgs {
-    fn plan(&self) -> Plan {
+    /// What is to be played of a scenario, whose own choices stand where nothing was typed.
+    fn plan(&self, stage: &Stage) -> Plan {
+        let policies = match self.policies.as_slice() {
+            [] => stage.policies.clone(),
+            [all] if all == "all" => stage.runner.policies_known(),
+            named => named.to_vec(),
+        };
+        let first = stage.seeds.first().copied().unwrap_or(1);
+        let seeds = self.seeds.map_or_else(|| stage.seeds.clone(), |seeds| (first..first + seeds).collect());
         Plan {
-            policies: self.policies.clone(),
+            policies,
             days: self.days.clone(),
-            seeds: self.seeds,
+            seeds,
             risks: self.risk.clone(),
             against: self.against.clone(),
             threads: self.threads.unwrap_or_else(processors),
         }
     }
-
-    /// Who plays the scenario.
-    fn runner(&self) -> anyhow::Result<Box<dyn Runner>> {
-        if self.scenario != Demo::NAME {
-            bail!("scenario {:?} is not known: {} is needed", self.scenario, Demo::NAME);
-        }
-        if let Some(data) = &self.data {
-            bail!("--data {}: scenario {} reads no data", data.display(), Demo::NAME);
-        }
-        Ok(Box::new(Demo::default()))
-    }
 }
 
 /// Scores; the table or the JSON goes to `out`, the picture to its file.
 pub(crate) fn run(args: &ScoreArgs, output: Output, out: &mut dyn Write) -> anyhow::Result<()> {
-    let runner = args.runner()?;
+    let stage = stage::open(&args.scenario, args.data.as_deref(), &args.days)?;
     // Opened before anything is played: what cannot be written should not take a night to find out.
     let drawing = args.svg.as_deref().map(|path| Ok::<_, anyhow::Error>((path, create(path)?))).transpose()?;
-    let board = play(runner.as_ref(), &args.plan())?;
+    let board = play(stage.runner.as_ref(), &args.plan(&stage))?;
     if let Some((path, mut file)) = drawing {
         file.write_all(picture(&board).as_bytes()).with_context(|| refused(path))?;
     }

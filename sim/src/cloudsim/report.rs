@@ -36,6 +36,8 @@ pub struct Report {
     pub overall_slav: f64,
     /// Of that, the share that was not given outside of migrations: demand that hosts could not serve.
     pub unserved: f64,
+    /// What the vms asked for and were not given, in core-seconds of 1000 MIPS.
+    pub unserved_core_seconds: f64,
     /// Times a host went from active to not active; one that is never used counts once.
     pub shutdowns: u64,
     /// Hosts that were active, as a mean over the day.
@@ -69,6 +71,7 @@ impl Report {
             esv: kwh * slatah * pdm,
             overall_slav: share(asked - vms(|vm| vm.given), asked),
             unserved: share(vms(|vm| vm.missed - vm.missed_migrating), asked),
+            unserved_core_seconds: (asked - vms(|vm| vm.given)) / 1000.0,
             shutdowns: fleet.hosts.iter().map(|host| u64::from(host.record.shutdowns)).sum(),
             active_hosts: active / SECONDS_PER_DAY,
             vms: fleet.vms.len(),

@@ -40,7 +40,10 @@ pub struct Contestant {
 
 impl std::fmt::Debug for Contestant {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Contestant").field("policy", &self.policy.name()).field("pace", &self.pace).finish_non_exhaustive()
+        f.debug_struct("Contestant")
+            .field("policy", &self.policy.name())
+            .field("pace", &self.pace)
+            .finish_non_exhaustive()
     }
 }
 

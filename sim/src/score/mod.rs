@@ -4,12 +4,13 @@
 //! guard and planner as the scheduler; it is what a policy is developed and judged with.
 
 pub mod board;
+pub mod contestant;
 pub mod figure;
 mod play;
 pub mod plot;
 mod result;
+pub mod runner;
 pub mod stats;
-pub mod timed;
 
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ use crate::{
 };
 
 /// Tells how much time has been spent so far: by the CPU's account, so that a busy machine changes nothing.
-pub type Stopwatch<'a> = &'a dyn Fn() -> Duration;
+pub type Stopwatch<'a> = &'a (dyn Fn() -> Duration + Sync);
 
 /// How often the fleet is read and decided on.
 #[derive(Debug, Clone, PartialEq)]

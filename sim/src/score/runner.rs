@@ -3,7 +3,7 @@
 //!
 //! The data of every day is handed in: no file is opened here.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use ballast_core::{
     policy::textbook::{self, Rule},
@@ -18,7 +18,6 @@ use super::{
 use crate::{
     bound::{self, Bounds},
     cloudsim::{self, Quirks},
-    placement,
     scenario::{
         FleetSize, Scenario,
         file::{Data, Faithful, ScenarioFile},
@@ -172,13 +171,7 @@ fn known_on_a_fleet(policy: &str) -> bool {
     is_peer || is_rule || contestant::names().iter().any(|name| name == policy)
 }
 
-fn play(
-    job: &Job,
-    scenario: &Scenario,
-    pace: &Pace,
-    price: f64,
-    stopwatch: Stopwatch<'_>,
-) -> Result<Run, ScoreError> {
+fn play(job: &Job, scenario: &Scenario, pace: &Pace, price: f64, stopwatch: Stopwatch<'_>) -> Result<Run, ScoreError> {
     let who = contestant::contestant(&job.policy, scenario, job.seed, pace, job.risk);
     let who = who.map_err(|error| ScoreError::Failed { job: job.label(), reason: error.to_string() })?;
     let Contestant { mut policy, mut forecaster, pace } = who;
@@ -196,7 +189,7 @@ fn quirks(faithful: &Faithful) -> Quirks {
 fn faithful_score(report: &cloudsim::Report, price: f64) -> Score {
     Score {
         energy_kwh: report.kwh,
-        cost_joules: report.kwh * 3.6e6 + report.unserved_core_seconds() * price,
+        cost_joules: report.kwh * 3.6e6 + report.unserved_core_seconds * price,
         unserved_cpu_share: report.unserved,
         overload_time_share: report.slatah,
         slatah: report.slatah,
@@ -208,9 +201,4 @@ fn faithful_score(report: &cloudsim::Report, price: f64) -> Score {
         mean_awake_hosts: report.active_hosts,
         ..Score::default()
     }
-}
-
-/// Time that nobody measures: for tests and for callers who do not ask how long deciding takes.
-pub fn unmeasured() -> Duration {
-    Duration::ZERO
 }

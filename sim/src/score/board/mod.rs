@@ -17,7 +17,7 @@ use thiserror::Error;
 
 pub use compare::{Comparison, Summary};
 
-use super::{Score, timed::Stopwatch};
+use super::{Score, Stopwatch};
 use crate::bound::Bounds;
 
 /// Why there is no scoreboard.
@@ -98,8 +98,11 @@ pub trait Runner: Sync {
     /// Its days, in order; a single `None` where it has no such thing.
     fn days(&self) -> Vec<Option<String>>;
 
-    /// The policies that can be played.
+    /// The policies that can be played, for people: some stand for families of names.
     fn policies_known(&self) -> Vec<String>;
+
+    /// Whether a policy of that name can be played.
+    fn knows(&self, policy: &str) -> bool;
 
     /// Whether a policy has a risk knob.
     fn has_risk_knob(&self, policy: &str) -> bool;
@@ -124,8 +127,8 @@ pub struct Plan {
     pub policies: Vec<String>,
     /// Days; empty for every day of the scenario.
     pub days: Vec<String>,
-    /// Seeds 1 to this are played.
-    pub seeds: u64,
+    /// Seeds that are played.
+    pub seeds: Vec<u64>,
     /// Settings of the risk knob for every policy that has one; empty for its default alone.
     pub risks: Vec<f64>,
     /// The policy, as results name it, that the others are compared with; `None` for the first.

@@ -3,7 +3,7 @@
 use super::{Job, Plan, Runner, ScoreError};
 
 /// Most seeds of a plan: beyond it intervals hardly narrow any more.
-const SEEDS_MAX: u64 = 1000;
+const SEEDS_MAX: usize = 1000;
 
 /// Most threads of a plan.
 const THREADS_MAX: usize = 256;
@@ -20,7 +20,12 @@ pub(super) fn jobs(runner: &dyn Runner, plan: &Plan) -> Result<Vec<Job>, ScoreEr
         for risk in risks(runner, plan, policy) {
             let of_day = |day: &Option<String>| {
                 let (policy, day) = (policy.clone(), day.clone());
-                (1..=plan.seeds).map(move |seed| Job { policy: policy.clone(), risk, day: day.clone(), seed })
+                plan.seeds.clone().into_iter().map(move |seed| Job {
+                    policy: policy.clone(),
+                    risk,
+                    day: day.clone(),
+                    seed,
+                })
             };
             jobs.extend(days.iter().flat_map(of_day));
         }
@@ -29,9 +34,9 @@ pub(super) fn jobs(runner: &dyn Runner, plan: &Plan) -> Result<Vec<Job>, ScoreEr
 }
 
 fn check(runner: &dyn Runner, plan: &Plan) -> Result<(), ScoreError> {
-    let known = runner.policies_known();
-    if let Some(policy) = plan.policies.iter().find(|policy| !known.contains(*policy)) {
-        return Err(ScoreError::UnknownPolicy { policy: policy.clone(), known: known.join(", ") });
+    if let Some(policy) = plan.policies.iter().find(|policy| !runner.knows(policy)) {
+        let known = runner.policies_known().join(", ");
+        return Err(ScoreError::UnknownPolicy { policy: policy.clone(), known });
     }
     if plan.policies.is_empty() {
         return Err(value("policies", "", "at least one policy is needed"));
@@ -42,8 +47,8 @@ fn check(runner: &dyn Runner, plan: &Plan) -> Result<(), ScoreError> {
     if let Some(twice) = repeated(&plan.days) {
         return Err(value("day", twice, "each day is needed once"));
     }
-    if !(1..=SEEDS_MAX).contains(&plan.seeds) {
-        return Err(value("seeds", plan.seeds, "1 to 1000 are needed"));
+    if !(1..=SEEDS_MAX).contains(&plan.seeds.len()) {
+        return Err(value("seeds", plan.seeds.len(), "1 to 1000 are needed"));
     }
     if !(1..=THREADS_MAX).contains(&plan.threads) {
         return Err(value("threads", plan.threads, "1 to 256 are needed"));

@@ -19,6 +19,10 @@ impl Runner for Sums {
         vec!["a".into(), "b".into(), "broken".into()]
     }
 
+    fn knows(&self, policy: &str) -> bool {
+        self.policies_known().iter().any(|known| known == policy)
+    }
+
     fn has_risk_knob(&self, policy: &str) -> bool {
         policy == "b"
     }
@@ -44,7 +48,7 @@ fn plan(policies: &[&str]) -> Plan {
     Plan {
         policies: policies.iter().map(|policy| (*policy).to_owned()).collect(),
         days: Vec::new(),
-        seeds: 2,
+        seeds: vec![1, 2],
         risks: Vec::new(),
         against: None,
         threads: 1,
@@ -112,7 +116,7 @@ fn what_makes_no_sense_is_refused_by_name_before_anything_is_played() {
         refused(Plan { days: vec!["3".into()], ..base() }),
         "day \"3\" is not in scenario sums: one of 1, 2 is needed"
     );
-    assert_eq!(refused(Plan { seeds: 0, ..base() }), "seeds = 0: 1 to 1000 are needed");
+    assert_eq!(refused(Plan { seeds: Vec::new(), ..base() }), "seeds = 0: 1 to 1000 are needed");
     assert_eq!(refused(Plan { threads: 0, ..base() }), "threads = 0: 1 to 256 are needed");
     let expected = "standard deviations from 0 to 10 are needed";
     assert_eq!(refused(Plan { risks: vec![f64::NAN], ..base() }), format!("risk = NaN: {expected}"));

@@ -1,0 +1,67 @@
+//! The scenario that is played: one that comes with ballast, or a file of the operator's, with its data read.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use anyhow::{Context as _, bail};
+use ballast_sim::{
+    scenario::file::{BUILTINS, Data, ScenarioFile, builtin},
+    score::{
+        board::Runner,
+        runner::{FileRunner, FleetRunner},
+    },
+};
+
+use crate::workload;
+
+/// A scenario, ready to be played.
+pub(super) struct Stage {
+    pub(super) runner: Box<dyn Runner>,
+    /// The policies it is meant to compare.
+    pub(super) policies: Vec<String>,
+    /// The seeds it is meant to be played with.
+    pub(super) seeds: Vec<u64>,
+}
+
+/// Opens the scenario of that name, or the file; `data` is the folder with the traces, of which only `days` are read where
+/// any are named.
+pub(super) fn open(scenario: &str, data: Option<&Path>, days: &[String]) -> anyhow::Result<Stage> {
+    if scenario == FleetRunner::NAME {
+        if let Some(data) = data {
+            bail!("--data {}: scenario {scenario} reads no data", data.display());
+        }
+        let policies = vec!["risk-greedy".to_owned(), "none".to_owned()];
+        return Ok(Stage { runner: Box::new(FleetRunner::default()), policies, seeds: vec![1] });
+    }
+    let file = read(scenario)?;
+    let (policies, seeds) = (file.policies().to_vec(), file.seeds().to_vec());
+    let days = with_data(&file, data, days)?;
+    Ok(Stage { runner: Box::new(FileRunner::new(file, days)), policies, seeds })
+}
+
+/// A name first, then a path: a file of the same name in the working folder changes nothing.
+fn read(scenario: &str) -> anyhow::Result<ScenarioFile> {
+    if let Some(known) = builtin(scenario) {
+        return Ok(known?);
+    }
+    let path = Path::new(scenario);
+    if !path.is_file() {
+        let names: Vec<&str> = BUILTINS.iter().map(|known| known.name).collect();
+        bail!("scenario {scenario:?} is not known: {} or a file is needed", names.join(", "));
+    }
+    let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+    Ok(ScenarioFile::parse(scenario, &text)?)
+}
+
+/// The days of a scenario with their data, as far as they are wanted; a single `None` where it has no days.
+fn with_data(
+    file: &ScenarioFile,
+    folder: Option<&Path>,
+    wanted: &[String],
+) -> anyhow::Result<BTreeMap<Option<String>, Data>> {
+    let mut days = workload::days(file, folder)?;
+    days.retain(|day| wanted.is_empty() || wanted.contains(day));
+    if days.is_empty() {
+        return Ok(BTreeMap::from([(None, workload::read(file, folder, None)?)]));
+    }
+    days.into_iter().map(|day| Ok((Some(day.clone()), workload::read(file, folder, Some(&day))?))).collect()
+}
