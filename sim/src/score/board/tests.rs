@@ -28,7 +28,7 @@ impl Runner for Sums {
     }
 
     fn bounds(&self, day: Option<&str>, seed: u64) -> Result<Option<Bounds>, ScoreError> {
-        let fluid_kwh = 50.0 * day.unwrap().parse::<f64>().unwrap() + ballast_core::units::count(seed as usize);
+        let fluid_kwh = 50.0 * day.unwrap().parse::<f64>().unwrap() + f64::from(u32::try_from(seed).unwrap());
         Ok(Some(Bounds { fluid_kwh, clairvoyant_kwh: fluid_kwh + 5.0, ..Bounds::default() }))
     }
 
