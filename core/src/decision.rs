@@ -108,7 +108,7 @@ pub struct Planned {
     pub part_of: Option<Action>,
 }
 
-/// Ordered, budgeted steps; each may begin at once, whatever becomes of the others.
+/// Ordered, budgeted steps; each may begin at once, whatever becomes of the others but those it is part of a bundle with.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     /// In order of urgency.
