@@ -1,12 +1,7 @@
 //! A whole fleet in one process: the real scheduler, real agents on simulated hosts, real gRPC on loopback, one clock that
 //! the test drives. Any of them can be lost and started again with what it had written.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use ballast_agent::{
