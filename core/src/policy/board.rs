@@ -36,6 +36,8 @@ pub(super) struct Slot<'a> {
     pub(super) arriving: usize,
     /// Anti-affinity groups of the vms that count here.
     groups: BTreeMap<&'a str, usize>,
+    /// A proposal of this round takes vms off it.
+    pub(super) gives: bool,
     /// To be emptied by a proposal of this round.
     pub(super) emptied: bool,
     /// To be woken by a proposal of this round.
@@ -363,6 +365,7 @@ impl<'a> Board<'a> {
         if let Some(slot) = self.slot_of(&one.from).map(|slot| &mut self.slots[slot]) {
             slot.settled.retain(|other| other.id() != one.vm);
             slot.leaving.push(load);
+            slot.gives = true;
         }
     }
 
@@ -422,7 +425,18 @@ impl<'a> Board<'a> {
 fn empty_slot<'a>(host: &'a HostView, fleet: &FleetLoad<'a>) -> Slot<'a> {
     let load = fleet.host(host.id()).copied().unwrap_or_default();
     let (leaving, settled) = (Vec::new(), Vec::new());
-    Slot { host, load, leaving, settled, arriving: 0, groups: BTreeMap::new(), emptied: false, woken: false, cost: 1.0 }
+    Slot {
+        host,
+        load,
+        leaving,
+        settled,
+        arriving: 0,
+        groups: BTreeMap::new(),
+        gives: false,
+        emptied: false,
+        woken: false,
+        cost: 1.0,
+    }
 }
 
 /// How much each resource weighs: the square of how scarce it is, so that the one which runs out first decides.

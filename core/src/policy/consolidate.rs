@@ -30,8 +30,8 @@ pub(super) fn consolidate(board: &mut Board<'_>, advice: &mut Advice) {
     let (mut found, mut unplaced, mut unpaid, mut failures) = (0, 0, 0, 0);
     let mut rest = Rest::of(board);
     for slot in candidates(board) {
-        // A host that others are emptied onto by now stays.
-        if board.slots[slot].arriving > 0 {
+        // A host that others are emptied onto by now stays; one that is being relieved is not emptied behind that.
+        if board.slots[slot].arriving > 0 || board.slots[slot].gives {
             continue;
         }
         if found == board.tuning().moves_in_fleet || failures == FAILURES || !rest.suffices_without(board, slot) {

@@ -167,6 +167,6 @@ mod tests {
         let wide = header().replace("t287\n", "t287,t288\n") + &row("a", "1").replace("7\n", "7,7\n");
         let error = parse("p.csv", &wide).unwrap_err();
         assert_eq!(error.to_string(), "p.csv, line 2, column t288: 291 columns found, 290 are needed");
-        assert!(parse_packed("p.csv.gz", b"no gzip").unwrap_err().to_string().contains("cannot be unpacked"));
+        assert!(parse_packed("p.csv.gz", b"\x1f\x8bno gzip").unwrap_err().to_string().contains("cannot be unpacked"));
     }
 }
