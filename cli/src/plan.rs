@@ -205,7 +205,7 @@ mod tests {
     fn figures_have_six_digits() {
         let mut out = Vec::new();
         let mut serializer = Serializer::with_formatter(&mut out, SixDigits(PrettyFormatter::new()));
-        [1234.567_89, 0.1 + 0.2, -1e-12, 16.0, 0.0].serialize(&mut serializer).unwrap();
+        [1_234.567_89, 0.1 + 0.2, -1e-12, 16.0, 0.0].serialize(&mut serializer).unwrap();
         let text: String = String::from_utf8(out).unwrap().split_whitespace().collect();
         assert_eq!(text, "[1234.57,0.3,-1e-12,16.0,0.0]");
     }

@@ -4,7 +4,11 @@
 //! After a change of the decisions, `BALLAST_WRITE_SCENARIOS=1 cargo test -p ballast-tests --test it scenarios` writes
 //! every `.expected` anew; the difference is to be read as a careful operator would.
 
-use std::{fmt::Write as _, fs, path::PathBuf};
+use std::{
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use ballast::{args::Args, plan::Stop};
 use ballast_tests::sources;
@@ -23,7 +27,7 @@ fn scenarios() -> Vec<PathBuf> {
 }
 
 /// What is printed for a scenario, and how it ends.
-fn transcript(path: &PathBuf) -> String {
+fn transcript(path: &Path) -> String {
     let path = path.to_str().unwrap();
     let args = Args::try_parse_from(["ballast", "plan", "--snapshot", path]).unwrap();
     let mut out = Vec::new();
