@@ -115,7 +115,7 @@ impl World {
             power: spec.power.clone(),
             sleep: SleepSupport::Suspend,
             wake_address: Some(wake_address(index)),
-            fault_domain: None,
+            fault_domain: spec.fault_domain.clone(),
             vms,
         })
     }

@@ -61,8 +61,8 @@ pub(super) fn build(file: &PlanFile) -> Result<Built, Vec<Problem>> {
     let drain = file.drain.iter().enumerate();
     let drain = drain.filter_map(|(index, name)| known(format!("drain[{index}]"), name, &snapshot, &mut checks));
     let drain = drain.collect();
-    if let Some(name) = file.policy.as_deref().filter(|name| !policy::NAMES.contains(name)) {
-        checks.note("policy", format!("{name:?}"), format!("one of {} is needed", policy::NAMES.join(", ")));
+    if let Some(name) = file.policy.as_deref().filter(|name| policy::any_by_name(name).is_none()) {
+        checks.note("policy", format!("{name:?}"), format!("one of {} is needed", policy::known()));
     }
     if checks.problems.is_empty() {
         let forecasts = forecasts(file, &mut snapshot);

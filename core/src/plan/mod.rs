@@ -98,8 +98,8 @@ impl Model {
     /// # Errors
     /// Where no such policy is known.
     pub fn propose_by(&mut self, name: &str) -> Result<(), Problem> {
-        if !policy::NAMES.contains(&name) {
-            let expected = format!("one of {} is needed", policy::NAMES.join(", "));
+        if policy::any_by_name(name).is_none() {
+            let expected = format!("one of {} is needed", policy::known());
             return Err(Problem { path: "policy".into(), value: format!("{name:?}"), expected });
         }
         name.clone_into(&mut self.policy);
@@ -121,7 +121,7 @@ impl Model {
 
     /// Decides round after round, each on the fleet as the one before leaves it, until for long enough nothing follows.
     fn rounds(&mut self) -> Vec<Round> {
-        let Some(mut policy) = policy::by_name(&self.policy) else { return Vec::new() };
+        let Some(mut policy) = policy::any_by_name(&self.policy) else { return Vec::new() };
         let begin = self.snapshot.taken_at;
         let mut rounds = Vec::new();
         let mut quiet = Duration::ZERO;

@@ -54,14 +54,32 @@ pub trait Policy: Send {
     fn propose(&mut self, view: View<'_>) -> Advice;
 }
 
-/// The names that [`by_name`] knows.
+/// ballast's own policies: what a scheduler may be run with.
 pub const NAMES: [&str; 2] = [RiskGreedy::NAME, LeaveAlone::NAME];
 
-/// The policy of that name; `None` for a name that is not among [`NAMES`].
+/// ballast's own policy of that name; `None` for a name that is not among [`NAMES`].
 pub fn by_name(name: &str) -> Option<Box<dyn Policy>> {
     match name {
         RiskGreedy::NAME => Some(Box::new(RiskGreedy)),
         LeaveAlone::NAME => Some(Box::new(LeaveAlone)),
         _ => None,
     }
+}
+
+/// The policy of that name, another system's rule or the textbook's among them: for replay and planning, where nothing
+/// comes of it. `None` for a name that nobody has; [`known`] tells those there are.
+pub fn any_by_name(name: &str) -> Option<Box<dyn Policy>> {
+    if let Some(own) = by_name(name) {
+        return Some(own);
+    }
+    if let Some(peer) = peers::Paced::by_name(name) {
+        return Some(Box::new(peer));
+    }
+    Some(Box::new(textbook::by_name(name).ok()?))
+}
+
+/// The names that [`any_by_name`] knows, for people.
+pub fn known() -> String {
+    let own = NAMES.iter().chain(&peers::NAMES).copied().collect::<Vec<_>>().join(", ");
+    format!("{own}, or {}", textbook::rule::GRAMMAR)
 }

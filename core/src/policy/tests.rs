@@ -292,3 +292,11 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn any_rule_may_be_asked_but_only_our_own_may_serve() {
+    for name in ["risk-greedy", "ganeti-hsqueeze", "gamma-robust-2", "lr-mmt-1.2+fix"] {
+        assert!(any_by_name(name).is_some(), "{name}");
+    }
+    assert!(any_by_name("luck").is_none() && by_name("lr-mmt-1.2").is_none());
+}

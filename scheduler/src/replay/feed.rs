@@ -43,7 +43,7 @@ pub(super) struct Feed<'a> {
 impl<'a> Feed<'a> {
     pub(super) fn new(settings: &'a ReplaySettings) -> Result<Self, ReplayError> {
         let name = &settings.policy;
-        let policy = policy::by_name(name).ok_or_else(|| ReplayError::UnknownPolicy { name: name.clone() })?;
+        let policy = policy::any_by_name(name).ok_or_else(|| ReplayError::UnknownPolicy { name: name.clone() })?;
         let fleet = FleetSettings {
             period: settings.period,
             silent_periods: settings.tuning.silent_periods,

@@ -89,7 +89,7 @@ pub enum ReplayError {
         path: PathBuf,
     },
     /// No policy of that name.
-    #[error("policy {name:?} is not known: one of {} is needed", policy::NAMES.join(", "))]
+    #[error("policy {name:?} is not known: one of {} is needed", policy::known())]
     UnknownPolicy {
         /// What was given.
         name: String,

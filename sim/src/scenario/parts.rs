@@ -116,8 +116,6 @@ pub struct VmSpec {
     pub arrives: Duration,
     /// When it is shut down, from the start of the scenario; `None` where it stays.
     pub departs: Option<Duration>,
-    /// Groups whose members must not share a fault domain.
-    pub spread: BTreeSet<String>,
     /// The group of users it serves, whose distance to its host counts.
     pub users: Option<String>,
     /// How it writes memory; `None` takes the general assumption, off by a factor of its own.
@@ -143,7 +141,6 @@ impl VmSpec {
             home,
             arrives: Duration::ZERO,
             departs: None,
-            spread: BTreeSet::new(),
             users: None,
             writes: None,
             service: None,

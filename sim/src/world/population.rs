@@ -133,7 +133,7 @@ impl World {
         let (breaching, since) = self.breaching;
         self.ledger.breach_seconds += ballast_core::units::count(breaching) * self.now.since(since).as_secs_f64();
         let mut breaching = breaching;
-        for group in &self.vms[index].spec.spread {
+        for group in &self.vms[index].spec.labels.spread {
             let there = self.domains.entry((group.clone(), domain.clone())).or_default();
             if comes {
                 *there += 1;

@@ -400,7 +400,11 @@ fn two_copies_of_one_link_take_twice_as_long_and_both_arrive() {
 
 #[test]
 fn vms_that_share_a_rack_they_must_not_share_are_counted() {
-    let spread = |number, home| VmSpec { spread: BTreeSet::from(["web".to_owned()]), ..vm(number, Some(home)) };
+    let spread = |number, home| {
+        let mut spec = vm(number, Some(home));
+        spec.labels.spread.insert("web".to_owned());
+        spec
+    };
     let mut world = plain(2, vec![spread(1, 0), spread(2, 1)], calm(vec![]));
     for host in &mut world.hosts {
         host.spec.fault_domain = Some("rack".into());

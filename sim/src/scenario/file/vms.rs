@@ -110,7 +110,9 @@ impl VmsSpec {
         vm.labels.immovable = draws.unit(3) < self.immovable_share;
         let keeps_apart = |group: &usize| noise::unit(seed, 53, *group as u64) < self.apart_share;
         if let Some(group) = index.checked_div(self.apart).filter(keeps_apart) {
-            vm.labels.anti_affinity.insert(format!("apart-{:04}", group + 1));
+            let group = format!("apart-{:04}", group + 1);
+            vm.labels.spread.insert(group.clone());
+            vm.labels.anti_affinity.insert(group);
         }
         vm
     }
