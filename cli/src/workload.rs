@@ -337,10 +337,11 @@ mod tests {
     #[test]
     fn recordings_are_found_in_the_folder_and_in_the_one_below() {
         let folder = tempfile::tempdir().unwrap();
-        let day = "vm,seen_in_dev,t0,t1\na,1,5,6\n";
+        let slots: String = (0..288).map(|slot| format!(",t{slot}")).collect();
+        let day = format!("vm,seen_in_dev{slots}\na,1{}\n", ",5".repeat(288));
         fs::create_dir(folder.path().join("planetlab")).unwrap();
-        fs::write(folder.path().join("planetlab/20110303.csv"), day).unwrap();
-        fs::write(folder.path().join("20110306.csv"), day).unwrap();
+        fs::write(folder.path().join("planetlab/20110303.csv"), &day).unwrap();
+        fs::write(folder.path().join("20110306.csv"), &day).unwrap();
         let file = builtin("planetlab-corrected").unwrap().unwrap();
         assert_eq!(days(&file, Some(folder.path())).unwrap(), ["20110303", "20110306"]);
         let data = read(&file, Some(folder.path()), Some("20110303")).unwrap();
