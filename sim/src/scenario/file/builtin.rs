@@ -12,7 +12,7 @@ pub struct Builtin {
 }
 
 /// All of them.
-pub const BUILTINS: [Builtin; 11] = [
+pub const BUILTINS: [Builtin; 13] = [
     Builtin { name: "demo", text: include_str!("../../../scenarios/demo.toml") },
     Builtin { name: "planetlab-faithful", text: include_str!("../../../scenarios/planetlab-faithful.toml") },
     Builtin { name: "planetlab-corrected", text: include_str!("../../../scenarios/planetlab-corrected.toml") },
@@ -24,6 +24,8 @@ pub const BUILTINS: [Builtin; 11] = [
     Builtin { name: "qa-service", text: include_str!("../../../scenarios/qa-service.toml") },
     Builtin { name: "arrivals", text: include_str!("../../../scenarios/arrivals.toml") },
     Builtin { name: "telemetry", text: include_str!("../../../scenarios/telemetry.toml") },
+    Builtin { name: "scale-1000", text: include_str!("../../../scenarios/scale-1000.toml") },
+    Builtin { name: "scale-10000", text: include_str!("../../../scenarios/scale-10000.toml") },
 ];
 
 /// The scenario of the repository with that name; `None` where there is none.
