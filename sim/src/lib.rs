@@ -13,6 +13,7 @@ mod flight;
 pub mod generate;
 mod host;
 pub mod ledger;
+pub mod measured;
 mod noise;
 pub mod observe;
 pub mod placement;
