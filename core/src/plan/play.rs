@@ -1,6 +1,6 @@
 //! The model that a plan is played on: demand holds still, orders succeed, and everything they change is counted on.
 //!
-//! Called by [`super::whole`] round by round, and by the tests of the decision core. It judges nothing.
+//! Called by [`super::Model::plan`] round by round, and by the tests of the decision core. It judges nothing.
 
 use std::{collections::BTreeMap, time::Duration};
 
