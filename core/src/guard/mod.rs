@@ -38,19 +38,29 @@ pub struct Guard<'a> {
     load: FleetLoad<'a>,
     groups: Groups<'a>,
     accepted: Vec<Step>,
+    /// Stands against everything.
+    silence: Vec<Finding>,
 }
 
 impl<'a> Guard<'a> {
     /// Guards `snapshot`.
     pub fn new(snapshot: &'a Snapshot, forecasts: &Forecasts, tuning: &'a Tuning) -> Self {
         let (load, groups) = (FleetLoad::of(snapshot, forecasts), Groups::of(snapshot));
-        Self { snapshot, tuning, risk: Risk::of(tuning), load, groups, accepted: Vec::new() }
+        Self {
+            snapshot,
+            tuning,
+            risk: Risk::of(tuning),
+            load,
+            groups,
+            accepted: Vec::new(),
+            silence: silence(snapshot, tuning),
+        }
     }
 
     /// Everything that stands against `action`, with what was accepted before counted in. Bounds on concurrent moves are
     /// not asked of an evacuation or an exchange: they are a matter of several rounds, and each of their steps is asked.
     pub fn check(&self, action: &Action, motive: &Motive) -> Vec<Finding> {
-        let mut findings = self.silence();
+        let mut findings = self.silence.clone();
         match action {
             Action::Relocate(one) => findings.extend(self.check_moves(std::slice::from_ref(one), motive)),
             Action::Together { moves } => findings.extend(self.check_moves(moves, motive)),
@@ -78,13 +88,13 @@ impl<'a> Guard<'a> {
             (Step::Migrate(_), Some(Action::Together { moves })) => {
                 let open = moves.iter().filter(|one| !self.accepted_moves().any(|accepted| accepted == *one));
                 let open: Vec<Move> = open.cloned().collect();
-                let mut findings = self.silence();
+                let mut findings = self.silence.clone();
                 findings.extend(self.movements(&open, &planned.motive));
                 findings.extend(checks::concurrency(self, moves));
                 findings
             }
             (Step::Migrate(one), Some(Action::Swap(both))) => {
-                let mut findings = self.silence();
+                let mut findings = self.silence.clone();
                 findings.extend(exchange::step(self, one, both, &planned.motive));
                 findings
             }
@@ -153,16 +163,6 @@ impl<'a> Guard<'a> {
         self.load.residents(host).iter().filter(|vm| !leaves(**vm)).count()
     }
 
-    /// Silence of so many hosts that it is likelier ours than theirs. One silent host explains itself.
-    fn silence(&self) -> Vec<Finding> {
-        let expected = || self.snapshot.hosts.values().filter(|host| host.power == HostPower::Awake);
-        let unheard = |doubt: &Doubt| matches!(doubt, Doubt::Disconnected | Doubt::Silent { .. });
-        let silent = expected().filter(|host| host.doubts.iter().any(unheard)).count();
-        let of = expected().count();
-        let too_many = silent > 1 && count(silent) > self.tuning.silent_share_max * count(of);
-        if too_many { vec![Finding::FleetSilent { silent, of }] } else { Vec::new() }
-    }
-
     fn accepted_moves(&self) -> impl Iterator<Item = &Move> {
         self.accepted.iter().filter_map(|step| if let Step::Migrate(one) = step { Some(one) } else { None })
     }
@@ -185,6 +185,16 @@ impl<'a> Guard<'a> {
         arriving.filter_map(|one| self.load.vm(one.vm)).for_each(|vm| load.add(vm));
         load
     }
+}
+
+/// Silence of so many hosts that it is likelier ours than theirs. One silent host explains itself.
+fn silence(snapshot: &Snapshot, tuning: &Tuning) -> Vec<Finding> {
+    let expected = || snapshot.hosts.values().filter(|host| host.power == HostPower::Awake);
+    let unheard = |doubt: &Doubt| matches!(doubt, Doubt::Disconnected | Doubt::Silent { .. });
+    let silent = expected().filter(|host| host.doubts.iter().any(unheard)).count();
+    let of = expected().count();
+    let too_many = silent > 1 && count(silent) > tuning.silent_share_max * count(of);
+    if too_many { vec![Finding::FleetSilent { silent, of }] } else { Vec::new() }
 }
 
 /// Everything that stands against `action` on top of the moves `accepted` before it.

@@ -15,7 +15,7 @@ use crate::{
         shelf::{End, Shelves},
     },
     proposal::Move,
-    risk::{FleetLoad, HostLoad, Risk, VmLoad},
+    risk::{FleetLoad, HostLoad, Names, Risk, VmLoad},
     sample::VmState,
     snapshot::{HostMode, HostPower, HostView, InFlight, VmView},
     tuning::{LEAST_REST, Tuning},
@@ -85,7 +85,7 @@ pub(super) struct Board<'a> {
     pub(super) bundles: Bundles<'a>,
     /// Members of spread groups by fault domain and group.
     spread: BTreeMap<(&'a str, &'a str), usize>,
-    index: BTreeMap<&'a HostId, usize>,
+    index: Names<'a>,
     weights: [f64; 2],
     shelves: Shelves,
     /// See [`Self::best_marginal`].
@@ -98,7 +98,7 @@ impl<'a> Board<'a> {
     pub(super) fn new(view: View<'a>) -> Self {
         let fleet = FleetLoad::of(view.snapshot, view.forecasts);
         let slots: Vec<Slot<'a>> = view.snapshot.hosts.values().map(|host| empty_slot(host, &fleet)).collect();
-        let index = view.snapshot.hosts.keys().enumerate().map(|(index, id)| (id, index)).collect();
+        let index = Names::of(view.snapshot.hosts.keys());
         let (risk, moved) = (Risk::of(view.tuning), BTreeSet::new());
         let everything = fleet.pool(|_| true);
         let (bundles, spread) = (Bundles::of(view.snapshot), BTreeMap::new());
@@ -158,7 +158,7 @@ impl<'a> Board<'a> {
     }
 
     pub(super) fn slot_of(&self, host: &HostId) -> Option<usize> {
-        self.index.get(host).copied()
+        self.index.position(host)
     }
 
     /// The load of a host as the round has it so far.
@@ -319,9 +319,11 @@ impl<'a> Board<'a> {
         score: impl Fn(&Slot<'a>, &HostLoad) -> f64,
     ) -> Option<usize> {
         let mut best: Option<(f64, usize)> = None;
+        let own = self.slot_of(&unit.first().host);
         self.shelves.search(self.need_of(unit), end, |index| {
             let slot = &self.slots[index];
-            let open = self.is_open(index, unit.first()) && allowed(slot);
+            // Only hosts that may be targets stand on the shelves.
+            let open = Some(index) != own && !slot.emptied && allowed(slot);
             let Some(load) = open.then(|| self.with(index, unit, limit)).flatten() else { return false };
             let found = (score(slot, &load), index);
             if best.is_none_or(|best| found < best) {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::{
     forecast::Forecasts,
     id::{HostId, VmId},
-    risk::{HostLoad, VmLoad},
+    risk::{HostLoad, Names, VmLoad},
     snapshot::{InFlight, Snapshot, VmView},
     units::Cores,
 };
@@ -13,8 +13,10 @@ use crate::{
 /// Demand by host and by vm.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct FleetLoad<'a> {
-    hosts: BTreeMap<&'a HostId, HostLoad>,
-    residents: BTreeMap<&'a HostId, Vec<VmId>>,
+    names: Names<'a>,
+    /// In order of name.
+    hosts: Vec<(&'a HostId, HostLoad)>,
+    residents: Vec<Vec<VmId>>,
     vms: BTreeMap<VmId, VmLoad>,
     /// All vms, each once, on no host.
     demand: HostLoad,
@@ -23,37 +25,35 @@ pub struct FleetLoad<'a> {
 impl<'a> FleetLoad<'a> {
     /// Adds up the fleet.
     pub fn of(snapshot: &'a Snapshot, forecasts: &Forecasts) -> Self {
-        let hosts = snapshot.hosts.iter().map(|(id, host)| (id, HostLoad::empty(host))).collect();
-        let mut fleet = Self { hosts, ..Self::default() };
+        let hosts: Vec<_> = snapshot.hosts.iter().map(|(id, host)| (id, HostLoad::empty(host))).collect();
+        let (names, residents) = (Names::of(snapshot.hosts.keys()), vec![Vec::new(); hosts.len()]);
+        let mut fleet = Self { names, hosts, residents, ..Self::default() };
         let flights: BTreeMap<VmId, &InFlight> = snapshot.in_flight.iter().map(|one| (one.vm, one)).collect();
-        let mut used: BTreeMap<&HostId, f64> = BTreeMap::new();
-        for (id, vm) in snapshot.vms.iter().filter(|(_, vm)| vm.record.state.holds_memory()) {
-            let load = VmLoad::of(vm, forecasts.vms.get(id));
-            fleet.vms.insert(*id, load);
-            fleet.demand.add(&load);
-            places(vm, flights.get(id).copied()).for_each(|host| fleet.settle(host, *id, &load));
-            *used.entry(&vm.host).or_default() += vm.cpu_used().map_or(0.0, Cores::get);
-        }
-        for (id, host) in &snapshot.hosts {
-            let measured = host.sample.as_ref().and_then(|sample| sample.cpu_used.value());
-            let by_vms = Cores(used.get(id).copied().unwrap_or_default());
-            if let Some(load) = fleet.hosts.get_mut(id) {
-                load.base = measured.filter(|used| used.is_sane()).unwrap_or_default().saturating_sub(by_vms);
+        let mut used = vec![0.0; fleet.hosts.len()];
+        let holding = || snapshot.vms.iter().filter(|(_, vm)| vm.record.state.holds_memory());
+        fleet.vms = holding().map(|(id, vm)| (*id, VmLoad::of(vm, forecasts.vms.get(id)))).collect();
+        for ((id, load), (_, vm)) in fleet.vms.iter().zip(holding()) {
+            fleet.demand.add(load);
+            let flight = if flights.is_empty() { None } else { flights.get(id).copied() };
+            for position in places(vm, flight).filter_map(|host| fleet.names.position(host)) {
+                fleet.hosts[position].1.add(load);
+                fleet.residents[position].push(*id);
             }
+            if let Some(position) = fleet.names.position(&vm.host) {
+                used[position] += vm.cpu_used().map_or(0.0, Cores::get);
+            }
+        }
+        for ((_, load), (host, by_vms)) in fleet.hosts.iter_mut().zip(snapshot.hosts.values().zip(used)) {
+            let measured = host.sample.as_ref().and_then(|sample| sample.cpu_used.value());
+            let measured = measured.filter(|used| used.is_sane()).unwrap_or_default();
+            load.base = measured.saturating_sub(Cores(by_vms));
         }
         fleet
     }
 
-    fn settle(&mut self, host: &'a HostId, vm: VmId, load: &VmLoad) {
-        if let Some(at) = self.hosts.get_mut(host) {
-            at.add(load);
-            self.residents.entry(host).or_default().push(vm);
-        }
-    }
-
     /// The demand on one host.
     pub fn host(&self, host: &HostId) -> Option<&HostLoad> {
-        self.hosts.get(host)
+        self.names.position(host).map(|position| &self.hosts[position].1)
     }
 
     /// Demand by host, in order of name.
@@ -68,7 +68,7 @@ impl<'a> FleetLoad<'a> {
 
     /// The vms that count on a host.
     pub fn residents(&self, host: &HostId) -> &[VmId] {
-        self.residents.get(host).map_or(&[], Vec::as_slice)
+        self.names.position(host).map_or(&[], |position| &self.residents[position])
     }
 
     /// The demand of all vms, each counted once, over the capacity of the hosts for which `counts` holds.

@@ -5,10 +5,12 @@
 
 mod fleet;
 mod host;
+mod names;
 mod vm;
 
 pub use fleet::FleetLoad;
 pub use host::HostLoad;
+pub use names::Names;
 pub use vm::VmLoad;
 
 use crate::{
