@@ -1,8 +1,9 @@
 //! Hosts in order of the room they have left, class by class: the search for a place looks at a few, not at the fleet.
 //!
 //! Best fit in two dimensions has no exact order. Room is therefore one number, in which the scarcer resource weighs more;
-//! the search takes the first hosts that fit from either end and lets its caller's score choose among them. Cost: a logarithm
-//! of the hosts per look and per change.
+//! the search takes the first hosts that fit from either end and lets its caller's score choose among them. Where many are
+//! full in one resource and have room in the other, none of the first may fit; the search then leaps, again and again, an
+//! eighth of the way to the other end, where hosts stand that nobody may be put on (empty, about to sleep). Cost: a logarithm of the hosts per look and per change.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,8 +12,14 @@ use crate::snapshot::HostView;
 /// Hosts of one class that fit and are compared; more change the choice in the third digit of its score.
 const ENOUGH: usize = 8;
 
-/// Hosts of one class that are looked at before it is given up: what is fuller in one resource than its room says is rare.
-const LOOKED_AT: usize = 1024;
+/// Hosts of one class that are looked at in a row, at first.
+const LOOKED_AT: usize = 256;
+
+/// How far a leap goes, as a share of the room between where the search is and the emptiest.
+const LEAP: f64 = 0.125;
+
+/// Hosts that are looked at after each leap.
+const LOOKED_AT_AFTER_LEAP: usize = 64;
 
 /// Classes kept apart. A fleet of more kinds has its hosts in one order, whatever they are.
 const CLASSES: usize = 24;
@@ -64,21 +71,37 @@ impl Shelves {
         self.shelves[*class].insert((key, slot));
     }
 
-    /// Calls `fits` for hosts that could have `need`, until enough of every class did.
+    /// Calls `fits` for hosts that could have `need`, until enough of every class did or all hope is gone.
     pub(super) fn search(&self, need: f64, end: End, mut fits: impl FnMut(usize) -> bool) {
         for shelf in &self.shelves {
-            let could = shelf.range((key(need), 0)..);
-            let mut found = 0;
-            let mut look = |slot: &(u64, usize)| {
-                found += usize::from(fits(slot.1));
-                found < ENOUGH
-            };
-            let _ended = match end {
-                End::Fullest => could.take(LOOKED_AT).all(&mut look),
-                End::Emptiest => could.rev().take(LOOKED_AT).all(&mut look),
-            };
+            match end {
+                End::Fullest => search_upwards(shelf, key(need), &mut fits),
+                End::Emptiest => {
+                    look_at(shelf.range((key(need), 0)..).rev().take(LOOKED_AT), &mut fits);
+                }
+            }
         }
     }
+}
+
+/// Looks from the fullest that could have `need` on; where none of those in a row fits, it leaps ahead.
+fn search_upwards(shelf: &BTreeSet<(u64, usize)>, need: u64, fits: &mut impl FnMut(usize) -> bool) {
+    let Some(&(emptiest, _)) = shelf.last() else { return };
+    let (mut from, mut in_a_row) = ((need, 0), LOOKED_AT);
+    while let Some(&(reached, slot)) = shelf.range(from..).nth(in_a_row) {
+        if look_at(shelf.range(from..).take(in_a_row), fits) > 0 {
+            return;
+        }
+        let [reached_room, most] = [reached, emptiest].map(f64::from_bits);
+        let ahead = key(reached_room + (most - reached_room) * LEAP);
+        (from, in_a_row) = ((reached, slot).max((ahead, 0)), LOOKED_AT_AFTER_LEAP);
+    }
+    look_at(shelf.range(from..), fits);
+}
+
+/// How many of these fit, of which no more than enough are looked for.
+fn look_at<'a>(slots: impl Iterator<Item = &'a (u64, usize)>, fits: &mut impl FnMut(usize) -> bool) -> usize {
+    slots.filter(|slot| fits(slot.1)).take(ENOUGH).count()
 }
 
 /// Numbers of at least zero sort as their bits do.
@@ -109,6 +132,20 @@ mod tests {
             true
         });
         assert_eq!(seen, [2, 1]);
+    }
+
+    #[test]
+    fn where_the_fullest_do_not_fit_the_emptier_are_found_all_the_same() {
+        let rooms: Vec<f64> = (0..20_000).map(|slot| f64::from(slot) / 20_000.0).collect();
+        let (mut looks, mut found) = (0, Vec::new());
+        shelves(&rooms).search(0.1, End::Fullest, |slot| {
+            looks += 1;
+            let fits = rooms[slot] > 0.99;
+            found.extend(fits.then_some(slot));
+            fits
+        });
+        assert_eq!(found.len(), ENOUGH);
+        assert!(looks < 4000, "{looks} hosts were looked at");
     }
 
     proptest! {
