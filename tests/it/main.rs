@@ -9,6 +9,7 @@ mod grpc;
 mod lab;
 mod migration;
 mod operator;
+mod peers;
 mod replay;
 mod scenarios;
 mod tidy;

@@ -4,11 +4,8 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use anyhow::{Context as _, bail};
 use ballast_sim::{
-    scenario::file::{BUILTINS, Data, ScenarioFile, builtin},
-    score::{
-        board::Runner,
-        runner::{FileRunner, FleetRunner},
-    },
+    scenario::file::{BUILTINS, Data, DemandSpec, ScenarioFile, builtin},
+    score::{board::Runner, runner::FileRunner},
 };
 
 use crate::workload;
@@ -25,13 +22,6 @@ pub(super) struct Stage {
 /// Opens the scenario of that name, or the file; `data` is the folder with the traces, of which only `days` are read where
 /// any are named.
 pub(super) fn open(scenario: &str, data: Option<&Path>, days: &[String]) -> anyhow::Result<Stage> {
-    if scenario == FleetRunner::NAME {
-        if let Some(data) = data {
-            bail!("--data {}: scenario {scenario} reads no data", data.display());
-        }
-        let policies = vec!["risk-greedy".to_owned(), "none".to_owned()];
-        return Ok(Stage { runner: Box::new(FleetRunner::default()), policies, seeds: vec![1] });
-    }
     let file = read(scenario)?;
     let (policies, seeds) = (file.policies().to_vec(), file.seeds().to_vec());
     let days = with_data(&file, data, days)?;
@@ -58,6 +48,10 @@ fn with_data(
     folder: Option<&Path>,
     wanted: &[String],
 ) -> anyhow::Result<BTreeMap<Option<String>, Data>> {
+    let reads = !file.needs().is_empty() || matches!(file.demand(), DemandSpec::Telemetry(_));
+    if let Some(folder) = folder.filter(|_| !reads) {
+        bail!("--data {}: scenario {} reads no data", folder.display(), file.name());
+    }
     let mut days = workload::days(file, folder)?;
     days.retain(|day| wanted.is_empty() || wanted.contains(day));
     if days.is_empty() {

@@ -1,10 +1,10 @@
 //! The command from its arguments to what it prints, on a fleet small enough for a test.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
 
 use ballast_sim::{
-    FleetSize,
-    score::{Pace, runner::FleetRunner},
+    scenario::file::{Data, ScenarioFile},
+    score::runner::FileRunner,
 };
 use clap::Parser as _;
 
@@ -19,8 +19,15 @@ fn parse(line: &str) -> Result<ScoreArgs, clap::Error> {
 }
 
 fn small() -> Stage {
-    let size = FleetSize { hosts: 4, vms: 30, duration: Duration::from_secs(3600) };
-    let runner = FleetRunner { size, pace: Pace { period: Duration::from_secs(30), ..Pace::default() } };
+    let text = r#"
+        name = "demo"
+        description = "a small one"
+        duration_h = 1
+        pace = { sample_s = 30 }
+        demand = { source = "demo", hosts = 4, vms = 30 }
+    "#;
+    let file = ScenarioFile::parse("small.toml", text).unwrap();
+    let runner = FileRunner::new(file, BTreeMap::from([(None, Data::default())]));
     Stage { runner: Box::new(runner), policies: vec!["risk-greedy".into(), "none".into()], seeds: vec![1] }
 }
 

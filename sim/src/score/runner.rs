@@ -19,7 +19,7 @@ use crate::{
     bound::{self, Bounds},
     cloudsim::{self, Quirks},
     scenario::{
-        FleetSize, Scenario,
+        Scenario,
         file::{Data, Faithful, ScenarioFile},
     },
     trace::{planetlab, text_of},
@@ -107,59 +107,6 @@ impl Runner for FileRunner {
         let scenario = self.scenario(job.day.as_deref(), job.seed)?;
         let pace = self.file.pace().cloned().unwrap_or_default();
         play(job, &scenario, &pace, self.file.price(), stopwatch)
-    }
-}
-
-/// Plays the made-up fleet of the demo.
-#[derive(Debug, Clone, Default)]
-pub struct FleetRunner {
-    /// How large it is.
-    pub size: FleetSize,
-    /// How often it is decided on.
-    pub pace: Pace,
-}
-
-impl FleetRunner {
-    /// Name of the scenario.
-    pub const NAME: &'static str = "demo";
-
-    fn scenario(&self, seed: u64) -> Result<Scenario, ScoreError> {
-        let failed = |error: crate::scenario::InvalidScenario| ScoreError::Failed {
-            job: format!("{}, seed {seed}", Self::NAME),
-            reason: error.to_string(),
-        };
-        Scenario::fleet(self.size, seed).map_err(failed)
-    }
-}
-
-impl Runner for FleetRunner {
-    fn scenario(&self) -> &str {
-        Self::NAME
-    }
-
-    fn days(&self) -> Vec<Option<String>> {
-        vec![None]
-    }
-
-    fn policies_known(&self) -> Vec<String> {
-        contestant::names()
-    }
-
-    fn knows(&self, policy: &str) -> bool {
-        known_on_a_fleet(policy)
-    }
-
-    fn has_risk_knob(&self, policy: &str) -> bool {
-        contestant::has_risk_knob(policy)
-    }
-
-    fn bounds(&self, _day: Option<&str>, seed: u64) -> Result<Option<Bounds>, ScoreError> {
-        Ok(Some(bound::bounds(&self.scenario(seed)?, seed)))
-    }
-
-    fn run(&self, job: &Job, stopwatch: Stopwatch<'_>) -> Result<Run, ScoreError> {
-        let price = self.pace.tuning.overload_joules_per_core_second;
-        play(job, &self.scenario(job.seed)?, &self.pace, price, stopwatch)
     }
 }
 
