@@ -25,11 +25,18 @@ use ballast_core::{
     command::MigrationLimits,
     id::{HostId, VmId},
     inventory::{CpuNeed, VmRecord},
+    migration_cost::{self, CopyEstimate, CopyJob},
     outcome::Stage,
     sample::VmState,
-    units::{Bytes, BytesPerSec},
+    units::{Bytes, BytesPerSec, Cores},
 };
 use ballast_daemon::clock::Clock;
+
+/// Memory of the vm that moves.
+const MEMORY: Bytes = Bytes::from_mib(128);
+
+/// Rate at which its copy is held, so that the time it takes is a link's and not this machine's.
+const LINK: BytesPerSec = BytesPerSec(32.0 * 1024.0 * 1024.0);
 
 /// Runs the lab's script, on hosts and a network of this test's own, and returns what it printed.
 fn lab(arguments: &[&str]) -> Result<String> {
@@ -92,7 +99,7 @@ impl Lab {
     }
 
     async fn migrate(&self, vm: VmId, bandwidth: Option<BytesPerSec>) -> Result<Migration> {
-        let limits = MigrationLimits { bandwidth, ..MigrationLimits::for_memory(Bytes::from_mib(128)) };
+        let limits = MigrationLimits { bandwidth, ..MigrationLimits::for_memory(MEMORY) };
         let destination = HostId::new(DESTINATION)?;
         let destination_uri = lab(&["migration-uri", DESTINATION])?;
         let events = self.source.migrate(MigrationJob { vm, destination, destination_uri, limits }).await?;
@@ -186,7 +193,7 @@ async fn facts_describe(at: &Lab) -> Result<VmId> {
     println!("{vm:#?}");
     ensure!(vm.state == VmState::Running && vm.cpu == CpuNeed::Any && !vm.busy, "{vm:?}");
     ensure!(vm.obstacles.is_empty(), "{vm:?}");
-    ensure!(vm.networks.contains("br0") && vm.memory_max == Bytes::from_mib(128), "{vm:?}");
+    ensure!(vm.networks.contains("br0") && vm.memory_max == MEMORY, "{vm:?}");
     ensure!(vm.labels.pinned_to.len() == 2 && vm.labels.anti_affinity.contains("probe"), "{vm:?}");
     let facts = at.source.facts().await?;
     println!("{} on {}, {} cpu models", facts.version, facts.cpu_model, facts.cpu_models.len());
@@ -236,6 +243,17 @@ async fn abort_leaves_the_vm_where_it_was(at: &Lab, vm: VmId) -> Result<()> {
     Ok(())
 }
 
+/// What the model says of a copy of the vm, as its counters describe it.
+async fn foretell(at: &Lab, vm: VmId) -> Result<CopyEstimate> {
+    let counters = at.source.counters(Duration::from_secs(5)).await?;
+    let counters = counters.into_iter().find(|one| one.vm == vm).context("the vm's counters")?;
+    let memory = counters.memory_resident.context("resident memory")?.min(MEMORY);
+    let job =
+        CopyJob::of_vm(memory, Cores(0.2), counters.dirty_rate, LINK, MigrationLimits::for_memory(MEMORY).downtime_max);
+    println!("resident {:?}, used {:?}", counters.memory_resident, counters.memory_used);
+    Ok(migration_cost::estimate(&job))
+}
+
 async fn real_migration(at: &Lab, vm: VmId, other: VmId) -> Result<()> {
     let stop = Arc::new(tokio::sync::Notify::new());
     let watch = |driver: &Arc<LibvirtHypervisor>, vm: VmId| {
@@ -244,10 +262,11 @@ async fn real_migration(at: &Lab, vm: VmId, other: VmId) -> Result<()> {
     let there = at.destination.facts().await?;
     let host_there = there.vms.iter().find(|record| record.name == "probe3").context("probe3")?.vm;
     let gaps = [("source", watch(&at.source, other)), ("destination", watch(&at.destination, host_there))];
-    let mut migration = at.migrate(vm, None).await?;
+    let foretold = foretell(at, vm).await?;
+    let mut migration = at.migrate(vm, Some(LINK)).await?;
     migration.end().await;
     if migration.lost_by_libvirt() {
-        migration = at.migrate(vm, None).await?;
+        migration = at.migrate(vm, Some(LINK)).await?;
         migration.end().await;
     }
     stop.notify_waiters();
@@ -260,9 +279,18 @@ async fn real_migration(at: &Lab, vm: VmId, other: VmId) -> Result<()> {
     let iteration = migration.first(|event| matches!(event, MigrationEvent::Iteration(1))).context("iteration 1")?;
     let suspended = migration.first(|event| matches!(event, MigrationEvent::Suspended)).context("the suspension")?;
     let end = migration.seen.last().context("events")?.0;
-    println!("preparation {iteration:?}, copy {:?}, switching {:?}", suspended - iteration, end - suspended);
-    let is_final = |event: &MigrationEvent| matches!(event, MigrationEvent::Statistics { downtime: Some(_), copied, .. } if *copied > Bytes::ZERO);
-    ensure!(migration.first(is_final).is_some(), "no final figures");
+    let copy = suspended - iteration;
+    println!("preparation {iteration:?}, copy {copy:?}, switching {:?}", end - suspended);
+    let figures = migration.seen.iter().find_map(|(_, event)| match event {
+        MigrationEvent::Statistics { downtime: Some(downtime), copied, .. } => Some((*downtime, *copied)),
+        _ => None,
+    });
+    let (downtime, copied) = figures.context("no final figures")?;
+    println!("measured: copy {copy:?}, downtime {downtime:?}, {copied:?}; foretold: {foretold:?}");
+    let copying = foretold.duration - migration_cost::PREPARATION - foretold.downtime;
+    for (what, ratio) in [("time", copying.div_duration_f64(copy)), ("data", foretold.copied.ratio_of(copied))] {
+        ensure!((0.5..2.0).contains(&ratio), "the {what} of the copy was foretold as {ratio:.2} times what it was");
+    }
     ensure!(matches!(migration.seen.last(), Some((_, MigrationEvent::Returned(Ok(()))))), "not returned well");
 
     ensure!(at.source.locate(vm).await? == Whereabouts::NotHere, "still at the source");

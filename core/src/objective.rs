@@ -204,7 +204,8 @@ impl<'a> Objective<'a> {
 pub fn copy_job(vm: &VmView, from: &HostView, to: &HostView) -> CopyJob {
     let sample = vm.sample.as_ref();
     let held = sample.and_then(|sample| sample.memory_resident.value().or(sample.memory_used.value()));
-    let memory = held.unwrap_or_else(|| vm.memory_reserved()).max(Bytes::from_mib(1));
+    // The process holds more than the guest's memory; what is beyond that is not copied.
+    let memory = held.unwrap_or(Bytes(u64::MAX)).min(vm.memory_reserved()).max(Bytes::from_mib(1));
     let dirty_rate = sample.and_then(|sample| sample.dirty_rate.value());
     let downtime = MigrationLimits::for_memory(vm.memory_reserved()).downtime_max;
     CopyJob::of_vm(memory, vm.cpu_used().unwrap_or_default(), dirty_rate, bandwidth(from, to), downtime)
