@@ -2,6 +2,8 @@
 //!
 //! It is looked up in and never walked, so that the order of its entries decides nothing.
 
+#![allow(clippy::disallowed_types)] // for that reason
+
 use std::{
     collections::HashMap,
     hash::{BuildHasherDefault, Hasher},
