@@ -181,8 +181,10 @@ fn memory_that_does_not_fit_keeps_a_host_awake() {
 fn a_vm_that_writes_faster_than_the_link_keeps_its_host_awake() {
     let mut fleet = Fleet::new(&[("a", &[1.0]), ("b", &[1.0])]);
     for vm in 1..=2 {
+        let memory = crate::units::Bytes::from_gib(20);
+        std::sync::Arc::make_mut(&mut fleet.vm(vm).record).memory_max = memory;
         let sample = fleet.vm(vm).sample.as_mut().unwrap();
-        sample.memory_resident = crate::sample::Reading::Measured(crate::units::Bytes::from_gib(20));
+        sample.memory_resident = crate::sample::Reading::Measured(memory);
         sample.dirty_rate = crate::sample::Reading::Measured(BytesPerSec(9e9));
     }
     assert_eq!(advise(&fleet).proposals, vec![]);
