@@ -129,6 +129,18 @@ pub enum Motive {
         /// The bundle.
         group: String,
     },
+    /// Vms of a group that keeps apart are in one place.
+    Apart {
+        /// The group.
+        group: String,
+        /// The host or fault domain that they share.
+        place: String,
+    },
+    /// The vm is on a host that its pins do not name.
+    Pin {
+        /// That host.
+        host: HostId,
+    },
     /// The host is empty and will not be needed for longer than sleeping takes to pay.
     Idle {
         /// For how long it has been empty.
@@ -157,6 +169,8 @@ impl fmt::Display for Motive {
             Self::Shortage { cores_short } => write!(f, "the awake hosts are {cores_short:.1} cores short"),
             Self::Spare { host } => write!(f, "the awake hosts could not bear the loss of {host}"),
             Self::Bundle { group } => write!(f, "the vms of bundle {group} belong on one host"),
+            Self::Apart { group, place } => write!(f, "vms of group {group} share {place} and are to be kept apart"),
+            Self::Pin { host } => write!(f, "it is pinned to other hosts than {host}"),
             Self::Idle { empty_for, break_even } => {
                 write!(f, "empty for {} s, sleeping pays after {} s", empty_for.as_secs(), break_even.as_secs())
             }

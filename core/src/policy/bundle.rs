@@ -115,7 +115,7 @@ pub(super) fn units_on<'a>(board: &Board<'a>, slot: usize) -> (Vec<Unit<'a>>, us
 }
 
 /// The unit a vm moves in; `None` where it may not be moved, or nowhere that keeps its bundle together.
-fn unit_of<'a>(board: &Board<'a>, vm: &'a VmView) -> Option<Unit<'a>> {
+pub(super) fn unit_of<'a>(board: &Board<'a>, vm: &'a VmView) -> Option<Unit<'a>> {
     let mates = board.bundles.mates(vm.id());
     if mates.is_empty() {
         return board.is_movable(vm).then(|| Unit::alone(vm));

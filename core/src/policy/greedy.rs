@@ -1,8 +1,8 @@
-//! The risk-aware greedy policy: relief, wake-ahead, drain, consolidation, sleep, by the exact model and nothing learned.
+//! The risk-aware greedy policy: relief, wake-ahead, wishes, drain, consolidation, sleep, by the exact model and nothing learned.
 //!
 //! The anchor that everything later must beat, and what the scheduler goes on with when it has no model.
 
-use crate::policy::{Advice, Policy, View, board::Board, bundle, capacity, consolidate, drain, relieve};
+use crate::policy::{Advice, Policy, View, board::Board, bundle, capacity, consolidate, drain, misplaced, relieve};
 
 /// Keeps no state: what it proposes follows from the view alone, so a round that was only half carried out goes on in the
 /// next.
@@ -25,6 +25,7 @@ impl Policy for RiskGreedy {
         let unhelped = relieve::relieve(&mut board, &mut advice);
         let short = capacity::wake_ahead(&mut board, &mut advice);
         bundle::mend(&mut board, &mut advice);
+        misplaced::mend(&mut board, &mut advice);
         let homeless = drain::drain(&mut board, &mut advice);
         if unhelped || short || homeless {
             advice.notes.push("no host is emptied while capacity is short".into());

@@ -9,6 +9,9 @@ mod greedy;
 #[cfg(test)]
 mod group_tests;
 mod loss;
+mod misplaced;
+#[cfg(test)]
+mod misplaced_tests;
 mod none;
 pub mod peers;
 mod relieve;

@@ -234,6 +234,8 @@ fn motive_name(motive: &Motive, trigger: &Trigger) -> &'static str {
         (_, Motive::Consolidation { .. }) => "consolidation",
         (_, Motive::Drain { .. }) => "drain",
         (_, Motive::Bundle { .. }) => "bundle",
+        (_, Motive::Apart { .. }) => "apart",
+        (_, Motive::Pin { .. }) => "pin",
         (_, Motive::Shortage { .. } | Motive::Spare { .. }) => "shortage",
         (_, Motive::Idle { .. }) => "idle",
     }
