@@ -57,10 +57,7 @@ pub struct Manual {
 
 /// Decides what is to happen next.
 pub fn decide(input: &DecideInput<'_>, policy: &mut dyn Policy) -> Decision {
-    let Advice { mut proposals, mut notes } = policy.propose(input.view);
-    if input.trigger == Trigger::Relief {
-        proposals.retain(|proposal| matches!(proposal.motive, Motive::Overload { .. }));
-    }
+    let Advice { proposals, mut notes } = ask(input, policy);
     let (proposals, straightened) = collapse(proposals, |one| judge(input.view, one));
     notes.extend(straightened);
     let mut guard = Guard::new(input.view.snapshot, input.view.forecasts, input.view.tuning);
@@ -70,6 +67,15 @@ pub fn decide(input: &DecideInput<'_>, policy: &mut dyn Policy) -> Decision {
     decision.notes = notes;
     list(&mut decision, planning);
     decision
+}
+
+fn ask(input: &DecideInput<'_>, policy: &mut dyn Policy) -> Advice {
+    if input.trigger != Trigger::Relief {
+        return policy.propose(input.view);
+    }
+    let mut advice = policy.relieve(input.view);
+    advice.proposals.retain(|proposal| matches!(proposal.motive, Motive::Overload { .. }));
+    advice
 }
 
 /// Decides on one move that an operator orders: the same guard, with comfort set aside where that was asked for.

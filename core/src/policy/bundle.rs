@@ -9,7 +9,7 @@ use crate::{
     policy::{
         Advice,
         board::{Board, Slot},
-        relieve::propose,
+        offer::propose,
     },
     proposal::Motive,
     risk::{FleetLoad, HostLoad},

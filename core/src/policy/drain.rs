@@ -10,7 +10,7 @@ use crate::{
         board::{Board, Slot},
         bundle::{Unit, units_on},
         consolidate::by_size,
-        relieve::{propose, wake_for},
+        offer::{propose, wake_for},
     },
     proposal::{Motive, Move},
     snapshot::{HostMode, HostPower},

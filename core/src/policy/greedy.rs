@@ -35,4 +35,10 @@ impl Policy for RiskGreedy {
         }
         advice
     }
+
+    fn relieve(&mut self, view: View<'_>) -> Advice {
+        let mut advice = Advice::default();
+        relieve::relieve(&mut Board::new(view), &mut advice);
+        advice
+    }
 }

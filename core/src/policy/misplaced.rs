@@ -11,7 +11,7 @@ use crate::{
         Advice,
         board::{Board, Slot},
         bundle::unit_of,
-        relieve::{propose, wake_for},
+        offer::{propose, wake_for},
     },
     proposal::Motive,
     snapshot::VmView,

@@ -13,6 +13,7 @@ mod misplaced;
 #[cfg(test)]
 mod misplaced_tests;
 mod none;
+mod offer;
 pub mod peers;
 mod relieve;
 mod shelf;
@@ -55,6 +56,12 @@ pub trait Policy: Send {
 
     /// What it would like to happen. It may be wrong: the guard checks every proposal.
     fn propose(&mut self, view: View<'_>) -> Advice;
+
+    /// The same between rounds, when a host has been overloaded for too long. Only relief is taken of what it says; a policy
+    /// that can say that alone saves the rest of its work.
+    fn relieve(&mut self, view: View<'_>) -> Advice {
+        self.propose(view)
+    }
 }
 
 /// ballast's own policies: what a scheduler may be run with.

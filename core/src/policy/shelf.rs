@@ -3,7 +3,8 @@
 //! Best fit in two dimensions has no exact order. Room is therefore one number, in which the scarcer resource weighs more;
 //! the search takes the first hosts that fit from either end and lets its caller's score choose among them. Where many are
 //! full in one resource and have room in the other, none of the first may fit; the search then leaps, again and again, an
-//! eighth of the way to the other end, where hosts stand that nobody may be put on (empty, about to sleep). Cost: a logarithm of the hosts per look and per change.
+//! eighth of the way to the other end, where hosts stand that nobody may be put on (empty, about to sleep). Cost: a logarithm
+//! of the hosts per look and per change.
 
 use std::collections::{BTreeMap, BTreeSet};
 

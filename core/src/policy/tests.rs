@@ -267,6 +267,13 @@ proptest! {
     }
 
     #[test]
+    fn what_is_said_between_rounds_is_the_relief_of_a_round(fleet in fleets()) {
+        let mut relief = RiskGreedy.propose(fleet.view()).proposals;
+        relief.retain(|proposal| matches!(proposal.motive, Motive::Overload { .. }));
+        prop_assert_eq!(RiskGreedy.relieve(fleet.view()).proposals, relief);
+    }
+
+    #[test]
     fn the_greedy_policy_proposes_nothing_that_the_guard_denies(fleet in fleets()) {
         let decision = round(&fleet);
         // That nobody is awake to send the order is for the guard to see.

@@ -11,7 +11,7 @@ use crate::{
         Advice, View,
         board::{Board, Slot},
         bundle::Unit,
-        relieve,
+        offer,
     },
     proposal::{Action, Expectation, Motive, Move, Proposal},
     risk::HostLoad,
@@ -102,7 +102,7 @@ impl<'a> Table<'a> {
 
     /// Proposes one move, as if it had happened.
     pub(super) fn relocate(&mut self, from: usize, mover: Mover<'a>, to: usize, motive: &Motive) {
-        let proposal = relieve::propose(&mut self.board, &Unit::alone(mover.vm), to, motive);
+        let proposal = offer::propose(&mut self.board, &Unit::alone(mover.vm), to, motive);
         self.advice.proposals.push(proposal);
         self.shift(from, &mover, to);
         self.rows[from].movers.retain(|other| other.vm.id() != mover.vm.id());

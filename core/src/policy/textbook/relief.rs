@@ -3,7 +3,7 @@
 
 use super::{detect::Verdict, round::Round, select::Candidate};
 use crate::{
-    policy::{Advice, board::Slot, bundle::Unit, relieve::propose},
+    policy::{Advice, board::Slot, bundle::Unit, offer::propose},
     proposal::{Action, Motive, Proposal},
     snapshot::{HostMode, HostPower, VmView},
     units::count,
