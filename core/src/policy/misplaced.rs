@@ -21,10 +21,17 @@ use crate::{
 pub(super) fn mend(board: &mut Board<'_>, advice: &mut Advice) {
     for (vm, motive) in astray(board).into_iter().chain(crowded(board)) {
         // One that has just been moved, for whatever reason, is looked at again when it has rested.
-        if board.is_movable(vm) && !board.is_resting(vm) {
+        if can_go(board, vm) && !board.is_resting(vm) {
             put_right(board, vm, &motive, advice);
         }
     }
+}
+
+/// Whether it may be moved, and its copy would end: no host is woken for a move that nobody will order.
+fn can_go(board: &Board<'_>, vm: &VmView) -> bool {
+    let host = board.slot_of(&vm.host).map(|slot| board.slots[slot].host);
+    let ends = |host| board.objective().copy(vm, host, host).converges;
+    board.is_movable(vm) && host.is_some_and(ends)
 }
 
 /// Vms on hosts that their pins do not name.
@@ -62,9 +69,9 @@ fn crowded<'a>(board: &Board<'a>) -> Vec<(&'a VmView, Motive)> {
         .collect()
 }
 
-/// All but the one that should stay: one that cannot move, or else the largest.
+/// All but the one that should stay: one that cannot go, or else the largest.
 fn surplus<'a>(board: &Board<'a>, mut members: Vec<&'a VmView>) -> impl Iterator<Item = &'a VmView> + use<'a> {
-    members.sort_by_key(|vm| (!board.is_movable(vm), vm.memory_reserved(), vm.id()));
+    members.sort_by_key(|vm| (!can_go(board, vm), vm.memory_reserved(), vm.id()));
     members.pop();
     members.into_iter()
 }

@@ -55,6 +55,16 @@ fn a_rival_that_cannot_move_stays_and_the_other_goes() {
 }
 
 #[test]
+fn a_rival_whose_copy_would_not_end_stays_and_the_other_goes() {
+    let mut fleet = crowded(rivals);
+    (1..=2).for_each(|vm| fleet.record(vm).memory_max = Bytes::from_gib(10 + 10 * u64::from(vm)));
+    let sample = fleet.vm(1).sample.as_mut().unwrap();
+    sample.memory_resident = crate::sample::Reading::Measured(Bytes::from_gib(20));
+    sample.dirty_rate = crate::sample::Reading::Measured(crate::units::BytesPerSec(9e9));
+    assert_eq!(steps(&round(&fleet)), [moved(2, "a", "b")]);
+}
+
+#[test]
 fn copies_in_one_fault_domain_are_spread() {
     let mut fleet = Fleet::new(&[("a", &[6.0]), ("b", &[6.0]), ("c", &[6.0])]);
     for (host, rack) in [("a", "r1"), ("b", "r1"), ("c", "r2")] {
