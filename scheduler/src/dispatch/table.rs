@@ -77,13 +77,15 @@ pub(crate) struct Table {
     open: BTreeMap<CommandId, Open>,
     unresolved: BTreeMap<CommandId, Command>,
     connected: BTreeSet<HostId>,
+    /// Each host's last order to sleep that its goodbye closed: what it said of it before may come later.
+    overtaken: BTreeMap<HostId, CommandId>,
 }
 
 impl Table {
     /// An empty table of the scheduler's epoch.
     pub(crate) fn new(epoch: Epoch, settings: CommandSettings) -> Self {
-        let (open, unresolved) = (BTreeMap::new(), BTreeMap::new());
-        Self { epoch, settings, open, unresolved, connected: BTreeSet::new() }
+        let (open, unresolved, overtaken) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { epoch, settings, open, unresolved, connected: BTreeSet::new(), overtaken }
     }
 
     /// Takes over a command of an earlier start: its agent will be asked when it connects.
@@ -154,6 +156,7 @@ impl Table {
     pub(crate) fn fell_asleep(&mut self, host: &HostId, at: Timestamp, now: Duration) -> Vec<Effect> {
         let sleeps = |open: &&mut Open| open.command.host == *host && open.command.order == Order::Sleep;
         let Some(open) = self.open.values_mut().find(sleeps) else { return Vec::new() };
+        self.overtaken.insert(host.clone(), open.command.id);
         let outcome = ended(&open.command, Ending::Completed, at);
         open.close(outcome, now)
     }
@@ -207,6 +210,7 @@ impl Table {
         match (report.status.is_final(), report.status) {
             (_, CommandStatus::Unknown) => Vec::new(),
             (true, _) => vec![ack],
+            (false, _) if self.overtaken.get(host) == Some(&id) => Vec::new(),
             (false, _) => vec![Effect::Unknown(id)],
         }
     }

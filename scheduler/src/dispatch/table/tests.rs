@@ -45,6 +45,18 @@ fn an_agent_says_how_it_ended_but_not_what_it_was() {
 }
 
 #[test]
+fn what_a_goodbye_overtook_is_nothing_to_wonder_at() {
+    let mut table = table();
+    connect(&mut table);
+    table.issue(Command { order: Order::Sleep, ..migrate(1) }, Duration::ZERO);
+    let effects = table.fell_asleep(&host("a"), Timestamp::from_secs(9), SECOND);
+    let [Effect::Close(slept)] = effects.as_slice() else { panic!("{effects:?}") };
+    table.closed(slept);
+    assert_eq!(report(&mut table, 1, CommandStatus::Accepted, SECOND), []);
+    assert_eq!(report(&mut table, 2, CommandStatus::Accepted, SECOND), [Effect::Unknown(id(2))]);
+}
+
+#[test]
 fn an_unresolved_end_can_be_put_right_later() {
     let mut table = table();
     connect(&mut table);
