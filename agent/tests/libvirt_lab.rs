@@ -245,13 +245,22 @@ async fn abort_leaves_the_vm_where_it_was(at: &Lab, vm: VmId) -> Result<()> {
 
 /// What the model says of a copy of the vm, as its counters describe it.
 async fn foretell(at: &Lab, vm: VmId) -> Result<CopyEstimate> {
-    let counters = at.source.counters(Duration::from_secs(5)).await?;
-    let counters = counters.into_iter().find(|one| one.vm == vm).context("the vm's counters")?;
-    let memory = counters.memory_resident.context("resident memory")?.min(MEMORY);
-    let job =
-        CopyJob::of_vm(memory, Cores(0.2), counters.dirty_rate, LINK, MigrationLimits::for_memory(MEMORY).downtime_max);
-    println!("resident {:?}, used {:?}", counters.memory_resident, counters.memory_used);
-    Ok(migration_cost::estimate(&job))
+    // Just after a job of the vm its memory may be missing for a tick or two.
+    let known = async {
+        loop {
+            let counters = at.source.counters(Duration::from_secs(5)).await.unwrap_or_default();
+            if let Some((resident, one)) =
+                counters.iter().find(|one| one.vm == vm).and_then(|one| Some((one.memory_resident?, one)))
+            {
+                println!("resident {resident:?}, used {:?}", one.memory_used);
+                return (resident, one.dirty_rate);
+            }
+            at.clock.sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let (resident, dirty_rate) = at.clock.timeout(Duration::from_secs(20), known).await.context("resident memory")?;
+    let downtime_max = MigrationLimits::for_memory(MEMORY).downtime_max;
+    Ok(migration_cost::estimate(&CopyJob::of_vm(resident.min(MEMORY), Cores(0.2), dirty_rate, LINK, downtime_max)))
 }
 
 async fn real_migration(at: &Lab, vm: VmId, other: VmId) -> Result<()> {
