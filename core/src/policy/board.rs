@@ -15,7 +15,7 @@ use crate::{
         shelf::{End, Shelves},
     },
     proposal::Move,
-    risk::{FleetLoad, HostLoad, Names, Risk, VmLoad},
+    risk::{FleetLoad, HostLoad, Risk, VmLoad},
     sample::VmState,
     snapshot::{HostMode, HostPower, HostView, InFlight, VmView},
     tuning::{LEAST_REST, Tuning},
@@ -85,7 +85,6 @@ pub(super) struct Board<'a> {
     pub(super) bundles: Bundles<'a>,
     /// Members of spread groups by fault domain and group.
     spread: BTreeMap<(&'a str, &'a str), usize>,
-    index: Names<'a>,
     weights: [f64; 2],
     shelves: Shelves,
     /// See [`Self::best_marginal`].
@@ -98,14 +97,13 @@ impl<'a> Board<'a> {
     pub(super) fn new(view: View<'a>) -> Self {
         let fleet = FleetLoad::of(view.snapshot, view.forecasts);
         let slots: Vec<Slot<'a>> = view.snapshot.hosts.values().map(|host| empty_slot(host, &fleet)).collect();
-        let index = Names::of(view.snapshot.hosts.keys());
         let (risk, moved) = (Risk::of(view.tuning), BTreeSet::new());
         let everything = fleet.pool(|_| true);
         let (bundles, spread) = (Bundles::of(view.snapshot), BTreeMap::new());
         let shelves = Shelves::new(slots.iter().map(|slot| slot.host));
         let (weights, marginal) = ([0.5; 2], marginal(&slots));
         let mut board =
-            Self { view, risk, fleet, slots, moved, bundles, spread, index, weights, shelves, marginal, everything };
+            Self { view, risk, fleet, slots, moved, bundles, spread, weights, shelves, marginal, everything };
         let scarcity = board.scarcity();
         board.weights = weights_of(scarcity);
         board.price(scarcity);
@@ -158,7 +156,7 @@ impl<'a> Board<'a> {
     }
 
     pub(super) fn slot_of(&self, host: &HostId) -> Option<usize> {
-        self.index.position(host)
+        self.fleet.position(host)
     }
 
     /// The load of a host as the round has it so far.

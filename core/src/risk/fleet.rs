@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::{
     forecast::Forecasts,
     id::{HostId, VmId},
-    risk::{HostLoad, Names, VmLoad},
+    risk::{HostLoad, VmLoad, names::Names},
     snapshot::{InFlight, Snapshot, VmView},
     units::Cores,
 };
@@ -34,8 +34,7 @@ impl<'a> FleetLoad<'a> {
         fleet.vms = holding().map(|(id, vm)| (*id, VmLoad::of(vm, forecasts.vms.get(id)))).collect();
         for ((id, load), (_, vm)) in fleet.vms.iter().zip(holding()) {
             fleet.demand.add(load);
-            let flight = if flights.is_empty() { None } else { flights.get(id).copied() };
-            for position in places(vm, flight).filter_map(|host| fleet.names.position(host)) {
+            for position in places(vm, flights.get(id).copied()).filter_map(|host| fleet.names.position(host)) {
                 fleet.hosts[position].1.add(load);
                 fleet.residents[position].push(*id);
             }
@@ -49,6 +48,11 @@ impl<'a> FleetLoad<'a> {
             load.base = measured.saturating_sub(Cores(by_vms));
         }
         fleet
+    }
+
+    /// Where a host stands in the snapshot's order.
+    pub fn position(&self, host: &HostId) -> Option<usize> {
+        self.names.position(host)
     }
 
     /// The demand on one host.

@@ -10,7 +10,6 @@ mod vm;
 
 pub use fleet::FleetLoad;
 pub use host::HostLoad;
-pub use names::Names;
 pub use vm::VmLoad;
 
 use crate::{

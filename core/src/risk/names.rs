@@ -13,16 +13,16 @@ use crate::id::HostId;
 
 /// Positions by name.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Names<'a>(HashMap<&'a HostId, usize, BuildHasherDefault<Fnv>>);
+pub(super) struct Names<'a>(HashMap<&'a HostId, usize, BuildHasherDefault<Fnv>>);
 
 impl<'a> Names<'a> {
     /// Of these hosts, in this order.
-    pub fn of(hosts: impl Iterator<Item = &'a HostId>) -> Self {
+    pub(super) fn of(hosts: impl Iterator<Item = &'a HostId>) -> Self {
         Self(hosts.enumerate().map(|(position, host)| (host, position)).collect())
     }
 
     /// Where a host stands.
-    pub fn position(&self, host: &HostId) -> Option<usize> {
+    pub(super) fn position(&self, host: &HostId) -> Option<usize> {
         self.0.get(host).copied()
     }
 }
