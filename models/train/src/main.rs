@@ -1,0 +1,3 @@
+//! `ballast-train`: offline training and judging of ballast's models.
+
+fn main() {}
