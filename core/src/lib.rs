@@ -16,6 +16,7 @@ mod fixture;
 pub mod fleet;
 pub mod forecast;
 pub mod guard;
+pub mod history;
 pub mod id;
 pub mod inventory;
 pub mod journal;

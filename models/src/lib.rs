@@ -1,3 +1,12 @@
 //! The learned parts of ballast, for serving: the forecaster with its own kernel, its state per vm and its bundle.
 
+pub mod features;
 pub mod kernel;
+pub mod network;
+pub mod offline;
+pub mod past;
+pub mod predictor;
+#[cfg(feature = "burn")]
+pub mod reference;
+pub mod scale;
+pub mod simple;

@@ -6,6 +6,7 @@
 pub mod azure;
 pub mod bitbrains;
 pub mod google;
+pub mod history;
 #[cfg(feature = "parquet")]
 mod parquet;
 pub mod planetlab;

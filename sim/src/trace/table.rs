@@ -59,6 +59,12 @@ impl<'a> Table<'a> {
         Ok(table)
     }
 
+    /// Index of the column of that name.
+    pub(crate) fn column(self, name: &str) -> Result<usize, TraceError> {
+        let found = self.header.split(',').position(|column| column.trim() == name);
+        found.ok_or_else(|| self.error(1, name, "the column is missing"))
+    }
+
     /// Its rows, empty lines left out; one with too few or too many fields is an error.
     pub(crate) fn rows(self) -> impl Iterator<Item = Result<Row<'a>, TraceError>> {
         let width = self.header.split(',').count();

@@ -71,6 +71,22 @@ impl Tape {
         self.write_hidden(self.steps.saturating_sub(1), out)
     }
 
+    /// Writes the state after the last step, for the next forward pass to go on from.
+    pub fn last_state(&self, state: &mut State) -> Result<(), ShapeError> {
+        expect_size("state.rows", state.rows(), self.rows)?;
+        expect_size("state.hidden", state.hidden(), self.hidden)?;
+        let panel = self.hidden * self.width;
+        let joined = self.joined_rows() * self.width;
+        for (index, tile) in self.tiles.iter().enumerate() {
+            let (h, c) = (&tile.joined[self.steps * joined..], &tile.c[..]);
+            state.h[index * panel..][..panel].copy_from_slice(&h[..panel]);
+            if !c.is_empty() {
+                state.c[index * panel..][..panel].copy_from_slice(&c[self.steps * panel..][..panel]);
+            }
+        }
+        Ok(())
+    }
+
     /// Rows of `[h₋₁ | x | 1 | 0…]`.
     pub(super) fn joined_rows(&self) -> usize {
         joined_rows(self.hidden, self.inputs)

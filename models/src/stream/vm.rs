@@ -1,0 +1,136 @@
+//! One vm as it is followed: the slot being filled, its past, its recurrent state and what was last said of it.
+
+use std::collections::VecDeque;
+
+use ballast_core::{
+    forecast::{LEVELS, Quantiles, ResourceForecast, STEPS, VmForecast},
+    history::{Observed, Shape},
+    sample::VmSample,
+};
+use serde::{Deserialize, Serialize};
+
+use super::slot::{OpenSlot, slot_of_sample};
+use crate::{
+    network::TARGETS,
+    past::{GAP_MAX, Past},
+    predictor::{Answer, is_known},
+    scale::Resource,
+};
+
+/// Closed slots that may wait to be worked off: an hour's, far more than one cycle brings. Beyond, the oldest go and are a
+/// gap.
+const WAITING_MAX: usize = 12;
+
+/// A vm's size, without which its shares mean nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(super) struct Size {
+    pub(super) vcpus: f64,
+    pub(super) memory: f64,
+}
+
+impl Size {
+    #[expect(clippy::cast_possible_truncation, reason = "a size in MiB")]
+    pub(super) fn shape(self) -> Shape {
+        Shape { vcpus: Some(self.vcpus as f32), memory_mib: Some((self.memory / f64::from(1 << 20)) as f32) }
+    }
+}
+
+/// What is kept of one vm.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Followed {
+    open: OpenSlot,
+    waiting: VecDeque<(u32, Observed)>,
+    pub(super) past: Past,
+    pub(super) state: Vec<f32>,
+    pub(super) answer: Option<Answer>,
+}
+
+impl Followed {
+    /// A vm that is first seen in `slot`.
+    pub(super) fn new(slot: u32, state_len: usize) -> Self {
+        Self {
+            open: OpenSlot::new(slot),
+            waiting: VecDeque::new(),
+            past: Past::new(slot),
+            state: vec![0.0; state_len],
+            answer: None,
+        }
+    }
+
+    pub(super) fn observe(&mut self, sample: &VmSample, size: Size) {
+        let slot = slot_of_sample(sample);
+        if slot != self.open.slot {
+            self.close(size);
+            self.open = OpenSlot::new(slot);
+        }
+        self.open.take(sample);
+    }
+
+    /// Closes the slot that is being filled where its time is over.
+    pub(super) fn close_before(&mut self, slot: u32, size: Size) {
+        if self.open.slot < slot {
+            self.close(size);
+            self.open = OpenSlot::new(slot);
+        }
+    }
+
+    fn close(&mut self, size: Size) {
+        let observed = self.open.close(size.vcpus, size.memory);
+        if observed.is_missing() {
+            return;
+        }
+        if self.waiting.len() == WAITING_MAX {
+            self.waiting.pop_front();
+        }
+        self.waiting.push_back((self.open.slot, observed));
+    }
+
+    /// The next slot to be worked off: its time and what was seen, missing in a gap.
+    pub(super) fn next(&mut self) -> Option<Observed> {
+        let (slot, observed) = *self.waiting.front()?;
+        let due = self.past.slot().wrapping_add(1);
+        let gap = slot.wrapping_sub(due);
+        if gap == 0 {
+            self.waiting.pop_front();
+            return Some(observed);
+        }
+        if slot < due {
+            // A clock was set back: what is known stays, the time of the day is the new one.
+            self.past.set_slot(slot.wrapping_sub(1));
+        } else if gap > GAP_MAX {
+            self.past = Past::new(slot);
+            self.state.fill(0.0);
+            self.answer = None;
+        } else {
+            return Some(Observed::MISSING);
+        }
+        self.waiting.pop_front();
+        Some(observed)
+    }
+
+    /// Whether a slot waits to be worked off.
+    pub(super) fn is_due(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// What was last said, in the units of a vm of that size.
+    pub(super) fn forecast(&self, size: Size) -> Option<VmForecast> {
+        let answer = self.answer.as_ref().filter(|answer| is_known(answer))?;
+        let of = |resource: Resource, scale: f64| resource_forecast(resource, &answer[resource as usize], scale);
+        Some(VmForecast {
+            cpu: of(Resource::Cpu, size.vcpus),
+            memory: of(Resource::Memory, size.memory),
+            storage: of(Resource::Storage, 1.0),
+            network: of(Resource::Network, 1.0),
+        })
+    }
+}
+
+fn resource_forecast(resource: Resource, targets: &[[f32; LEVELS.len()]; TARGETS], scale: f64) -> ResourceForecast {
+    let quantiles = |target: usize| Quantiles(targets[target].map(|value| f64::from(resource.raw(value)) * scale));
+    ResourceForecast {
+        steps: std::array::from_fn(quantiles),
+        max_30_min: quantiles(STEPS.len()),
+        max_60_min: quantiles(STEPS.len() + 1),
+    }
+}

@@ -1,0 +1,94 @@
+//! A set of histories with their features, as training walks through them.
+
+use ballast_core::history::{History, Shape};
+use ballast_models::{
+    features::{Anchors, CONTEXT, Encoded, INPUTS, encode},
+    past::Past,
+    scale::RESOURCES,
+};
+use rayon::prelude::*;
+
+use super::Futures;
+
+/// One history, encoded slot by slot.
+#[derive(Debug)]
+pub struct Series {
+    /// Its name.
+    pub name: String,
+    /// The slot in which it begins.
+    pub first: u32,
+    /// What the recurrent cell gets, per slot.
+    pub inputs: Vec<[f32; INPUTS]>,
+    /// What the head gets besides, per slot.
+    pub context: Vec<[f32; CONTEXT]>,
+    /// What answers are relative to, per slot.
+    pub anchors: Vec<[Anchors; RESOURCES]>,
+    /// What came.
+    pub futures: Futures,
+    /// Weight of its loss.
+    pub weight: f32,
+    /// Whether there was a value, per slot.
+    seen: Vec<bool>,
+}
+
+/// Histories of one kind.
+#[derive(Debug, Default)]
+pub struct Set {
+    /// Each of them.
+    pub series: Vec<Series>,
+}
+
+impl Series {
+    /// Encodes a history, slot after slot, as a scheduler would have seen it.
+    pub fn of(history: &History, weight: f32) -> Self {
+        let slots = history.slots.len();
+        let mut series = Self {
+            name: history.name.clone(),
+            first: history.first,
+            inputs: Vec::with_capacity(slots),
+            context: Vec::with_capacity(slots),
+            anchors: Vec::with_capacity(slots),
+            futures: Futures::of(history),
+            weight,
+            seen: history.slots.iter().map(|slot| !slot.is_missing()).collect(),
+        };
+        let mut past = Past::new(history.first);
+        for observed in &history.slots {
+            past.step(observed);
+            series.push(&encode(&past, &shape(history)));
+        }
+        series
+    }
+
+    fn push(&mut self, encoded: &Encoded) {
+        self.inputs.push(encoded.inputs);
+        self.context.push(encoded.context);
+        self.anchors.push(encoded.anchors);
+    }
+
+    /// Its length in slots.
+    pub fn len(&self) -> usize {
+        self.inputs.len()
+    }
+
+    /// Whether anything is to be learnt from the slot at `index`: nobody asks for a forecast in a gap.
+    pub fn is_learnt_from(&self, index: usize) -> bool {
+        self.seen[index]
+    }
+
+    /// Whether it has no slots.
+    pub fn is_empty(&self) -> bool {
+        self.inputs.is_empty()
+    }
+}
+
+fn shape(history: &History) -> Shape {
+    history.shape
+}
+
+impl Set {
+    /// Encodes histories, in their order.
+    pub fn of(histories: &[History], weight: f32) -> Self {
+        Self { series: histories.par_iter().map(|history| Series::of(history, weight)).collect() }
+    }
+}

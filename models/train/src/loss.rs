@@ -1,0 +1,95 @@
+//! The loss: what each quantile of each target gets wrong, in the units in which it hurts.
+//!
+//! Pinball loss, `ρ_τ(y − q) = max(τ(y − q), (τ − 1)(y − q))` (Koenker and Bassett 1978). CPU and memory count in percent of the
+//! vm's capacity, so that a busy vm matters as much as it weighs, plus a share on the scale, so that an idle vm is not
+//! ignored; storage and network count on the scale alone.
+
+use ballast_core::forecast::LEVELS;
+use ballast_models::{
+    features::Anchors,
+    network::{OUTPUTS, PER_TARGET, TARGETS, back, quantiles},
+    scale::{RESOURCES, Resource},
+};
+
+/// What really came, on the scale; NaN where it is not known.
+pub type Truth = [[f32; TARGETS]; RESOURCES];
+
+/// Weights of the parts of the loss.
+#[derive(Debug, Clone, Copy)]
+pub struct Weights {
+    /// Of a percent of CPU or memory.
+    pub percent: f32,
+    /// Of CPU and memory on the scale.
+    pub relative: f32,
+    /// Of storage and network on the scale.
+    pub traffic: f32,
+}
+
+impl Default for Weights {
+    fn default() -> Self {
+        Self { percent: 1.0, relative: 0.3, traffic: 0.1 }
+    }
+}
+
+/// Adds the gradient by one vm's bare outputs to `gradient`, scaled by `share`; returns the loss.
+pub fn loss(
+    outputs: &[f32; OUTPUTS],
+    anchors: &[Anchors; RESOURCES],
+    truth: &Truth,
+    weights: &Weights,
+    share: f32,
+    gradient: &mut [f32; OUTPUTS],
+) -> f32 {
+    let mut sum = 0.0;
+    for resource in Resource::ALL {
+        let (anchor, truth) = (&anchors[resource as usize], &truth[resource as usize]);
+        for (target, wanted) in truth.iter().enumerate().filter(|(_, wanted)| !wanted.is_nan()) {
+            let at = (resource as usize * TARGETS + target) * PER_TARGET;
+            let Some(bare) = outputs[at..].first_chunk::<PER_TARGET>() else { continue };
+            let (part, by_quantile) = pinballs(&quantiles(bare, anchor, target), *wanted, resource, weights);
+            sum += part;
+            let by_output = back(bare, anchor, target, &by_quantile);
+            for (sum, by) in gradient[at..].iter_mut().zip(by_output) {
+                *sum += share * by;
+            }
+        }
+    }
+    sum
+}
+
+fn pinballs(
+    quantiles: &[f32; LEVELS.len()],
+    wanted: f32,
+    resource: Resource,
+    weights: &Weights,
+) -> (f32, [f32; LEVELS.len()]) {
+    let mut sum = 0.0;
+    let mut by_quantile = [0.0; LEVELS.len()];
+    for ((quantile, by), level) in quantiles.iter().zip(&mut by_quantile).zip(LEVELS) {
+        #[expect(clippy::cast_possible_truncation, reason = "levels have two digits")]
+        let level = level as f32;
+        let slope = if wanted > *quantile { -level } else { 1.0 - level };
+        if resource.is_share() {
+            let (q, y) = (percent(*quantile), percent(wanted));
+            sum += weights.percent * slope * (q - y) + weights.relative * slope * (quantile - wanted);
+            *by = slope * (weights.percent * steepness(*quantile) + weights.relative);
+        } else {
+            sum += weights.traffic * slope * (quantile - wanted);
+            *by = slope * weights.traffic;
+        }
+    }
+    (sum, by_quantile)
+}
+
+/// Highest value at which percents are reckoned: a network that is far off must not answer with infinity.
+const PERCENT_FROM: f32 = 6.5;
+
+fn percent(scaled: f32) -> f32 {
+    // Beyond 330 % it goes on as a straight line.
+    let inside = scaled.min(PERCENT_FROM);
+    inside.sinh() + (scaled - inside) * PERCENT_FROM.cosh()
+}
+
+fn steepness(scaled: f32) -> f32 {
+    scaled.min(PERCENT_FROM).cosh()
+}
