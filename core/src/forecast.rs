@@ -1,8 +1,9 @@
 //! What a vm will want: quantiles per resource, at steps ahead and as the maximum over the time ahead.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 use crate::{id::VmId, sample::VmSample, units::Timestamp};
 
@@ -67,18 +68,37 @@ pub struct VmForecast {
 /// The forecasts of a fleet at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Forecasts {
-    /// Which forecaster made them.
+    /// Which forecaster is in use and, where that is not the one that should be, why: as `ewma (lstm: late)`.
     pub method: String,
     /// By vm; a vm without history has none.
     pub vms: BTreeMap<VmId, VmForecast>,
+    /// The vms that the forecaster in use knew too little of: who made their forecast instead.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub others: BTreeMap<VmId, Arc<str>>,
 }
 
 impl Forecasts {
     /// What `forecaster` says of each of `vms` at `now`.
     pub fn of(forecaster: &dyn Forecaster, vms: impl IntoIterator<Item = VmId>, now: Timestamp) -> Self {
         let vms = vms.into_iter().filter_map(|vm| Some((vm, forecaster.forecast(vm, now)?))).collect();
-        Self { method: forecaster.name().to_owned(), vms }
+        Self { method: forecaster.name().to_owned(), vms, others: BTreeMap::new() }
     }
+
+    /// Who made the forecast of `vm`: the bare name of a forecaster.
+    pub fn source(&self, vm: VmId) -> &str {
+        match self.others.get(&vm) {
+            Some(name) => name,
+            None => self.method.split(" (").next().unwrap_or(&self.method),
+        }
+    }
+}
+
+/// Why a forecaster does not take up a state: it is of another model, version or length.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{reason}")]
+pub struct StateRefused {
+    /// What was found, and what is needed.
+    pub reason: String,
 }
 
 /// Learns each vm's demand from its samples, one step at a time, and says what will come.
@@ -94,4 +114,20 @@ pub trait Forecaster: Send {
 
     /// The forecast for one vm at `now`; `None` while too little is known.
     fn forecast(&self, vm: VmId, now: Timestamp) -> Option<VmForecast>;
+
+    /// Works off, for all vms at once, what was observed up to `now`; called once per cycle before [`Self::forecast`].
+    fn advance(&mut self, _now: Timestamp) {}
+
+    /// What it would have to know of a vm again after a restart; `None` where it keeps nothing that is worth it.
+    fn state(&self, _vm: VmId) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// Takes up what [`Self::state`] gave in an earlier life.
+    ///
+    /// # Errors
+    /// [`StateRefused`] where it is of another model, version or length; the vm then begins anew.
+    fn restore(&mut self, _vm: VmId, _state: &[u8]) -> Result<(), StateRefused> {
+        Err(StateRefused { reason: format!("{} keeps no state of a vm", self.name()) })
+    }
 }

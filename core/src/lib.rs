@@ -24,6 +24,7 @@ pub mod migration;
 pub mod migration_cost;
 pub mod objective;
 pub mod outcome;
+pub mod oversight;
 pub mod plan;
 pub mod planner;
 pub mod plausibility;

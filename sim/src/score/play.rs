@@ -247,6 +247,7 @@ impl<'a> Play<'a> {
     }
 
     fn think(&mut self, snapshot: &Snapshot, trigger: Trigger, now: Timestamp) -> Decision {
+        self.forecaster.advance(now);
         let forecasts = Forecasts::of(self.forecaster, snapshot.vms.keys().copied(), now);
         let view = View { snapshot, forecasts: &forecasts, tuning: &self.pace.tuning, seed: self.seed };
         let id = DecisionId { epoch: Epoch(1), number: self.next_number() };
