@@ -5,7 +5,11 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{id::VmId, sample::VmSample, units::Timestamp};
+use crate::{
+    id::VmId,
+    sample::VmSample,
+    units::{Bytes, Timestamp},
+};
 
 /// The quantile levels of every forecast.
 pub const LEVELS: [f64; 5] = [0.1, 0.5, 0.9, 0.95, 0.99];
@@ -105,6 +109,9 @@ pub struct StateRefused {
 pub trait Forecaster: Send {
     /// Its name, as decisions show it.
     fn name(&self) -> &'static str;
+
+    /// Says how large a vm is; said before its samples and again when it changes. A forecaster that needs no size lets it pass.
+    fn resized(&mut self, _vm: VmId, _vcpus: u32, _memory: Bytes) {}
 
     /// Takes one sample; samples of one vm come in order of time, and a missing value teaches nothing.
     fn observe(&mut self, sample: &VmSample);

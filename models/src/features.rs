@@ -11,19 +11,25 @@ use ballast_core::{
 
 use crate::{
     network::{MAXIMA, TARGETS},
-    past::{Past, Track},
+    past::{Past, Track, Window},
     scale::{RESOURCES, Resource},
 };
 
 /// Values that the recurrent cell gets per step.
 pub const INPUTS: usize = CHANNELS + 3 * RESOURCES + 4 + 2;
 
-/// Values that the head gets besides the cell's state.
-pub const CONTEXT: usize = RESOURCES * PER_RESOURCE + 2 * PER_HABIT + PER_VM;
+/// Values of its own that a resource's head gets besides the cell's state: what other resources did only misleads it about
+/// vms it has never seen (`docs/forecaster.md`), and what helps comes by way of the cell.
+pub const OWN: usize = SUMMARY + HABITS;
 
-const PER_RESOURCE: usize = 26;
-const PER_HABIT: usize = 13;
-const PER_VM: usize = 12;
+/// Values that every head gets: the time, and the vm itself.
+pub const COMMON: usize = 12;
+
+/// Values that a head gets besides the cell's state.
+pub const CONTEXT: usize = OWN + COMMON;
+
+const SUMMARY: usize = 27;
+const HABITS: usize = 14;
 
 /// Name of this encoding: a bundle made for another one is refused.
 pub const SCHEMA: &str = "ballast-features-1";
@@ -52,17 +58,16 @@ pub const MEDIANS: usize = 6;
 pub const HIGHS: usize = 4;
 
 impl Anchors {
-    /// Of one resource of a vm.
-    pub fn of(past: &Past, resource: Resource) -> Self {
+    /// Of one resource of a vm, whose own window is `window`.
+    fn of(past: &Past, resource: Resource, window: &Window) -> Self {
         let track = past.track(resource);
-        let window = track.window();
         let base = window.quantile(0.5);
         let spread = SPREAD_MIN + 0.5 * (window.moments().1 + track.spreads()[2]);
         let top = window.quantile(1.0);
         let ahead = |step: usize| past.slot().wrapping_add(u32::try_from(step).unwrap_or(0));
         let profile = past.profile(resource);
         let yesterday = |reach: usize| track.span(DAY - 1, DAY - reach).map(|(_, highest)| highest);
-        let hour_peak = profile.map_or(track.peaks()[0], |profile| profile.peak(ahead(6)));
+        let hour_peak = profile.map_or(track.peaks()[0], |profile| profile.peak(past.slot()));
         let mut medians = [[base; MEDIANS]; TARGETS];
         for (candidates, step) in medians.iter_mut().zip(STEPS) {
             let [_, fast, slow, _] = track.means();
@@ -93,24 +98,30 @@ const DAY: usize = SLOTS_PER_DAY as usize;
 pub struct Encoded {
     /// For the recurrent cell.
     pub inputs: [f32; INPUTS],
-    /// For the head.
-    pub context: [f32; CONTEXT],
+    /// For the head of each resource.
+    pub own: [[f32; OWN]; RESOURCES],
+    /// For every head.
+    pub common: [f32; COMMON],
     /// What the answers are relative to.
     pub anchors: [Anchors; RESOURCES],
 }
 
 /// Encodes a past. Values are of the order of one; none is NaN.
 pub fn encode(past: &Past, shape: &Shape) -> Encoded {
-    let anchors = Resource::ALL.map(|resource| Anchors::of(past, resource));
+    let windows = Resource::ALL.map(|resource| past.track(resource).window());
+    let anchors = Resource::ALL.map(|resource| Anchors::of(past, resource, &windows[resource as usize]));
     let mut inputs = Writer::<INPUTS>::new();
     cell_inputs(past, &anchors, &mut inputs);
-    let mut context = Writer::<CONTEXT>::new();
-    for resource in Resource::ALL {
-        summary(past.track(resource), &anchors[resource as usize], &mut context);
-        habits(past, resource, &anchors[resource as usize], &mut context);
-    }
-    of_the_vm(past, shape, &mut context);
-    Encoded { inputs: inputs.finish(), context: context.finish(), anchors }
+    let own = Resource::ALL.map(|resource| {
+        let (window, anchors) = (&windows[resource as usize], &anchors[resource as usize]);
+        let mut own = Writer::<OWN>::new();
+        summary(past.track(resource), window, anchors, &mut own);
+        habits(past, resource, anchors, &mut own);
+        own.finish()
+    });
+    let mut common = Writer::<COMMON>::new();
+    of_the_vm(past, shape, &mut common);
+    Encoded { inputs: inputs.finish(), own, common: common.finish(), anchors }
 }
 
 fn cell_inputs(past: &Past, anchors: &[Anchors; RESOURCES], out: &mut Writer<INPUTS>) {
@@ -128,10 +139,10 @@ fn cell_inputs(past: &Past, anchors: &[Anchors; RESOURCES], out: &mut Writer<INP
 }
 
 /// The own windows: all relative to the anchor but for the anchor itself.
-fn summary(track: &Track, anchor: &Anchors, out: &mut Writer<CONTEXT>) {
+fn summary(track: &Track, window: &Window, anchor: &Anchors, out: &mut Writer<OWN>) {
     out.push(anchor.base / 4.0);
     out.push(anchor.spread.ln() / 2.0);
-    for ago in [0, 1, 2, 5, 10, 11, 23] {
+    for ago in [0, 1, 2, 5, 10, 11, 23, 35] {
         out.push(anchor.relative(track.lag(ago).unwrap_or(anchor.base)));
     }
     out.all(track.means().map(|mean| anchor.relative(mean)));
@@ -139,7 +150,6 @@ fn summary(track: &Track, anchor: &Anchors, out: &mut Writer<CONTEXT>) {
     out.all(track.quantiles().map(|quantile| anchor.relative(quantile)));
     out.all(track.spreads().map(|spread| (spread / anchor.spread).asinh()));
     out.push((track.change() / anchor.spread).asinh());
-    let window = track.window();
     out.push(anchor.relative(window.quantile(0.1)));
     out.push(anchor.relative(window.quantile(0.9)));
     out.push(anchor.relative(window.quantile(1.0)));
@@ -147,8 +157,8 @@ fn summary(track: &Track, anchor: &Anchors, out: &mut Writer<CONTEXT>) {
 }
 
 /// What the vm does at this time of the hour and of the day, where that is known.
-fn habits(past: &Past, resource: Resource, anchor: &Anchors, out: &mut Writer<CONTEXT>) {
-    let Some(profile) = past.profile(resource) else { return };
+fn habits(past: &Past, resource: Resource, anchor: &Anchors, out: &mut Writer<OWN>) {
+    let Some(profile) = past.profile(resource) else { return out.all([0.0; HABITS]) };
     let track = past.track(resource);
     let ahead = STEPS.map(|step| past.slot().wrapping_add(u32::try_from(step).unwrap_or(0)));
     out.all(ahead.map(|slot| (profile.minute(slot) / anchor.spread).asinh()));
@@ -160,13 +170,13 @@ fn habits(past: &Past, resource: Resource, anchor: &Anchors, out: &mut Writer<CO
     let (mean, largest) = track.span(DAY - 1, DAY - 12).unwrap_or((anchor.base, anchor.base));
     out.all([mean, largest].map(|value| anchor.relative(value)));
     out.push(anchor.relative(profile.hour(ahead[1])));
-    for slot in [ahead[0], ahead[2]] {
+    for slot in [past.slot(), ahead[1], ahead[2]] {
         out.push(anchor.relative(profile.peak(slot)));
     }
     out.push(if track.lag(DAY - 1).is_some() { 1.0 } else { 0.0 });
 }
 
-fn of_the_vm(past: &Past, shape: &Shape, out: &mut Writer<CONTEXT>) {
+fn of_the_vm(past: &Past, shape: &Shape, out: &mut Writer<COMMON>) {
     out.all(clock(past.slot()));
     let week_end = (past.slot() / SLOTS_PER_DAY) % 7 >= 5;
     out.push(if week_end { 1.0 } else { 0.0 });
@@ -218,5 +228,58 @@ impl<const N: usize> Writer<N> {
     fn finish(self) -> [f32; N] {
         debug_assert_eq!(self.next, N, "values written");
         self.values
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ballast_core::history::{CHANNELS, Observed};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn after(slots: &[[f32; CHANNELS]]) -> Past {
+        let mut past = Past::new(100);
+        for values in slots {
+            past.step(&Observed::from_channels(*values));
+        }
+        past
+    }
+
+    #[test]
+    fn a_vm_that_does_always_the_same_is_at_its_anchors() {
+        let encoded = encode(&after(&[[0.5, 0.5, 1e4, 1e4, 1e4, 1e4]; 40]), &Shape::default());
+        let anchors = encoded.anchors[Resource::Cpu as usize];
+        assert!((Resource::Cpu.raw(anchors.base) - 0.5).abs() < 1e-3);
+        let median = anchors.medians.as_flattened();
+        assert!(median.iter().all(|candidate| (candidate - anchors.base).abs() < 1e-3), "{anchors:?}");
+    }
+
+    #[test]
+    fn a_burst_of_yesterday_is_a_candidate_for_the_hour_to_come() {
+        let mut slots = vec![[0.01, f32::NAN, f32::NAN, f32::NAN, f32::NAN, f32::NAN]; 288 + 40];
+        slots[46][0] = 0.9;
+        let anchors = encode(&after(&slots), &Shape::default()).anchors[0];
+        let burst = Resource::Cpu.scaled(0.9);
+        assert!((anchors.medians[4][5] - burst).abs() < 1e-2, "the maximum of the hour yesterday: {anchors:?}");
+        assert!((anchors.highs[3] - burst).abs() < 1e-2);
+    }
+
+    proptest! {
+        #[test]
+        fn every_past_is_encoded_in_finite_numbers(
+            slots in prop::collection::vec(
+                prop::array::uniform6(prop_oneof![Just(f32::NAN), Just(0.0f32), 0.0..2.0f32, 0.0..1e12f32]), 0..60,
+            ),
+            vcpus in prop::option::of(0.0..1000.0f32),
+        ) {
+            let encoded = encode(&after(&slots), &Shape { vcpus, memory_mib: vcpus });
+            let numbers = encoded.inputs.iter().chain(encoded.own.as_flattened()).chain(&encoded.common);
+            prop_assert!(numbers.clone().all(|value| value.is_finite() && value.abs() < 50.0), "{encoded:?}");
+            for anchors in encoded.anchors {
+                prop_assert!(anchors.spread > 0.0 && anchors.base.is_finite());
+                prop_assert!(anchors.medians.as_flattened().iter().chain(&anchors.highs).all(|value| value.is_finite()));
+            }
+        }
     }
 }

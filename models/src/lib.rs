@@ -1,5 +1,6 @@
 //! The learned parts of ballast, for serving: the forecaster with its own kernel, its state per vm and its bundle.
 
+pub mod bundle;
 pub mod features;
 pub mod kernel;
 pub mod network;
@@ -10,3 +11,4 @@ pub mod predictor;
 pub mod reference;
 pub mod scale;
 pub mod simple;
+pub mod stream;

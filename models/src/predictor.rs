@@ -24,7 +24,7 @@ pub struct Known<'a> {
 /// A forecasting method with whatever it has learnt. Vms are handled many at a time; no result depends on how many.
 pub trait Predictor: Send + Sync {
     /// Its name, as decisions and tables show it.
-    fn name(&self) -> &str;
+    fn name(&self) -> &'static str;
 
     /// Numbers of recurrent state per vm, zero at a vm's beginning; none for a method that looks at the past alone.
     fn state_len(&self) -> usize {

@@ -6,6 +6,8 @@
 
 mod card;
 mod half;
+#[cfg(test)]
+mod tests;
 
 pub use card::{Card, DataSet, Score};
 
@@ -16,7 +18,7 @@ use thiserror::Error;
 
 use crate::{
     features::{CONTEXT, INPUTS, SCHEMA},
-    network::{OUTPUTS, TENSORS, Weights},
+    network::{OUTPUTS, TENSORS, Weights, tensor_name},
 };
 
 /// Format of the file.
@@ -72,11 +74,12 @@ impl Bundle {
     /// Where the container cannot be written.
     pub fn to_bytes(&self, precision: Precision) -> Result<Vec<u8>, BundleError> {
         let broken = |error: &dyn std::fmt::Display| BundleError::Container(error.to_string());
-        let data: Vec<Vec<u8>> = self.weights.tensors().map(|tensor| half::encode(tensor, precision)).into();
+        let data: Vec<Vec<u8>> =
+            self.weights.tensors().into_iter().map(|tensor| half::encode(tensor, precision)).collect();
         let dtype = if precision == Precision::Full { Dtype::F32 } else { Dtype::F16 };
         let mut views = Vec::new();
-        for ((name, shape), data) in TENSORS.iter().zip(self.weights.shapes()).zip(&data) {
-            views.push((*name, TensorView::new(dtype, shape, data).map_err(|error| broken(&error))?));
+        for (index, (shape, data)) in self.weights.shapes().into_iter().zip(&data).enumerate() {
+            views.push((tensor_name(index), TensorView::new(dtype, shape, data).map_err(|error| broken(&error))?));
         }
         let card = serde_json::to_string(&self.card).map_err(|error| broken(&error))?;
         let checksum = checksum(&card, data.iter().map(Vec::as_slice));
@@ -98,12 +101,12 @@ impl Bundle {
         let empty = HashMap::new();
         let metadata = header.metadata().as_ref().unwrap_or(&empty);
         let text = metadata.get(CARD).ok_or_else(|| mismatch("card", "missing", "a card"))?;
-        let card: Card = serde_json::from_str(text).map_err(|error| BundleError::Container(format!("card: {error}")))?;
+        let card: Card =
+            serde_json::from_str(text).map_err(|error| BundleError::Container(format!("card: {error}")))?;
         fits(&card)?;
-        let tensors = TENSORS.map(|name| container.tensor(name));
-        let mut views = Vec::with_capacity(TENSORS.len());
-        for (view, name) in tensors.into_iter().zip(TENSORS) {
-            views.push(view.map_err(|_| mismatch(name, "missing", "a tensor"))?);
+        let mut views = Vec::with_capacity(TENSORS);
+        for name in (0..TENSORS).map(tensor_name) {
+            views.push(container.tensor(&name).map_err(|_| mismatch(name, "missing", "a tensor"))?);
         }
         let found = metadata.get(CHECKSUM).map_or("missing", String::as_str);
         let needed = checksum(text, views.iter().map(TensorView::data));
@@ -137,15 +140,16 @@ fn fits(card: &Card) -> Result<(), BundleError> {
 
 fn weights(card: &Card, views: &[TensorView<'_>]) -> Result<Weights, BundleError> {
     let sizes = card.sizes()?;
-    let mut weights = Weights::zeros(sizes).map_err(|error| mismatch(error.field, error.value.to_string(), error.expected))?;
+    let mut weights =
+        Weights::zeros(sizes).map_err(|error| mismatch(error.field, error.value.to_string(), error.expected))?;
     let shapes = weights.shapes();
     let mut outcome = Ok(());
     weights.change(|index, tensor| {
         let view = &views[index];
         let read = if view.shape() == shapes[index] {
-            half::decode(view, tensor).map_err(|found| mismatch(TENSORS[index], found, "finite numbers"))
+            half::decode(view, tensor).map_err(|found| mismatch(tensor_name(index), found, "finite numbers"))
         } else {
-            Err(mismatch(TENSORS[index], format!("{:?}", view.shape()), format!("{:?}", shapes[index])))
+            Err(mismatch(tensor_name(index), format!("{:?}", view.shape()), format!("{:?}", shapes[index])))
         };
         if outcome.is_ok() {
             outcome = read;
@@ -158,6 +162,8 @@ fn weights(card: &Card, views: &[TensorView<'_>]) -> Result<Weights, BundleError
 fn checksum<'a>(card: &str, tensors: impl Iterator<Item = &'a [u8]>) -> String {
     let mut hasher = blake3::Hasher::new();
     hasher.update(card.as_bytes());
-    tensors.for_each(|tensor| drop(hasher.update(tensor)));
+    for tensor in tensors {
+        hasher.update(tensor);
+    }
     hasher.finalize().to_hex().to_string()
 }

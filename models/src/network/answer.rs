@@ -2,10 +2,7 @@
 
 use ballast_core::forecast::{LEVELS, STEPS};
 
-use crate::{
-    features::{Anchors, HIGHS, MEDIANS},
-    scale::RESOURCES,
-};
+use crate::features::{Anchors, HIGHS, MEDIANS};
 
 /// What is forecast of each resource: the value at each of [`STEPS`], the maximum over 30 and over 60 minutes.
 pub const TARGETS: usize = STEPS.len() + 2;
@@ -17,8 +14,8 @@ pub const MAXIMA: [usize; 2] = [6, 12];
 /// how far each upper quantile reaches towards that height.
 pub const PER_TARGET: usize = LEVELS.len() + MEDIANS + HIGHS + UPPER;
 
-/// Outputs of the network for one vm: resources × targets × [`PER_TARGET`].
-pub const OUTPUTS: usize = RESOURCES * TARGETS * PER_TARGET;
+/// Outputs of one head for one vm: targets × [`PER_TARGET`].
+pub const OUTPUTS: usize = TARGETS * PER_TARGET;
 
 /// Levels above the median.
 const UPPER: usize = 3;

@@ -7,4 +7,4 @@ mod weights;
 
 pub use answer::{MAXIMA, MEDIAN, OUTPUTS, PER_TARGET, REACH_AT_FIRST, TARGETS, back, quantiles};
 pub use serve::{Network, answer};
-pub use weights::{Sizes, TENSORS, Weights};
+pub use weights::{HeadWeights, Sizes, TENSORS, Weights, tensor_name};

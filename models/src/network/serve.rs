@@ -1,5 +1,7 @@
 //! The network as a method of forecasting.
 
+use ballast_core::forecast::LEVELS;
+
 use crate::{
     features::{Anchors, CONTEXT, Encoded, INPUTS},
     kernel::{
@@ -8,7 +10,7 @@ use crate::{
         error::ShapeError,
         threads::Threads,
     },
-    network::{OUTPUTS, PER_TARGET, Weights, quantiles},
+    network::{OUTPUTS, PER_TARGET, TARGETS, Weights, quantiles},
     predictor::{Answer, Known, Predictor, consistent},
     scale::{RESOURCES, Resource},
 };
@@ -17,9 +19,15 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Network {
     cell: Cell,
+    heads: [Head; RESOURCES],
+    threads: Threads,
+}
+
+/// The head of one resource.
+#[derive(Debug, Clone)]
+struct Head {
     hidden: Dense,
     output: Dense,
-    threads: Threads,
 }
 
 impl Network {
@@ -27,8 +35,10 @@ impl Network {
     pub fn new(weights: &Weights, threads: Threads) -> Self {
         Self {
             cell: Cell::new(&weights.cell),
-            hidden: Dense::new(&weights.hidden),
-            output: Dense::new(&weights.output),
+            heads: weights
+                .heads
+                .each_ref()
+                .map(|head| Head { hidden: Dense::new(&head.hidden), output: Dense::new(&head.output) }),
             threads,
         }
     }
@@ -51,43 +61,43 @@ impl Network {
         Ok(())
     }
 
-    /// Bare outputs for vms whose cell's h is the beginning of each of `states`, `[rows][OUTPUTS]`.
-    fn head(&self, known: &[Known<'_>], states: &[f32]) -> Result<Vec<f32>, ShapeError> {
-        let (units, width) = (self.cell.hidden(), self.hidden.outputs());
+    /// Bare outputs of one resource for vms whose cell's h is the beginning of each of `states`, `[rows][OUTPUTS]`.
+    fn head(&self, resource: Resource, known: &[Known<'_>], states: &[f32]) -> Result<Vec<f32>, ShapeError> {
+        let head = &self.heads[resource as usize];
+        let (units, width) = (self.cell.hidden(), head.hidden.outputs());
         let mut joined = Vec::with_capacity(known.len() * (units + CONTEXT));
         for (known, state) in known.iter().zip(states.chunks_exact(self.state_len())) {
-            joined.extend_from_slice(&state[..units]);
-            joined.extend_from_slice(&known.encoded.context);
+            join(&mut joined, &state[..units], resource, known.encoded);
         }
         let mut hidden = vec![0.0; known.len() * width];
-        self.hidden.forward(&joined, &mut hidden, self.threads)?;
+        head.hidden.forward(&joined, &mut hidden, self.threads)?;
         joined.clear();
         for (known, hidden) in known.iter().zip(hidden.chunks_exact(width)) {
-            joined.extend_from_slice(hidden);
-            joined.extend_from_slice(&known.encoded.context);
+            join(&mut joined, hidden, resource, known.encoded);
         }
         let mut outputs = vec![0.0; known.len() * OUTPUTS];
-        self.output.forward(&joined, &mut outputs, self.threads)?;
+        head.output.forward(&joined, &mut outputs, self.threads)?;
         Ok(outputs)
     }
 }
 
-/// What bare outputs say.
-pub fn answer(outputs: &[f32], anchors: &[Anchors; RESOURCES]) -> Answer {
-    let mut answer = Answer::default();
-    let mut targets = outputs.chunks_exact(PER_TARGET);
-    for resource in Resource::ALL {
-        for (target, place) in answer[resource as usize].iter_mut().enumerate() {
-            if let Some(bare) = targets.next().and_then(|bare| bare.first_chunk::<PER_TARGET>()) {
-                *place = quantiles(bare, &anchors[resource as usize], target);
-            }
-        }
-    }
-    answer
+/// Adds a layer's input: what comes from the layer below, and the context.
+fn join(joined: &mut Vec<f32>, below: &[f32], resource: Resource, encoded: &Encoded) {
+    joined.extend_from_slice(below);
+    joined.extend_from_slice(&encoded.own[resource as usize]);
+    joined.extend_from_slice(&encoded.common);
+}
+
+/// What the bare outputs of one resource say.
+pub fn answer(outputs: &[f32], anchors: &Anchors) -> [[f32; LEVELS.len()]; TARGETS] {
+    let (bare, _) = outputs.as_chunks::<PER_TARGET>();
+    std::array::from_fn(|target| {
+        bare.get(target).map_or([f32::NAN; LEVELS.len()], |bare| quantiles(bare, anchors, target))
+    })
 }
 
 impl Predictor for Network {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         match self.cell.kind() {
             CellKind::Lstm => "lstm",
             CellKind::Gru => "gru",
@@ -109,10 +119,13 @@ impl Predictor for Network {
     }
 
     fn predict(&self, known: &[Known<'_>], states: &[f32], answers: &mut [Answer]) {
-        let outputs = self.head(known, states).unwrap_or_else(|_| vec![f32::NAN; known.len() * OUTPUTS]);
-        for ((known, outputs), place) in known.iter().zip(outputs.chunks_exact(OUTPUTS)).zip(answers) {
-            *place = answer(outputs, &known.encoded.anchors);
-            consistent(place);
+        for resource in Resource::ALL {
+            // The sizes are this network's own: no answer rather than a wrong one, as above.
+            let outputs = self.head(resource, known, states).unwrap_or_else(|_| vec![f32::NAN; known.len() * OUTPUTS]);
+            for ((known, outputs), place) in known.iter().zip(outputs.chunks_exact(OUTPUTS)).zip(&mut *answers) {
+                place[resource as usize] = answer(outputs, &known.encoded.anchors[resource as usize]);
+            }
         }
+        answers.iter_mut().for_each(consistent);
     }
 }

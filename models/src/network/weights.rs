@@ -8,6 +8,7 @@ use crate::{
         error::ShapeError,
     },
     network::OUTPUTS,
+    scale::RESOURCES,
 };
 
 /// Sizes of a network.
@@ -21,21 +22,40 @@ pub struct Sizes {
     pub width: usize,
 }
 
-/// All weights: cell, the head's hidden layer over `[h | context]`, and its output layer over `[hidden | context]`, so that
-/// what is linear need not be learnt through the hidden layer.
+/// The head of one resource: a hidden layer over `[h | context]`, and an output layer over `[hidden | context]`, so that what is
+/// linear need not be learnt through the hidden layer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HeadWeights {
+    /// The hidden layer.
+    pub hidden: DenseWeights,
+    /// The output layer.
+    pub output: DenseWeights,
+}
+
+/// All weights: the cell, and a head for each resource.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Weights {
     /// The recurrent cell.
     pub cell: CellWeights,
-    /// The head's hidden layer.
-    pub hidden: DenseWeights,
-    /// The head's output layer.
-    pub output: DenseWeights,
+    /// The heads, in the order of [`crate::scale::Resource::ALL`].
+    pub heads: [HeadWeights; RESOURCES],
 }
 
-/// Names of the tensors, in the order of [`Weights::tensors`].
-pub const TENSORS: [&str; 6] =
-    ["cell.weight", "cell.bias", "hidden.weight", "hidden.bias", "output.weight", "output.bias"];
+/// How many tensors there are: two of the cell, four of each head.
+pub const TENSORS: usize = 2 + 4 * RESOURCES;
+
+/// Name of a tensor, by its index in [`Weights::tensors`].
+pub fn tensor_name(index: usize) -> String {
+    let kind = if index % 2 == 0 { "weight" } else { "bias" };
+    match index.checked_sub(2) {
+        None => format!("cell.{kind}"),
+        Some(of_heads) => {
+            let layer = if of_heads % 4 < 2 { "hidden" } else { "output" };
+            let resource = ["cpu", "memory", "storage", "network"].get(of_heads / 4).copied().unwrap_or("-");
+            format!("{resource}.{layer}.{kind}")
+        }
+    }
+}
 
 impl Weights {
     /// All zero.
@@ -44,52 +64,49 @@ impl Weights {
     /// Where a size is 0.
     pub fn zeros(sizes: Sizes) -> Result<Self, ShapeError> {
         let Sizes { kind, hidden, width } = sizes;
-        Ok(Self {
-            cell: CellWeights::zeros(kind, INPUTS, hidden)?,
+        let head = HeadWeights {
             hidden: DenseWeights::zeros(Activation::Tanh, hidden + CONTEXT, width)?,
             output: DenseWeights::zeros(Activation::Identity, width + CONTEXT, OUTPUTS)?,
-        })
+        };
+        Ok(Self { cell: CellWeights::zeros(kind, INPUTS, hidden)?, heads: std::array::from_fn(|_| head.clone()) })
     }
 
     /// The sizes they are of.
     pub fn sizes(&self) -> Sizes {
-        Sizes { kind: self.cell.kind(), hidden: self.cell.hidden(), width: self.hidden.outputs() }
+        let width = self.heads[0].hidden.outputs();
+        Sizes { kind: self.cell.kind(), hidden: self.cell.hidden(), width }
     }
 
     /// Shape of each tensor; a bias has one dimension.
-    pub fn shapes(&self) -> [Vec<usize>; TENSORS.len()] {
-        let matrix = |len: usize, rows: usize| vec![rows, len / rows];
-        let rows = self.cell.hidden() + self.cell.inputs();
-        [
-            matrix(self.cell.weights().len(), rows),
-            vec![self.cell.bias().len()],
-            matrix(self.hidden.weights().len(), self.hidden.inputs()),
-            vec![self.hidden.bias().len()],
-            matrix(self.output.weights().len(), self.output.inputs()),
-            vec![self.output.bias().len()],
-        ]
+    pub fn shapes(&self) -> Vec<Vec<usize>> {
+        let mut shapes = Vec::with_capacity(TENSORS);
+        let mut layer = |weights: &[f32], rows: usize, bias: &[f32]| {
+            shapes.push(vec![rows, weights.len() / rows]);
+            shapes.push(vec![bias.len()]);
+        };
+        layer(self.cell.weights(), self.cell.hidden() + self.cell.inputs(), self.cell.bias());
+        for dense in self.heads.iter().flat_map(|head| [&head.hidden, &head.output]) {
+            layer(dense.weights(), dense.inputs(), dense.bias());
+        }
+        shapes
     }
 
-    /// All tensors, row-major.
-    pub fn tensors(&self) -> [&[f32]; TENSORS.len()] {
-        [
-            self.cell.weights(),
-            self.cell.bias(),
-            self.hidden.weights(),
-            self.hidden.bias(),
-            self.output.weights(),
-            self.output.bias(),
-        ]
+    /// All tensors, row-major, [`TENSORS`] of them.
+    pub fn tensors(&self) -> Vec<&[f32]> {
+        let dense = self.heads.iter().flat_map(|head| [&head.hidden, &head.output]);
+        let cell = [self.cell.weights(), self.cell.bias()];
+        cell.into_iter().chain(dense.flat_map(|dense| [dense.weights(), dense.bias()])).collect()
     }
 
     /// Calls `change` with the index of each tensor and the tensor itself, to be changed in place.
     pub fn change(&mut self, mut change: impl FnMut(usize, &mut [f32])) {
         change(0, self.cell.weights_mut());
         change(1, self.cell.bias_mut());
-        change(2, self.hidden.weights_mut());
-        change(3, self.hidden.bias_mut());
-        change(4, self.output.weights_mut());
-        change(5, self.output.bias_mut());
+        let dense = self.heads.iter_mut().flat_map(|head| [&mut head.hidden, &mut head.output]);
+        for (index, dense) in dense.enumerate() {
+            change(2 + 2 * index, dense.weights_mut());
+            change(3 + 2 * index, dense.bias_mut());
+        }
     }
 
     /// How many numbers they are.

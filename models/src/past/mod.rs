@@ -60,7 +60,8 @@ impl Past {
             track.step(value);
         }
         for ((profile, track), value) in self.profiles.iter_mut().zip(&self.tracks).zip(values) {
-            profile.step(self.slot, value, track.level());
+            let highest = track.span(MINUTES - 1, 0).map_or(value, |(_, highest)| highest);
+            profile.step(self.slot, value, track.level(), highest);
         }
     }
 

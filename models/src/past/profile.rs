@@ -17,28 +17,30 @@ const MINUTE_WEIGHT: f32 = 1.0 / 8.0;
 /// Share by which a new value counts at its hour: about the last two days, of twelve values each.
 const HOUR_WEIGHT: f32 = 1.0 / 24.0;
 
-/// Share by which a peak gives way to a lower value: half an hour's peak is forgotten in four days.
-const PEAK_FADES: f32 = 0.015;
+/// Share by which a new maximum counts at its half hour: about the last three days, of six maxima each.
+const PEAK_WEIGHT: f32 = 1.0 / 18.0;
 
 /// Habits, as deviations from the vm's level of the last hours.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Profile {
     minutes: [f32; MINUTES],
     hours: [f32; HOURS],
-    peaks: [f32; HOURS],
+    /// Maximum of the hour that follows, by the half and the hour of the day it follows.
+    peaks: [[f32; HOURS]; 2],
     /// Values taken, up to the number at which all are settled.
     values: u16,
 }
 
 impl Default for Profile {
     fn default() -> Self {
-        Self { minutes: [0.0; MINUTES], hours: [0.0; HOURS], peaks: [0.0; HOURS], values: 0 }
+        Self { minutes: [0.0; MINUTES], hours: [0.0; HOURS], peaks: [[0.0; HOURS]; 2], values: 0 }
     }
 }
 
 impl Profile {
-    /// Takes the value of `slot`; `level` is the vm's level of the last hours. A missing value changes nothing.
-    pub(super) fn step(&mut self, slot: u32, value: f32, level: f32) {
+    /// Takes the value of `slot`; `level` is the vm's level of the last hours, `highest` its maximum of the last one. A missing
+    /// value changes nothing.
+    pub(super) fn step(&mut self, slot: u32, value: f32, level: f32, highest: f32) {
         if value.is_nan() {
             return;
         }
@@ -46,16 +48,17 @@ impl Profile {
         *minute += MINUTE_WEIGHT * (value - level - *minute);
         let hour = hour_of(slot);
         if self.values == 0 {
-            (self.hours, self.peaks) = ([value; HOURS], [value; HOURS]);
+            (self.hours, self.peaks) = ([value; HOURS], [[value; HOURS]; 2]);
         }
         self.values = self.values.saturating_add(1);
         self.hours[hour] += HOUR_WEIGHT * (value - self.hours[hour]);
-        let peak = &mut self.peaks[hour];
-        *peak += if value > *peak { 0.5 } else { PEAK_FADES } * (value - *peak);
+        let (half, hour) = half_of(slot.wrapping_sub(MINUTES as u32));
+        let peak = &mut self.peaks[half][hour];
+        *peak += PEAK_WEIGHT * (highest - *peak);
     }
 
     pub(super) fn is_sound(&self) -> bool {
-        self.minutes.iter().chain(&self.hours).chain(&self.peaks).all(|value| value.is_finite())
+        self.minutes.iter().chain(&self.hours).chain(self.peaks.as_flattened()).all(|value| value.is_finite())
     }
 
     /// Deviation from the level at the minute of `slot`.
@@ -73,9 +76,10 @@ impl Profile {
         self.hours[hour_of(slot)]
     }
 
-    /// Peak at the hour of `slot`.
+    /// Usual maximum of the hour that follows `slot`.
     pub fn peak(&self, slot: u32) -> f32 {
-        self.peaks[hour_of(slot)]
+        let (half, hour) = half_of(slot);
+        self.peaks[half][hour]
     }
 }
 
@@ -87,6 +91,11 @@ fn hour_of(slot: u32) -> usize {
     (slot % SLOTS_PER_DAY) as usize / MINUTES
 }
 
+/// Which half of which hour.
+fn half_of(slot: u32) -> (usize, usize) {
+    (minute_of(slot) * 2 / MINUTES, hour_of(slot))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,25 +104,26 @@ mod tests {
     fn a_job_at_five_past_every_hour_becomes_a_habit_of_that_minute() {
         let mut profile = Profile::default();
         for slot in 0..48 * 12 {
-            profile.step(slot, if slot % 12 == 1 { 3.0 } else { 1.0 }, 1.0);
+            profile.step(slot, if slot % 12 == 1 { 3.0 } else { 1.0 }, 1.0, 3.0);
         }
         assert!(profile.minute(1) > 1.9 && profile.minute(2).abs() < 0.1);
         assert_eq!(profile.minute_max(), profile.minute(13));
     }
 
     #[test]
-    fn the_peak_of_an_hour_is_remembered_on_the_next_day() {
+    fn the_maximum_of_an_hour_is_expected_again_a_day_later() {
         let mut profile = Profile::default();
-        for slot in 0..2 * SLOTS_PER_DAY {
-            profile.step(slot, if slot == 37 { 4.0 } else { 1.0 }, 1.0);
+        for slot in 0..4 * SLOTS_PER_DAY {
+            let highest = if (36..48).contains(&(slot % SLOTS_PER_DAY)) { 4.0 } else { 1.0 };
+            profile.step(slot, 1.0, 1.0, highest);
         }
-        assert!(profile.peak(3 * 12) > 1.8 && profile.peak(4 * 12) < 1.1);
+        assert!(profile.peak(24) > 2.0 && profile.peak(48) < 1.1, "{profile:?}");
     }
 
     #[test]
     fn a_missing_value_changes_no_habit() {
         let mut profile = Profile::default();
-        profile.step(0, f32::NAN, 1.0);
+        profile.step(0, f32::NAN, 1.0, 1.0);
         assert_eq!(profile, Profile::default());
     }
 }

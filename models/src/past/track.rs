@@ -120,8 +120,9 @@ impl Track {
         if ago >= length {
             return None;
         }
-        let packed = self.ring[(usize::from(self.newest) + length - ago) % length];
-        Some(packed.get()).filter(|value| !value.is_nan())
+        let newest = usize::from(self.newest);
+        let index = if newest >= ago { newest - ago } else { newest + length - ago };
+        Some(self.ring[index]).filter(|packed| *packed != Packed::MISSING).map(Packed::get)
     }
 
     /// Mean and largest of the values from `oldest` to `newest` slots ago; `None` where all are missing.
@@ -183,9 +184,12 @@ impl Track {
     /// The own window: the newest [`WINDOW`] values in order of size.
     pub fn window(&self) -> Window {
         let mut sorted = [Packed::MISSING; WINDOW];
-        let newest = usize::from(self.newest);
-        for (ago, place) in sorted.iter_mut().enumerate() {
-            *place = self.ring[(newest + self.ring.len() - ago) % self.ring.len()];
+        let newest = usize::from(self.newest) + 1;
+        if newest >= WINDOW {
+            sorted.copy_from_slice(&self.ring[newest - WINDOW..newest]);
+        } else {
+            sorted[..newest].copy_from_slice(&self.ring[..newest]);
+            sorted[newest..].copy_from_slice(&self.ring[self.ring.len() - (WINDOW - newest)..]);
         }
         sorted.sort_unstable();
         let values = sorted.partition_point(|packed| *packed != Packed::MISSING);

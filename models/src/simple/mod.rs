@@ -36,7 +36,7 @@ impl Simple {
 }
 
 impl Predictor for Simple {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         self.name
     }
 

@@ -4,6 +4,8 @@
 //! many bytes that is. All of it is one step per slot, whatever the length of the history.
 
 mod slot;
+#[cfg(test)]
+mod tests;
 mod vm;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -40,7 +42,11 @@ pub struct Streaming {
 impl std::fmt::Debug for Streaming {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (name, vms) = (self.predictor.name(), self.vms.len());
-        f.debug_struct("Streaming").field("predictor", &name).field("version", &self.version).field("vms", &vms).finish()
+        f.debug_struct("Streaming")
+            .field("predictor", &name)
+            .field("version", &self.version)
+            .field("vms", &vms)
+            .finish()
     }
 }
 
@@ -73,8 +79,7 @@ impl Forecaster for Streaming {
         // Of a vm of unknown size there is no share, and thus no forecast.
         let Some(size) = self.sizes.get(&sample.vm) else { return };
         let length = self.predictor.state_len();
-        let followed =
-            self.vms.entry(sample.vm).or_insert_with(|| Followed::new(slot_of_sample(sample), length));
+        let followed = self.vms.entry(sample.vm).or_insert_with(|| Followed::new(slot_of_sample(sample), length));
         followed.observe(sample, *size);
     }
 
@@ -111,13 +116,17 @@ impl Forecaster for Streaming {
 
     fn restore(&mut self, vm: VmId, state: &[u8]) -> Result<(), StateRefused> {
         let refused = |reason: String| StateRefused { reason };
-        let kept: Kept<'_, Followed> =
-            postcard::from_bytes(state).map_err(|error| refused(format!("{} bytes that are no state: {error}", state.len())))?;
+        let kept: Kept<'_, Followed> = postcard::from_bytes(state)
+            .map_err(|error| refused(format!("{} bytes that are no state: {error}", state.len())))?;
         if kept.version != self.version {
             return Err(refused(format!("of {}, {} is in use", kept.version, self.version)));
         }
         if kept.followed.state.len() != self.predictor.state_len() || !kept.followed.past.is_sound() {
-            return Err(refused(format!("{} numbers of state, {} are needed", kept.followed.state.len(), self.predictor.state_len())));
+            return Err(refused(format!(
+                "{} numbers of state, {} are needed",
+                kept.followed.state.len(),
+                self.predictor.state_len()
+            )));
         }
         self.vms.insert(vm, kept.followed);
         Ok(())

@@ -20,6 +20,8 @@ pub struct Walk {
     pub chunks: usize,
     /// One slot of so many is learnt from; which one of them changes from chunk to chunk.
     pub stride: usize,
+    /// Share of the head's values that a chunk does without.
+    pub forgets: f32,
 }
 
 /// A stretch of one series.

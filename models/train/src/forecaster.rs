@@ -2,7 +2,7 @@
 
 use ballast_models::{
     kernel::error::ShapeError,
-    network::{PER_TARGET, REACH_AT_FIRST, Sizes, Weights},
+    network::{OUTPUTS, PER_TARGET, REACH_AT_FIRST, Sizes, Weights},
 };
 use rand::{RngExt as _, SeedableRng as _};
 use rand_pcg::Pcg64Mcg;
@@ -50,14 +50,14 @@ pub fn begin(sizes: Sizes, seed: u64) -> Result<Weights, ShapeError> {
     let shapes = weights.shapes();
     weights.change(|index, tensor| match shapes[index][..] {
         [rows, columns] => {
-            // Of the cell, each gate is a layer of its own; the output begins small, so that the first answers are the anchors.
+            // Of the cell, each gate is a layer of its own; an output begins small, so that the first answers are the anchors.
             let fan = if index == 0 { sizes.hidden } else { columns };
-            let scale = if index == 4 { 0.1 } else { 1.0 };
+            let scale = if columns == OUTPUTS { 0.1 } else { 1.0 };
             let bound = scale * (6.0 / (rows + fan) as f32).sqrt();
             tensor.iter_mut().for_each(|weight| *weight = random.random_range(-bound..bound));
         }
         _ if index == 1 => tensor[..sizes.hidden].fill(1.0),
-        _ if index == 5 => {
+        [OUTPUTS] => {
             for target in tensor.chunks_exact_mut(PER_TARGET) {
                 target[PER_TARGET - 3..].fill(REACH_AT_FIRST);
             }
@@ -101,7 +101,7 @@ pub fn train(
         let mut progress = Progress { epoch: number, loss: 0.0, rate: 0.0, slots: 0 };
         let mut samples = 0;
         for chunk in &chunks {
-            let learnt = learner.chunk(set, chunk)?;
+            let learnt = learner.chunk(set, chunk, random.random())?;
             (progress.loss, samples) = (progress.loss + learnt.loss, samples + learnt.samples);
             progress.slots += chunk.places.iter().flatten().count() * recipe.walk.steps;
             progress.rate = rate(recipe, update, total);

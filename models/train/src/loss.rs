@@ -23,35 +23,35 @@ pub struct Weights {
     pub relative: f32,
     /// Of storage and network on the scale.
     pub traffic: f32,
+    /// Of the median, relative to the other levels.
+    pub median: f32,
 }
 
 impl Default for Weights {
     fn default() -> Self {
-        Self { percent: 1.0, relative: 0.3, traffic: 0.1 }
+        Self { percent: 1.0, relative: 0.3, traffic: 0.1, median: 1.0 }
     }
 }
 
-/// Adds the gradient by one vm's bare outputs to `gradient`, scaled by `share`; returns the loss.
+/// Adds the gradient by one resource's bare outputs to `gradient`, times `share`; returns the loss.
 pub fn loss(
     outputs: &[f32; OUTPUTS],
-    anchors: &[Anchors; RESOURCES],
-    truth: &Truth,
-    weights: &Weights,
+    anchors: &Anchors,
+    truth: &[f32; TARGETS],
+    (resource, weights): (Resource, &Weights),
     share: f32,
     gradient: &mut [f32; OUTPUTS],
 ) -> f32 {
     let mut sum = 0.0;
-    for resource in Resource::ALL {
-        let (anchor, truth) = (&anchors[resource as usize], &truth[resource as usize]);
-        for (target, wanted) in truth.iter().enumerate().filter(|(_, wanted)| !wanted.is_nan()) {
-            let at = (resource as usize * TARGETS + target) * PER_TARGET;
-            let Some(bare) = outputs[at..].first_chunk::<PER_TARGET>() else { continue };
-            let (part, by_quantile) = pinballs(&quantiles(bare, anchor, target), *wanted, resource, weights);
-            sum += part;
-            let by_output = back(bare, anchor, target, &by_quantile);
-            for (sum, by) in gradient[at..].iter_mut().zip(by_output) {
-                *sum += share * by;
-            }
+    let ((bare, _), (by, _)) = (outputs.as_chunks::<PER_TARGET>(), gradient.as_chunks_mut::<PER_TARGET>());
+    for (target, ((bare, by), wanted)) in bare.iter().zip(by).zip(truth).enumerate() {
+        if wanted.is_nan() {
+            continue;
+        }
+        let (part, by_quantile) = pinballs(&quantiles(bare, anchors, target), *wanted, resource, weights);
+        sum += part;
+        for (sum, by) in by.iter_mut().zip(back(bare, anchors, target, &by_quantile)) {
+            *sum += share * by;
         }
     }
     sum
@@ -68,7 +68,8 @@ fn pinballs(
     for ((quantile, by), level) in quantiles.iter().zip(&mut by_quantile).zip(LEVELS) {
         #[expect(clippy::cast_possible_truncation, reason = "levels have two digits")]
         let level = level as f32;
-        let slope = if wanted > *quantile { -level } else { 1.0 - level };
+        let weight = if level == 0.5 { weights.median } else { 1.0 };
+        let slope = weight * if wanted > *quantile { -level } else { 1.0 - level };
         if resource.is_share() {
             let (q, y) = (percent(*quantile), percent(wanted));
             sum += weights.percent * slope * (q - y) + weights.relative * slope * (quantile - wanted);

@@ -4,6 +4,7 @@
 mod batch;
 mod data;
 mod forecaster;
+mod head;
 mod judge;
 mod learner;
 mod loss;
@@ -32,7 +33,7 @@ struct Args {
     epochs: u32,
     #[arg(long, default_value_t = 64)]
     hidden: usize,
-    #[arg(long, default_value_t = 96)]
+    #[arg(long, default_value_t = 48)]
     width: usize,
     #[arg(long, default_value_t = 128)]
     lanes: usize,
@@ -56,6 +57,14 @@ struct Args {
     chunks: usize,
     #[arg(long)]
     baselines: bool,
+    #[arg(long, default_value_t = 0.0)]
+    forgets: f32,
+    #[arg(long, default_value_t = 1.0)]
+    median: f32,
+    #[arg(long, default_value_t = 0.1)]
+    traffic: f32,
+    #[arg(long, default_value_t = 2)]
+    every: u32,
 }
 
 fn cut(history: &History, until: u32) -> History {
@@ -142,14 +151,25 @@ fn main() {
     let sizes = Sizes { kind: CellKind::Lstm, hidden: args.hidden, width: args.width };
     let recipe = forecaster::Recipe {
         sizes,
-        walk: batch::Walk { lanes: args.lanes, steps: args.steps, chunks: args.chunks, stride: args.stride },
+        walk: batch::Walk {
+            lanes: args.lanes,
+            steps: args.steps,
+            chunks: args.chunks,
+            stride: args.stride,
+            forgets: args.forgets,
+        },
         epochs: args.epochs,
         rate: args.rate,
         warm_up: 200,
         decay: args.decay,
         norm_max: 1.0,
         average: args.average,
-        loss: loss::Weights { relative: args.relative, ..Default::default() },
+        loss: loss::Weights {
+            relative: args.relative,
+            median: args.median,
+            traffic: args.traffic,
+            ..Default::default()
+        },
         seed: args.seed,
     };
     let weights = forecaster::begin(sizes, args.seed).unwrap();
@@ -165,7 +185,7 @@ fn main() {
             last.elapsed().as_secs_f64(),
             progress.slots as f64 / last.elapsed().as_secs_f64()
         );
-        if progress.epoch % 2 == 0 || progress.epoch == args.epochs {
+        if progress.epoch % args.every == 0 || progress.epoch == args.epochs {
             let network = Network::new(weights, Threads::One);
             for (kind, histories, origins) in &tests {
                 show("lstm", kind, &network, histories, origins);

@@ -25,7 +25,7 @@ impl Optimizer {
     pub fn new(weights: &Weights, weight_decay: f32) -> Self {
         let config = AdamWConfig::new().with_beta_2(0.99).with_epsilon(1e-8).with_weight_decay(weight_decay);
         let module = Reference::new(weights, &Device::flex().autodiff());
-        Self { adam: config.init(), module, shapes: weights.shapes().to_vec() }
+        Self { adam: config.init(), module, shapes: weights.shapes() }
     }
 
     /// One step down the `gradients`, which come as [`Weights::tensors`] do; `weights` take the new values. Tensors that

@@ -2,7 +2,7 @@
 
 use ballast_core::history::{History, Shape};
 use ballast_models::{
-    features::{Anchors, CONTEXT, Encoded, INPUTS, encode},
+    features::{Anchors, COMMON, Encoded, INPUTS, OWN, encode},
     past::Past,
     scale::RESOURCES,
 };
@@ -19,8 +19,10 @@ pub struct Series {
     pub first: u32,
     /// What the recurrent cell gets, per slot.
     pub inputs: Vec<[f32; INPUTS]>,
-    /// What the head gets besides, per slot.
-    pub context: Vec<[f32; CONTEXT]>,
+    /// What the head of each resource gets besides, per slot.
+    pub own: Vec<[[f32; OWN]; RESOURCES]>,
+    /// What every head gets besides, per slot.
+    pub common: Vec<[f32; COMMON]>,
     /// What answers are relative to, per slot.
     pub anchors: Vec<[Anchors; RESOURCES]>,
     /// What came.
@@ -46,7 +48,8 @@ impl Series {
             name: history.name.clone(),
             first: history.first,
             inputs: Vec::with_capacity(slots),
-            context: Vec::with_capacity(slots),
+            own: Vec::with_capacity(slots),
+            common: Vec::with_capacity(slots),
             anchors: Vec::with_capacity(slots),
             futures: Futures::of(history),
             weight,
@@ -62,7 +65,8 @@ impl Series {
 
     fn push(&mut self, encoded: &Encoded) {
         self.inputs.push(encoded.inputs);
-        self.context.push(encoded.context);
+        self.own.push(encoded.own);
+        self.common.push(encoded.common);
         self.anchors.push(encoded.anchors);
     }
 
