@@ -28,8 +28,22 @@ pub const COMMON: usize = 12;
 /// Values that a head gets besides the cell's state.
 pub const CONTEXT: usize = OWN + COMMON;
 
-const SUMMARY: usize = 27;
+const SUMMARY: usize = 27 + 2 * DAY_LEVELS.len();
+
+/// Levels of the day's quantiles that the head gets.
+const DAY_LEVELS: [f32; 6] = [0.1, 0.25, 0.5, 0.75, 0.9, 0.97];
+
 const HABITS: usize = 14;
+
+/// What a level on the scale is multiplied with.
+pub const LEVEL_UNIT: f32 = 0.25;
+
+/// Place of the level among a resource's own values.
+pub const BASE: usize = 0;
+
+/// Which resource each of the cell's first inputs is a level of.
+pub const CHANNEL_RESOURCES: [Resource; CHANNELS] =
+    [Resource::Cpu, Resource::Memory, Resource::Storage, Resource::Storage, Resource::Network, Resource::Network];
 
 /// Name of this encoding: a bundle made for another one is refused.
 pub const SCHEMA: &str = "ballast-features-1";
@@ -67,6 +81,7 @@ impl Anchors {
         let ahead = |step: usize| past.slot().wrapping_add(u32::try_from(step).unwrap_or(0));
         let profile = past.profile(resource);
         let yesterday = |reach: usize| track.span(DAY - 1, DAY - reach).map(|(_, highest)| highest);
+        let [_, maxima] = track.day_quantiles([0.5, 0.95], window);
         let hour_peak = profile.map_or(track.peaks()[0], |profile| profile.peak(past.slot()));
         let mut medians = [[base; MEDIANS]; TARGETS];
         for (candidates, step) in medians.iter_mut().zip(STEPS) {
@@ -78,10 +93,17 @@ impl Anchors {
         for (candidates, reach) in medians[STEPS.len()..].iter_mut().zip(MAXIMA) {
             let recent = track.span(reach - 1, 0).map_or(base, |(_, highest)| highest);
             let seen = yesterday(reach).unwrap_or(recent);
-            *candidates = [recent, window.quantile(0.9), top, base, hour_peak, seen];
+            *candidates = [recent, window.quantile(0.9), top, maxima[0], hour_peak, seen];
         }
-        let highs = [top, track.peaks()[1], hour_peak, yesterday(MAXIMA[1]).unwrap_or(track.quantiles()[2])];
+        let highs = [top, track.peaks()[1], hour_peak, yesterday(MAXIMA[1]).unwrap_or(maxima[1])];
         Self { base, spread, medians, highs }
+    }
+
+    /// The same vm at another level: everything but the spread is moved by `shift` on the scale.
+    pub fn moved(&self, shift: f32) -> Self {
+        let moved = |value: f32| (value + shift).max(0.0);
+        let medians = self.medians.map(|candidates| candidates.map(moved));
+        Self { base: moved(self.base), spread: self.spread, medians, highs: self.highs.map(moved) }
     }
 
     /// Where a value stands relative to the window: linear near its median, logarithmic far away.
@@ -125,7 +147,7 @@ pub fn encode(past: &Past, shape: &Shape) -> Encoded {
 }
 
 fn cell_inputs(past: &Past, anchors: &[Anchors; RESOURCES], out: &mut Writer<INPUTS>) {
-    out.all(past.channels().map(|value| value / 4.0));
+    out.all(past.channels().map(|value| value * LEVEL_UNIT));
     for resource in Resource::ALL {
         let (track, anchor) = (past.track(resource), &anchors[resource as usize]);
         let (last, before) = track.last_two();
@@ -140,7 +162,7 @@ fn cell_inputs(past: &Past, anchors: &[Anchors; RESOURCES], out: &mut Writer<INP
 
 /// The own windows: all relative to the anchor but for the anchor itself.
 fn summary(track: &Track, window: &Window, anchor: &Anchors, out: &mut Writer<OWN>) {
-    out.push(anchor.base / 4.0);
+    out.push(anchor.base * LEVEL_UNIT);
     out.push(anchor.spread.ln() / 2.0);
     for ago in [0, 1, 2, 5, 10, 11, 23, 35] {
         out.push(anchor.relative(track.lag(ago).unwrap_or(anchor.base)));
@@ -154,6 +176,9 @@ fn summary(track: &Track, window: &Window, anchor: &Anchors, out: &mut Writer<OW
     out.push(anchor.relative(window.quantile(0.9)));
     out.push(anchor.relative(window.quantile(1.0)));
     out.push(fading(u32::from(track.since_jump())));
+    for quantiles in track.day_quantiles(DAY_LEVELS, window) {
+        out.all(quantiles.map(|quantile| anchor.relative(quantile)));
+    }
 }
 
 /// What the vm does at this time of the hour and of the day, where that is known.

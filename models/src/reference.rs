@@ -3,6 +3,7 @@
 
 use burn::{
     module::{Module, Param, ParamId},
+    optim::GradientsParams,
     tensor::{Device, Tensor, TensorData, activation::sigmoid},
 };
 
@@ -72,6 +73,29 @@ impl Reference {
         self.layers().flat_map(|layer| [layer.weight.val().into_data(), layer.bias.val().into_data()]).collect()
     }
 
+    /// Gradients of the parameters, in the order of [`Weights::tensors`]; zeros for one that the loss does not depend on.
+    ///
+    /// # Errors
+    /// Where a gradient is not of 32 bits.
+    pub fn gradients(&self, of: &GradientsParams) -> Result<Vec<Vec<f32>>, String> {
+        let numbers =
+            |data: TensorData| data.try_into_vec::<f32>().map_err(|error| format!("a gradient of burn's: {error:?}"));
+        let mut all = Vec::new();
+        for layer in self.layers() {
+            let (weight, bias) = (of.get::<2>(layer.weight.id), of.get::<1>(layer.bias.id));
+            let zeros = |shape: usize| vec![0.0; shape];
+            all.push(match weight {
+                Some(gradient) => numbers(gradient.into_data())?,
+                None => zeros(layer.weight.dims().iter().product()),
+            });
+            all.push(match bias {
+                Some(gradient) => numbers(gradient.into_data())?,
+                None => zeros(layer.bias.dims()[0]),
+            });
+        }
+        Ok(all)
+    }
+
     /// h after every step, `[rows, steps, units]`, of `x`, `[rows, steps, INPUTS]`, from the `state` on (`[rows, units]`, h and C;
     /// the GRU has no C); and the last state.
     pub fn cell(&self, x: &Tensor<3>, state: (Tensor<2>, Tensor<2>)) -> (Tensor<3>, (Tensor<2>, Tensor<2>)) {
@@ -86,10 +110,16 @@ impl Reference {
         (Tensor::stack::<3>(all, 1), (h, c))
     }
 
-    /// Bare outputs, `[rows, OUTPUTS]`, of one resource for `h`, `[rows, units]`, and `context`, `[rows, CONTEXT]`.
-    pub fn head(&self, resource: Resource, h: Tensor<2>, context: Tensor<2>) -> Tensor<2> {
+    /// Units of a head's hidden layer.
+    pub fn width(&self) -> usize {
+        self.heads[0].hidden.bias.dims()[0]
+    }
+
+    /// Bare outputs, `[rows, OUTPUTS]`, of one resource for `h`, `[rows, units]`, and `context`, `[rows, CONTEXT]`; the hidden
+    /// layer's values are multiplied with `kept`, `[rows, width]`.
+    pub fn head(&self, resource: Resource, h: Tensor<2>, context: Tensor<2>, kept: Tensor<2>) -> Tensor<2> {
         let head = &self.heads[resource as usize];
-        let hidden = head.hidden.forward(Tensor::cat(vec![h, context.clone()], 1)).tanh();
+        let hidden = head.hidden.forward(Tensor::cat(vec![h, context.clone()], 1)).tanh() * kept;
         head.output.forward(Tensor::cat(vec![hidden, context], 1))
     }
 

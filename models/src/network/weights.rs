@@ -46,7 +46,7 @@ pub const TENSORS: usize = 2 + 4 * RESOURCES;
 
 /// Name of a tensor, by its index in [`Weights::tensors`].
 pub fn tensor_name(index: usize) -> String {
-    let kind = if index % 2 == 0 { "weight" } else { "bias" };
+    let kind = if index.is_multiple_of(2) { "weight" } else { "bias" };
     match index.checked_sub(2) {
         None => format!("cell.{kind}"),
         Some(of_heads) => {

@@ -3,9 +3,11 @@
 //! On these traces a recurrent state alone loses to simple rules; the summaries of the vm's own window are what makes the
 //! forecast good (`docs/forecaster.md` has the ablation). Everything is on the scale of [`crate::scale`].
 
+mod histogram;
 mod profile;
 mod track;
 
+pub use histogram::Histogram;
 pub use profile::{HOURS, MINUTES, Profile};
 pub use track::{Track, WINDOW, Window};
 

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 /// Slots of an hour.
 pub const MINUTES: usize = 12;
 
+/// The same, as slots are counted.
+const HOUR_SLOTS: u32 = 12;
+
 /// Hours of a day.
 pub const HOURS: usize = 24;
 
@@ -52,7 +55,7 @@ impl Profile {
         }
         self.values = self.values.saturating_add(1);
         self.hours[hour] += HOUR_WEIGHT * (value - self.hours[hour]);
-        let (half, hour) = half_of(slot.wrapping_sub(MINUTES as u32));
+        let (half, hour) = half_of(slot.wrapping_sub(HOUR_SLOTS));
         let peak = &mut self.peaks[half][hour];
         *peak += PEAK_WEIGHT * (highest - *peak);
     }

@@ -3,6 +3,7 @@
 use ballast_core::history::SLOTS_PER_DAY;
 use serde::{Deserialize, Serialize};
 
+use super::Histogram;
 use crate::scale::Packed;
 
 /// Slots of the own window: three hours.
@@ -10,6 +11,9 @@ pub const WINDOW: usize = 36;
 
 /// Slots of a ring that reaches back a day, with the slot of the same time yesterday still in it.
 const DAY: usize = SLOTS_PER_DAY as usize;
+
+/// Slots of an hour.
+const HOUR: usize = 12;
 
 /// Shares by which a new value counts in the running means: half of it is forgotten in 2, 6, 24 and 288 slots.
 const MEANS: [f32; 4] = [0.292_893, 0.109_101, 0.028_468, 0.002_404];
@@ -44,6 +48,18 @@ pub struct Track {
     values: u32,
     /// Slots since the value left the neighbourhood of its level.
     since_jump: u16,
+    /// Of a ring of a day: its values, and the maxima of the hours that ended in each of its slots.
+    day: Option<Day>,
+}
+
+/// How a day's values and maxima are distributed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Day {
+    values: Histogram,
+    maxima: Histogram,
+    /// The maxima themselves, a ring beside that of the values.
+    #[serde(with = "packed")]
+    ring: Vec<Packed>,
 }
 
 impl Track {
@@ -61,13 +77,28 @@ impl Track {
             peaks: [0.0; PEAKS.len()],
             values: 0,
             since_jump: 0,
+            day: keeps_a_day.then(|| Day {
+                values: Histogram::default(),
+                maxima: Histogram::default(),
+                ring: vec![Packed::MISSING; DAY],
+            }),
         }
     }
 
     pub(super) fn step(&mut self, value: f32) {
         let next = usize::from(self.newest) + 1;
         self.newest = if next < self.ring.len() { self.newest + 1 } else { 0 };
-        self.ring[usize::from(self.newest)] = Packed::new(value);
+        let place = usize::from(self.newest);
+        let gone = std::mem::replace(&mut self.ring[place], Packed::new(value));
+        let highest = self.span(HOUR - 1, 0).map_or(f32::NAN, |(_, highest)| highest);
+        if let Some(day) = &mut self.day {
+            day.values.remove(gone.get());
+            day.values.add(self.ring[place].get());
+            let highest = Packed::new(highest);
+            let gone = std::mem::replace(&mut day.ring[place], highest);
+            day.maxima.remove(gone.get());
+            day.maxima.add(highest.get());
+        }
         self.since_jump = self.since_jump.saturating_add(1);
         if !value.is_nan() {
             self.learn(value);
@@ -109,7 +140,10 @@ impl Track {
         let length = if keeps_a_day { DAY } else { WINDOW };
         let numbers =
             [&[self.last, self.before, self.change][..], &self.means, &self.spreads, &self.quantiles, &self.peaks];
+        let day = self.day.as_ref();
         self.ring.len() == length
+            && day.is_some() == keeps_a_day
+            && day.is_none_or(|day| day.values.is_sound() && day.maxima.is_sound() && day.ring.len() == DAY)
             && usize::from(self.newest) < length
             && numbers.into_iter().flatten().all(|value| value.is_finite())
     }
@@ -169,6 +203,14 @@ impl Track {
     /// Fading peaks, from the fastest.
     pub fn peaks(&self) -> [f32; PEAKS.len()] {
         self.peaks
+    }
+
+    /// Quantiles of the last day's values and of its hours' maxima; of the own window's where no day is kept.
+    pub fn day_quantiles<const N: usize>(&self, levels: [f32; N], window: &Window) -> [[f32; N]; 2] {
+        match &self.day {
+            Some(day) => [day.values.quantiles(levels, self.last), day.maxima.quantiles(levels, self.last)],
+            None => [levels.map(|level| window.quantile(level)); 2],
+        }
     }
 
     /// Values seen.

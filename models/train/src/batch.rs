@@ -4,13 +4,15 @@
 //! anew with every piece, as it does for a vm that begins; gradients reach back to the beginning of the chunk (truncated
 //! back-propagation through time).
 
+use ballast_models::scale::RESOURCES;
 use rand::{RngExt as _, SeedableRng as _, seq::SliceRandom as _};
 use rand_pcg::Pcg64Mcg;
+use serde::{Deserialize, Serialize};
 
 use crate::data::Set;
 
 /// How series are walked through.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Walk {
     /// Series abreast.
     pub lanes: usize,
@@ -22,18 +24,21 @@ pub struct Walk {
     pub stride: usize,
     /// Share of the head's values that a chunk does without.
     pub forgets: f32,
+    /// How far a piece may be moved on the scale, up or down: vms of other sizes and speeds that do the same.
+    pub shift: f32,
 }
 
 /// A stretch of one series.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 struct Piece {
     series: usize,
     first: usize,
     end: usize,
+    shift: [f32; RESOURCES],
 }
 
 /// What one lane does in one chunk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Place {
     /// Index of the series.
     pub series: usize,
@@ -41,10 +46,12 @@ pub struct Place {
     pub first: usize,
     /// Whether the cell's state begins anew here.
     pub begins: bool,
+    /// How far each resource is moved on the scale.
+    pub shift: [f32; RESOURCES],
 }
 
 /// One chunk of all lanes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Chunk {
     /// One per lane; `None` for a lane that has run out.
     pub places: Vec<Option<Place>>,
@@ -76,7 +83,7 @@ fn next(lane: &mut Option<Piece>, queue: &mut impl Iterator<Item = Piece>, steps
         *lane = queue.next();
     }
     let piece = lane.as_mut()?;
-    let place = Place { series: piece.series, first: piece.first, begins };
+    let place = Place { series: piece.series, first: piece.first, begins, shift: piece.shift };
     piece.first += steps;
     Some(place)
 }
@@ -90,7 +97,10 @@ fn pieces(set: &Set, walk: &Walk, random: &mut Pcg64Mcg) -> Vec<Piece> {
         let mut first = random.random_range(0..=spare);
         while first + walk.steps <= series.len() {
             let end = (first + length).min(series.len());
-            pieces.push(Piece { series: index, first, end });
+            // Every other piece stays where it is.
+            let moved = walk.shift > 0.0 && random.random::<bool>();
+            let mut far = || if moved { random.random_range(-walk.shift..walk.shift) } else { 0.0 };
+            pieces.push(Piece { series: index, first, end, shift: [far(), far(), far(), far()] });
             first += length;
         }
     }

@@ -1,14 +1,14 @@
 //! The head of one resource forward and back.
 
 use ballast_models::{
-    features::{COMMON, CONTEXT, OWN},
+    features::{Anchors, BASE, CONTEXT, LEVEL_UNIT, OWN},
     kernel::{
         dense::{Dense, DenseGradients, DenseTape},
         error::ShapeError,
         threads::Threads,
     },
-    network::{HeadWeights, OUTPUTS},
-    scale::Resource,
+    network::{HeadWeights, OUTPUTS, TARGETS},
+    scale::{RESOURCES, Resource},
 };
 use rand::{Rng as _, SeedableRng as _};
 use rand_pcg::Pcg64Mcg;
@@ -30,6 +30,40 @@ pub struct Sample {
     pub series: usize,
     /// Index of its slot.
     pub index: usize,
+    /// How far each resource is moved on the scale.
+    pub shift: [f32; RESOURCES],
+}
+
+/// What a sample holds of one resource, moved as the sample says.
+#[derive(Debug, Clone, Copy)]
+pub struct Row {
+    /// What the head gets besides the cell's state.
+    pub context: [f32; CONTEXT],
+    /// What answers are relative to.
+    pub anchors: Anchors,
+    /// What came.
+    pub truth: [f32; TARGETS],
+    /// Weight of its loss.
+    pub weight: f32,
+}
+
+impl Row {
+    /// The row of `sample` in `set`.
+    pub fn of(set: &Set, sample: &Sample, resource: Resource) -> Self {
+        let series = &set.series[sample.series];
+        let (r, shift) = (resource as usize, sample.shift[resource as usize]);
+        let mut context = [0.0; CONTEXT];
+        context[..OWN].copy_from_slice(&series.own[sample.index][r]);
+        context[OWN..].copy_from_slice(&series.common[sample.index]);
+        context[BASE] += shift * LEVEL_UNIT;
+        Self {
+            context,
+            anchors: series.anchors[sample.index][r].moved(shift),
+            truth: series.futures.after(sample.index)[r]
+                .map(|wanted| if wanted.is_nan() { wanted } else { (wanted + shift).max(0.0) }),
+            weight: series.weight,
+        }
+    }
 }
 
 /// One head with its tapes and gradients.
@@ -122,12 +156,10 @@ impl HeadLearner {
         let row = width + CONTEXT;
         let mut joined = vec![0.0; samples.len() * row];
         joined.par_chunks_mut(row).zip(samples).zip(below.par_chunks(width)).for_each(|((joined, sample), below)| {
-            let series = &set.series[sample.series];
             let (low, context) = joined.split_at_mut(width);
             low.copy_from_slice(below);
             forget(sample, low);
-            context[..OWN].copy_from_slice(&series.own[sample.index][self.resource as usize]);
-            context[OWN..OWN + COMMON].copy_from_slice(&series.common[sample.index]);
+            context.copy_from_slice(&Row::of(set, sample, self.resource).context);
             forgetting.apply(sample, 0, context);
         });
         joined
@@ -137,11 +169,10 @@ impl HeadLearner {
         let mut by_outputs = vec![0.0; outputs.len()];
         let share = 1.0 / samples.len().max(1) as f32;
         let one = |(sample, (outputs, by)): (&Sample, (&[f32], &mut [f32]))| -> f32 {
-            let series = &set.series[sample.series];
             let (Some(outputs), Some(by)) = (outputs.first_chunk(), by.first_chunk_mut()) else { return 0.0 };
-            let truth = &series.futures.after(sample.index)[self.resource as usize];
-            let anchors = &series.anchors[sample.index][self.resource as usize];
-            series.weight * loss(outputs, anchors, truth, (self.resource, weights), share * series.weight, by)
+            let row = Row::of(set, sample, self.resource);
+            let share = share * row.weight;
+            row.weight * loss(outputs, &row.anchors, &row.truth, (self.resource, weights), share, by)
         };
         let rows = outputs.par_chunks(OUTPUTS).zip(by_outputs.par_chunks_mut(OUTPUTS));
         // Collected first and then added in order: the same sum on any number of threads.
@@ -167,7 +198,9 @@ impl Forgetting {
         }
         let place = ((sample.lane * 4096 + sample.step) as u64) << 1 | part;
         let mut random = Pcg64Mcg::seed_from_u64(self.seed ^ place.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let (limit, scale) = ((self.share * 256.0) as u32, 1.0 / (1.0 - self.share));
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of 256")]
+        let limit = (self.share * 256.0) as u32;
+        let scale = 1.0 / (1.0 - self.share);
         for four in values.chunks_mut(4) {
             let drawn = random.next_u32();
             for (index, value) in four.iter_mut().enumerate() {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use ballast_core::{forecast::LEVELS, history::History};
 use ballast_models::{
+    bundle::Score,
     network::{MEDIAN, TARGETS},
     offline::{self, Said},
     predictor::Predictor,
@@ -96,4 +97,39 @@ pub fn pooled(by_vm: &BTreeMap<String, Tallies>) -> Tallies {
         }
     }
     all
+}
+
+/// Names of the resources and of the targets, as tables show them.
+pub const RESOURCE_NAMES: [&str; RESOURCES] = ["cpu", "memory", "storage", "network"];
+
+/// Names of the targets, as tables show them.
+pub const TARGET_NAMES: [&str; TARGETS] = ["1", "6", "12", "max6", "max12"];
+
+/// The figures of a bundle's card.
+pub fn scores(set: &str, tallies: &Tallies) -> Vec<Score> {
+    let mut scores = Vec::new();
+    for (resource, targets) in RESOURCE_NAMES.iter().zip(tallies) {
+        for (target, tally) in TARGET_NAMES.iter().zip(targets).filter(|(_, tally)| tally.number > 0) {
+            let number = f64::from(tally.number);
+            scores.push(Score {
+                set: set.to_owned(),
+                resource: (*resource).to_owned(),
+                target: (*target).to_owned(),
+                mae: tally.absolute / number,
+                pinball_90: tally.pinball[2] / number,
+                coverage_95: 100.0 * f64::from(tally.covered[3]) / number,
+            });
+        }
+    }
+    scores
+}
+
+/// Mean pinball loss of CPU and memory over all targets and levels, percent.
+pub fn mean_pinball(tallies: &Tallies) -> f64 {
+    let (mut sum, mut number) = (0.0, 0.0);
+    for tally in tallies[..2].iter().flatten().filter(|tally| tally.number > 0) {
+        sum += tally.pinball.iter().sum::<f64>() / f64::from(tally.number);
+        number += LEVELS.len() as f64;
+    }
+    if number > 0.0 { sum / number } else { 0.0 }
 }

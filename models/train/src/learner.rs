@@ -1,7 +1,7 @@
 //! One chunk forward and back on the CPU kernel: loss and gradients.
 
 use ballast_models::{
-    features::INPUTS,
+    features::{CHANNEL_RESOURCES, INPUTS, LEVEL_UNIT},
     kernel::{
         cell::{Cell, CellGradients, HiddenGradient, State, Tape},
         error::ShapeError,
@@ -141,27 +141,31 @@ fn gathered(h: &[f32], samples: &[Sample], lanes: usize, units: usize) -> Vec<f3
 }
 
 /// `[steps][lanes][INPUTS]`; zeros for a lane that has run out.
-fn inputs(set: &Set, chunk: &Chunk, walk: &Walk) -> Vec<f32> {
+pub fn inputs(set: &Set, chunk: &Chunk, walk: &Walk) -> Vec<f32> {
     let row = walk.lanes * INPUTS;
     let mut inputs = vec![0.0; walk.steps * row];
     inputs.par_chunks_mut(row).enumerate().for_each(|(step, row)| {
         for (out, place) in row.chunks_exact_mut(INPUTS).zip(&chunk.places) {
             if let Some(place) = place {
                 out.copy_from_slice(&set.series[place.series].inputs[place.first + step]);
+                for (value, resource) in out.iter_mut().zip(CHANNEL_RESOURCES) {
+                    *value += place.shift[resource as usize] * LEVEL_UNIT;
+                }
             }
         }
     });
     inputs
 }
 
-fn samples(set: &Set, chunk: &Chunk, walk: &Walk) -> Vec<Sample> {
+/// The slots of a chunk that are learnt from, lane by lane.
+pub fn samples(set: &Set, chunk: &Chunk, walk: &Walk) -> Vec<Sample> {
     let mut samples = Vec::new();
     for (lane, place) in chunk.places.iter().enumerate() {
         let Some(place) = place else { continue };
         for step in (chunk.phase..walk.steps).step_by(walk.stride) {
             let index = place.first + step;
             if set.series[place.series].is_learnt_from(index) {
-                samples.push(Sample { lane, step, series: place.series, index });
+                samples.push(Sample { lane, step, series: place.series, index, shift: place.shift });
             }
         }
     }

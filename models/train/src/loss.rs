@@ -11,11 +11,13 @@ use ballast_models::{
     scale::{RESOURCES, Resource},
 };
 
+use serde::{Deserialize, Serialize};
+
 /// What really came, on the scale; NaN where it is not known.
 pub type Truth = [[f32; TARGETS]; RESOURCES];
 
 /// Weights of the parts of the loss.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Weights {
     /// Of a percent of CPU or memory.
     pub percent: f32,
@@ -25,11 +27,13 @@ pub struct Weights {
     pub traffic: f32,
     /// Of the median, relative to the other levels.
     pub median: f32,
+    /// Of the next step, relative to the other targets: its errors are the smallest, and would count least.
+    pub next: f32,
 }
 
 impl Default for Weights {
     fn default() -> Self {
-        Self { percent: 1.0, relative: 0.3, traffic: 0.1, median: 1.0 }
+        Self { percent: 1.0, relative: 0.5, traffic: 0.1, median: 2.0, next: 2.0 }
     }
 }
 
@@ -49,9 +53,10 @@ pub fn loss(
             continue;
         }
         let (part, by_quantile) = pinballs(&quantiles(bare, anchors, target), *wanted, resource, weights);
-        sum += part;
+        let weight = if target == 0 { weights.next } else { 1.0 };
+        sum += weight * part;
         for (sum, by) in by.iter_mut().zip(back(bare, anchors, target, &by_quantile)) {
-            *sum += share * by;
+            *sum += weight * share * by;
         }
     }
     sum
@@ -83,7 +88,7 @@ fn pinballs(
 }
 
 /// Highest value at which percents are reckoned: a network that is far off must not answer with infinity.
-const PERCENT_FROM: f32 = 6.5;
+pub const PERCENT_FROM: f32 = 6.5;
 
 fn percent(scaled: f32) -> f32 {
     // Beyond 330 % it goes on as a straight line.

@@ -36,17 +36,17 @@ impl Optimizer {
     pub fn step(
         &mut self,
         rate: f64,
-        gradients: &[&mut [f32]],
+        gradients: Vec<Vec<f32>>,
         is_frozen: impl Fn(usize) -> bool,
         weights: &mut Weights,
     ) -> anyhow::Result<()> {
         let mut handed = GradientsParams::new();
         let plain = Device::flex();
-        for (index, (gradient, id)) in gradients.iter().zip(self.module.ids()).enumerate() {
+        for (index, (gradient, id)) in gradients.into_iter().zip(self.module.ids()).enumerate() {
             if is_frozen(index) {
                 continue;
             }
-            let data = TensorData::new(gradient.to_vec(), self.shapes[index].clone());
+            let data = TensorData::new(gradient, self.shapes[index].clone());
             match self.shapes[index].len() {
                 1 => handed.register::<1>(id, Tensor::from_data(data, &plain)),
                 _ => handed.register::<2>(id, Tensor::from_data(data, &plain)),

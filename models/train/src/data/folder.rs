@@ -26,6 +26,32 @@ pub struct Recorded {
     pub histories: Vec<History>,
 }
 
+/// Reads several files or folders; a vm may be in one of them only.
+///
+/// # Errors
+/// As for [`read`], and where a vm is recorded twice.
+pub fn read_all(paths: &[PathBuf]) -> anyhow::Result<Vec<Recorded>> {
+    let mut all: Vec<Recorded> = Vec::new();
+    for recorded in paths.iter().map(|path| read(path)).collect::<anyhow::Result<Vec<_>>>()?.into_iter().flatten() {
+        match all.iter_mut().find(|other| other.kind == recorded.kind) {
+            None => all.push(recorded),
+            Some(other) => {
+                other.hash = blake3::hash(format!("{}{}", other.hash, recorded.hash).as_bytes()).to_hex().to_string();
+                other.files.extend(recorded.files);
+                other.histories.extend(recorded.histories);
+            }
+        }
+    }
+    for recorded in &all {
+        let mut names: Vec<(&str, u32)> = recorded.histories.iter().map(|one| (one.name.as_str(), one.first)).collect();
+        names.sort_unstable();
+        if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            anyhow::bail!("vm {:?} is recorded twice: in {:?}", pair[0].0, recorded.files);
+        }
+    }
+    Ok(all)
+}
+
 /// Reads every recording in `folder` and two levels below.
 ///
 /// # Errors

@@ -1,6 +1,6 @@
 //! A set of histories with their features, as training walks through them.
 
-use ballast_core::history::{History, Shape};
+use ballast_core::history::{History, SLOTS_PER_DAY};
 use ballast_models::{
     features::{Anchors, COMMON, Encoded, INPUTS, OWN, encode},
     past::Past,
@@ -58,7 +58,7 @@ impl Series {
         let mut past = Past::new(history.first);
         for observed in &history.slots {
             past.step(observed);
-            series.push(&encode(&past, &shape(history)));
+            series.push(&encode(&past, &history.shape));
         }
         series
     }
@@ -86,13 +86,15 @@ impl Series {
     }
 }
 
-fn shape(history: &History) -> Shape {
-    history.shape
-}
-
 impl Set {
-    /// Encodes histories, in their order.
-    pub fn of(histories: &[History], weight: f32) -> Self {
-        Self { series: histories.par_iter().map(|history| Series::of(history, weight)).collect() }
+    /// Encodes histories, in their order; those of a day or less have the weight `short`, the others 1.
+    pub fn of(histories: &[History], short: f32) -> Self {
+        let weight = |history: &History| if history.slots.len() <= SLOTS_PER_DAY as usize { short } else { 1.0 };
+        Self { series: histories.par_iter().map(|history| Series::of(history, weight(history))).collect() }
+    }
+
+    /// Slots of all series.
+    pub fn slots(&self) -> usize {
+        self.series.iter().map(Series::len).sum()
     }
 }

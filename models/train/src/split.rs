@@ -1,0 +1,164 @@
+//! What is trained on, what training is stopped by, and what is judged: never the same vms, never the same time.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use anyhow::Context as _;
+use ballast_core::{
+    forecast::STEPS,
+    history::{History, SLOTS_PER_DAY},
+};
+
+use crate::data::folder::Recorded;
+
+/// Ids of neighbouring vms are often those of clones: so many of them stay on one side of a split.
+const BLOCK: u32 = 10;
+
+/// Slots between two moments that are judged: coprime with an hour and with a day, so that all times are judged alike.
+const LONG_STRIDE: usize = 47;
+const SHORT_STRIDE: usize = 7;
+
+/// Slots that a recording of one day begins with before anything is judged.
+const SHORT_FROM: u32 = 12;
+
+/// How data are split.
+#[derive(Debug, Clone, Default)]
+pub struct Split {
+    /// Names of vms, or of the days before a slash, that are not trained on.
+    pub held: BTreeSet<String>,
+    /// The slot at which training ends and judging begins in recordings of more than a day.
+    pub until: Option<u32>,
+}
+
+/// Histories that are judged, with the slots at which.
+#[derive(Debug, Clone, Default)]
+pub struct Judged {
+    /// The histories, whole: what came before is known.
+    pub histories: Vec<History>,
+    /// Per history the slots, rising.
+    pub origins: Vec<Vec<u32>>,
+}
+
+/// One kind of recording, split.
+#[derive(Debug, Clone, Default)]
+pub struct Parts {
+    /// Trained on, cut at the end of training.
+    pub training: Vec<History>,
+    /// Kept apart from both, to stop training by.
+    pub validation: Judged,
+    /// Kept apart from training, to be judged.
+    pub judged: Judged,
+}
+
+impl Split {
+    /// Reads the names held out: one per line, `#` begins a comment.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn read(path: Option<&Path>, until: Option<u32>) -> anyhow::Result<Self> {
+        let text = match path {
+            Some(path) => fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?,
+            None => String::new(),
+        };
+        let name = |line: &str| line.split('#').next().unwrap_or_default().trim().to_owned();
+        Ok(Self { held: text.lines().map(name).filter(|name| !name.is_empty()).collect(), until })
+    }
+
+    /// Splits a recording; one block of so many is for validation, none where `validation` is 0.
+    pub fn parts(&self, recorded: Recorded, validation: u32) -> Parts {
+        let mut parts = Parts::default();
+        for history in recorded.histories {
+            let is_held = self.held.contains(group(&history)) || self.held.contains(&history.name);
+            let short = history.slots.len() <= SLOTS_PER_DAY as usize;
+            let until = self.until.filter(|_| !short);
+            if is_held {
+                parts.judged.push(history, until);
+                continue;
+            }
+            let cut = cut(&history, until);
+            if cut.slots.is_empty() {
+                continue;
+            }
+            if validation > 0 && block(&history).is_multiple_of(validation) {
+                parts.validation.push(cut, None);
+            } else {
+                parts.training.push(cut);
+            }
+        }
+        parts
+    }
+}
+
+impl Judged {
+    /// Adds a history to be judged from `from` on.
+    pub fn push(&mut self, history: History, from: Option<u32>) {
+        let short = history.slots.len() <= SLOTS_PER_DAY as usize;
+        let (least, stride) = if short { (SHORT_FROM, SHORT_STRIDE) } else { (SLOTS_PER_DAY, LONG_STRIDE) };
+        let from = from.unwrap_or(history.first + least).max(history.first + SHORT_FROM);
+        let last = history.first + u32::try_from(history.slots.len()).unwrap_or(u32::MAX);
+        let known = |slot: &u32| {
+            let steps = STEPS.map(|step| u32::try_from(step).unwrap_or(0));
+            [0].into_iter().chain(steps).all(|ahead| !history.at(slot + ahead).is_missing())
+        };
+        let origins: Vec<u32> = (from..last.saturating_sub(SHORT_FROM)).step_by(stride).filter(known).collect();
+        if !origins.is_empty() {
+            self.origins.push(origins);
+            self.histories.push(history);
+        }
+    }
+}
+
+/// What comes before the slash of a name: the day of a recording of days.
+fn group(history: &History) -> &str {
+    history.name.split('/').next().unwrap_or_default()
+}
+
+/// A number that is the same for neighbours: the block of a numbered vm, a hash of any other's name.
+fn block(history: &History) -> u32 {
+    match history.name.parse::<u32>() {
+        Ok(id) => id.saturating_sub(1) / BLOCK,
+        Err(_) => u32::from(blake3::hash(history.name.as_bytes()).as_bytes()[0]),
+    }
+}
+
+fn cut(history: &History, until: Option<u32>) -> History {
+    let keep = until.map_or(usize::MAX, |until| until.saturating_sub(history.first) as usize);
+    let slots = history.slots[..keep.min(history.slots.len())].to_vec();
+    History { slots, ..history.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use ballast_core::history::{Observed, Shape};
+
+    use super::*;
+
+    fn recorded() -> Recorded {
+        let history = |id: u32| History {
+            name: id.to_string(),
+            shape: Shape::default(),
+            first: 0,
+            slots: vec![Observed { cpu: 0.5, ..Observed::MISSING }; 1000],
+        };
+        Recorded { kind: "long", files: Vec::new(), hash: String::new(), histories: (1..=60).map(history).collect() }
+    }
+
+    #[test]
+    fn no_vm_is_on_two_sides_and_judging_begins_where_training_ends() {
+        let split = Split { held: (21..=30).map(|id: u32| id.to_string()).collect(), until: Some(600) };
+        let parts = split.parts(recorded(), 3);
+        let names = |histories: &[History]| histories.iter().map(|one| one.name.clone()).collect::<BTreeSet<String>>();
+        let (training, validation) = (names(&parts.training), names(&parts.validation.histories));
+        assert_eq!(names(&parts.judged.histories), split.held);
+        assert!(training.is_disjoint(&validation) && training.is_disjoint(&split.held));
+        assert_eq!(training.len() + validation.len(), 50);
+        assert!(parts.training.iter().all(|history| history.slots.len() == 600));
+        assert!(parts.judged.origins.iter().flatten().all(|slot| *slot >= 600 && *slot < 988));
+    }
+
+    #[test]
+    fn clones_stay_together() {
+        let parts = Split::default().parts(recorded(), 3);
+        let blocks = |histories: &[History]| histories.iter().map(block).collect::<BTreeSet<u32>>();
+        assert!(blocks(&parts.training).is_disjoint(&blocks(&parts.validation.histories)));
+    }
+}
