@@ -5,7 +5,7 @@ use pulp::{Simd, WithSimd};
 use crate::kernel::{
     cell::{
         Cell, CellGradients, CellKind, GATES, Tape,
-        fold::fold,
+        expanded::fold,
         sequence::split,
         tape::Tile,
         unit::{Back, Gru, Lstm, Past, Unit},
@@ -84,7 +84,7 @@ impl Cell {
                 self.machine.run(Return { cell: self, shape, d_hidden, tile, d_inputs });
             },
         );
-        tape.tiles.iter().for_each(|tile| fold(self, &tile.back.weights, gradients));
+        tape.tiles.iter().for_each(|tile| fold(self.kind, self.hidden, &tile.back.weights, gradients));
         Ok(())
     }
 
