@@ -173,22 +173,17 @@ impl Return<'_, '_> {
         let (dh, dc) = (&mut rows_mut::<S>(&mut back.dh)[..hidden], &mut rows_mut::<S>(&mut back.dc)[..hidden]);
         for unit in 0..hidden {
             let cell_at = |index| cells.get(index).copied().unwrap_or(zero);
-            let (c_before, c) = (cell_at(unit), cell_at(hidden + unit));
-            let mut values: [Row<S>; GATES] = std::array::from_fn(|gate| gates[gate * hidden + unit]);
-            for v in 0..VECTORS {
-                let past = Past {
-                    gates: values.map(|row| row[v]),
-                    c_before: c_before[v],
-                    h_before: joined[unit][v],
-                    c: c[v],
-                    dh: dh[unit][v],
-                    dc: dc[unit][v],
-                };
-                let Back { gates: d_gates, dc: dc_before, dh: dh_before } = U::backward(simd, past);
-                (dc[unit][v], dh[unit][v]) = (dc_before, dh_before);
-                (0..GATES).for_each(|gate| values[gate][v] = d_gates[gate]);
-            }
-            (0..GATES).for_each(|gate| gates[gate * hidden + unit] = values[gate]);
+            let past = Past {
+                gates: std::array::from_fn(|gate| gates[gate * hidden + unit]),
+                c_before: cell_at(unit),
+                h_before: joined[unit],
+                c: cell_at(hidden + unit),
+                dh: dh[unit],
+                dc: dc[unit],
+            };
+            let back = through_unit::<S, U>(simd, past);
+            (dc[unit], dh[unit]) = (back.dc, back.dh);
+            (0..GATES).for_each(|gate| gates[gate * hidden + unit] = back.gates[gate]);
         }
     }
 
@@ -207,6 +202,29 @@ impl Return<'_, '_> {
             panel::store(&back.joined[hidden * width..], width, d_inputs, cell.inputs);
         }
     }
+}
+
+/// [`Unit::backward`] of a row.
+#[inline(always)]
+fn through_unit<S: Simd, U: Unit>(simd: S, past: Past<Row<S>>) -> Back<Row<S>> {
+    let zero = [simd.splat_f32s(0.0); VECTORS];
+    let mut back = Back { gates: [zero; GATES], dc: zero, dh: zero };
+    for v in 0..VECTORS {
+        let one = U::backward(
+            simd,
+            Past {
+                gates: past.gates.map(|row| row[v]),
+                c_before: past.c_before[v],
+                h_before: past.h_before[v],
+                c: past.c[v],
+                dh: past.dh[v],
+                dc: past.dc[v],
+            },
+        );
+        (back.dc[v], back.dh[v]) = (one.dc, one.dh);
+        (0..GATES).for_each(|gate| back.gates[gate][v] = one.gates[gate]);
+    }
+    back
 }
 
 /// Adds `other` to `sum`, as far as both go.
