@@ -2,7 +2,7 @@
 
 use burn::{
     module::Param,
-    nn::{GruConfig, Linear, LstmConfig, LstmState, gate_controller::GateController},
+    nn::{GateController, GruConfig, Linear, LstmConfig, LstmState},
     tensor::{Device, Gradients, Tensor, TensorData},
 };
 
@@ -49,9 +49,9 @@ struct Theirs {
 
 /// Gradients of burn's gates, in our order, in our layout.
 fn collect(weights: &CellWeights, gates: &[&GateController], recurrent: bool, gradients: &Gradients) -> CellGradients {
-    let values = |tensor: Option<Tensor<2>>| tensor.unwrap().into_data().to_vec::<f32>().unwrap();
+    let values = |tensor: Option<Tensor<2>>| tensor.unwrap().into_data().try_to_vec::<f32>().unwrap();
     let biases = |linear: &Linear| {
-        linear.bias.as_ref().unwrap().val().grad(gradients).unwrap().into_data().to_vec::<f32>().unwrap()
+        linear.bias.as_ref().unwrap().val().grad(gradients).unwrap().into_data().try_to_vec::<f32>().unwrap()
     };
     let mut ours = CellGradients::zeros(weights);
     for (index, gate) in gates.iter().enumerate() {
@@ -84,7 +84,7 @@ fn lstm(weights: &CellWeights, x: &[f32], start: &State, d_hidden: &[f32]) -> Th
     let forget = lstm.forget_gate.as_ref().unwrap();
     let gates = [forget, &lstm.input_gate, &lstm.output_gate, &lstm.cell_gate];
     let gradients = collect(weights, &gates, false, &loss.backward());
-    Theirs { hidden: hidden.into_data().to_vec().unwrap(), gradients }
+    Theirs { hidden: hidden.into_data().try_to_vec().unwrap(), gradients }
 }
 
 fn gru(weights: &CellWeights, x: &[f32], start: &State, d_hidden: &[f32]) -> Theirs {
@@ -100,7 +100,7 @@ fn gru(weights: &CellWeights, x: &[f32], start: &State, d_hidden: &[f32]) -> The
     let loss = (hidden.clone() * tensor(d_hidden.to_vec(), [STEPS, ROWS, HIDDEN], &device)).sum();
     let gates = [&gru.reset_gate, &gru.update_gate, &gru.new_gate];
     let gradients = collect(weights, &gates, true, &loss.backward());
-    Theirs { hidden: hidden.into_data().to_vec().unwrap(), gradients }
+    Theirs { hidden: hidden.into_data().try_to_vec().unwrap(), gradients }
 }
 
 /// Asserts that the largest difference is no more than `tolerance` times the largest value.
