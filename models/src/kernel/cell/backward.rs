@@ -11,7 +11,7 @@ use crate::kernel::{
         unit::{Back, Gru, Lstm, Past, Unit},
     },
     error::{ShapeError, expect_size},
-    matmul::{multiply, outer},
+    matmul::{OUTER_RIGHT, Panels, multiply, outer},
     panel::{self, Row, VECTORS, rows, rows_mut},
     threads::Threads,
 };
@@ -55,6 +55,8 @@ pub(super) struct Scratch {
     dc: Vec<f32>,
     /// The step's own part of the gradient with respect to h.
     incoming: Vec<f32>,
+    /// Rows of all steps' gates that are multiplied at once.
+    gathered: Vec<f32>,
 }
 
 impl Cell {
@@ -97,12 +99,13 @@ impl Cell {
         expect_size("gradients.bias", gradients.bias.len(), GATES * self.hidden)
     }
 
-    fn prepare_back(&self, scratch: &mut Scratch, joined_rows: usize) {
+    fn prepare_back(&self, scratch: &mut Scratch, Shape { steps, joined: joined_rows, .. }: Shape) {
         let panel = self.panel();
         scratch.weights.resize(joined_rows * GATES * self.hidden, 0.0);
         let rows = (self.hidden + self.inputs).next_multiple_of(self.machine.block);
         scratch.joined.resize(rows * self.machine.width, 0.0);
         scratch.incoming.resize(panel, 0.0);
+        scratch.gathered.resize(steps * OUTER_RIGHT * self.machine.width, 0.0);
         for carried in [&mut scratch.dh, &mut scratch.dc] {
             carried.clear();
             carried.resize(panel, 0.0);
@@ -133,7 +136,7 @@ impl WithSimd for Return<'_, '_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
-        self.cell.prepare_back(&mut self.tile.back, self.shape.joined);
+        self.cell.prepare_back(&mut self.tile.back, self.shape);
         for step in (0..self.shape.steps).rev() {
             self.receive(simd, step);
             match self.cell.kind {
@@ -144,8 +147,9 @@ impl WithSimd for Return<'_, '_> {
         }
         let Tile { joined, gates, back, .. } = &mut *self.tile;
         let left = &joined[..self.shape.steps * self.shape.joined * self.cell.machine.width];
-        let (left, right) = (rows::<S>(left), rows::<S>(gates));
-        outer(simd, (left, self.shape.joined), (right, GATES * self.cell.hidden), &mut back.weights);
+        let left = Panels { data: rows::<S>(left), rows: self.shape.joined };
+        let right = Panels { data: rows::<S>(gates), rows: GATES * self.cell.hidden };
+        outer(simd, left, right, rows_mut::<S>(&mut back.gathered), &mut back.weights);
     }
 }
 
