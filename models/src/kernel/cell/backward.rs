@@ -5,13 +5,13 @@ use pulp::{Simd, WithSimd};
 use crate::kernel::{
     cell::{
         Cell, CellGradients, CellKind, GATES, Tape,
-        fold::fold,
+        expanded::fold,
         sequence::split,
         tape::Tile,
         unit::{Back, Gru, Lstm, Past, Unit},
     },
     error::{ShapeError, expect_size},
-    matmul::{multiply, outer},
+    matmul::{OUTER_RIGHT, Panels, multiply, outer},
     panel::{self, Row, VECTORS, rows, rows_mut},
     threads::Threads,
 };
@@ -55,6 +55,8 @@ pub(super) struct Scratch {
     dc: Vec<f32>,
     /// The step's own part of the gradient with respect to h.
     incoming: Vec<f32>,
+    /// Rows of all steps' gates that are multiplied at once.
+    gathered: Vec<f32>,
 }
 
 impl Cell {
@@ -84,7 +86,7 @@ impl Cell {
                 self.machine.run(Return { cell: self, shape, d_hidden, tile, d_inputs });
             },
         );
-        tape.tiles.iter().for_each(|tile| fold(self, &tile.back.weights, gradients));
+        tape.tiles.iter().for_each(|tile| fold(self.kind, self.hidden, &tile.back.weights, gradients));
         Ok(())
     }
 
@@ -97,12 +99,13 @@ impl Cell {
         expect_size("gradients.bias", gradients.bias.len(), GATES * self.hidden)
     }
 
-    fn prepare_back(&self, scratch: &mut Scratch, joined_rows: usize) {
+    fn prepare_back(&self, scratch: &mut Scratch, Shape { steps, joined: joined_rows, .. }: Shape) {
         let panel = self.panel();
         scratch.weights.resize(joined_rows * GATES * self.hidden, 0.0);
         let rows = (self.hidden + self.inputs).next_multiple_of(self.machine.block);
         scratch.joined.resize(rows * self.machine.width, 0.0);
         scratch.incoming.resize(panel, 0.0);
+        scratch.gathered.resize(steps * OUTER_RIGHT * self.machine.width, 0.0);
         for carried in [&mut scratch.dh, &mut scratch.dc] {
             carried.clear();
             carried.resize(panel, 0.0);
@@ -133,7 +136,7 @@ impl WithSimd for Return<'_, '_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
-        self.cell.prepare_back(&mut self.tile.back, self.shape.joined);
+        self.cell.prepare_back(&mut self.tile.back, self.shape);
         for step in (0..self.shape.steps).rev() {
             self.receive(simd, step);
             match self.cell.kind {
@@ -144,8 +147,9 @@ impl WithSimd for Return<'_, '_> {
         }
         let Tile { joined, gates, back, .. } = &mut *self.tile;
         let left = &joined[..self.shape.steps * self.shape.joined * self.cell.machine.width];
-        let (left, right) = (rows::<S>(left), rows::<S>(gates));
-        outer(simd, (left, self.shape.joined), (right, GATES * self.cell.hidden), &mut back.weights);
+        let left = Panels { data: rows::<S>(left), rows: self.shape.joined };
+        let right = Panels { data: rows::<S>(gates), rows: GATES * self.cell.hidden };
+        outer(simd, left, right, rows_mut::<S>(&mut back.gathered), &mut back.weights);
     }
 }
 
@@ -173,22 +177,17 @@ impl Return<'_, '_> {
         let (dh, dc) = (&mut rows_mut::<S>(&mut back.dh)[..hidden], &mut rows_mut::<S>(&mut back.dc)[..hidden]);
         for unit in 0..hidden {
             let cell_at = |index| cells.get(index).copied().unwrap_or(zero);
-            let (c_before, c) = (cell_at(unit), cell_at(hidden + unit));
-            let mut values: [Row<S>; GATES] = std::array::from_fn(|gate| gates[gate * hidden + unit]);
-            for v in 0..VECTORS {
-                let past = Past {
-                    gates: values.map(|row| row[v]),
-                    c_before: c_before[v],
-                    h_before: joined[unit][v],
-                    c: c[v],
-                    dh: dh[unit][v],
-                    dc: dc[unit][v],
-                };
-                let Back { gates: d_gates, dc: dc_before, dh: dh_before } = U::backward(simd, past);
-                (dc[unit][v], dh[unit][v]) = (dc_before, dh_before);
-                (0..GATES).for_each(|gate| values[gate][v] = d_gates[gate]);
-            }
-            (0..GATES).for_each(|gate| gates[gate * hidden + unit] = values[gate]);
+            let past = Past {
+                gates: std::array::from_fn(|gate| gates[gate * hidden + unit]),
+                c_before: cell_at(unit),
+                h_before: joined[unit],
+                c: cell_at(hidden + unit),
+                dh: dh[unit],
+                dc: dc[unit],
+            };
+            let back = through_unit::<S, U>(simd, past);
+            (dc[unit], dh[unit]) = (back.dc, back.dh);
+            (0..GATES).for_each(|gate| gates[gate * hidden + unit] = back.gates[gate]);
         }
     }
 
@@ -207,6 +206,29 @@ impl Return<'_, '_> {
             panel::store(&back.joined[hidden * width..], width, d_inputs, cell.inputs);
         }
     }
+}
+
+/// [`Unit::backward`] of a row.
+#[inline(always)]
+fn through_unit<S: Simd, U: Unit>(simd: S, past: Past<Row<S>>) -> Back<Row<S>> {
+    let zero = [simd.splat_f32s(0.0); VECTORS];
+    let mut back = Back { gates: [zero; GATES], dc: zero, dh: zero };
+    for v in 0..VECTORS {
+        let one = U::backward(
+            simd,
+            Past {
+                gates: past.gates.map(|row| row[v]),
+                c_before: past.c_before[v],
+                h_before: past.h_before[v],
+                c: past.c[v],
+                dh: past.dh[v],
+                dc: past.dc[v],
+            },
+        );
+        (back.dc[v], back.dh[v]) = (one.dc, one.dh);
+        (0..GATES).for_each(|gate| back.gates[gate][v] = one.gates[gate]);
+    }
+    back
 }
 
 /// Adds `other` to `sum`, as far as both go.

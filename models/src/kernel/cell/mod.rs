@@ -15,7 +15,7 @@
 //! ```
 
 mod backward;
-mod fold;
+mod expanded;
 mod forward;
 mod prepared;
 mod sequence;

@@ -1,7 +1,7 @@
 //! A cell ready to run: its weights in the order in which the products read them.
 
 use crate::kernel::{
-    cell::{CellKind, CellWeights, GATES, State},
+    cell::{CellKind, CellWeights, GATES, State, expanded::expand},
     error::{ShapeError, expect_size},
     matmul::Packed,
     panel::Machine,
@@ -14,6 +14,8 @@ pub struct Cell {
     pub(super) inputs: usize,
     pub(super) hidden: usize,
     pub(super) machine: Machine,
+    /// `[hidden + inputs][4 · hidden]`: the weights of the computed gates, from which the others are packed.
+    expanded: Vec<f32>,
     /// `[hidden · 4][hidden + inputs]`: the four gates of a unit are adjacent rows, so that a block of rows is whole units
     /// and their new states can be worked out before anything is stored.
     pub(super) forward: Packed,
@@ -37,6 +39,7 @@ impl Cell {
             inputs,
             hidden,
             machine,
+            expanded: vec![0.0; depth * gates],
             forward: Packed::zeros(machine, gates, depth),
             bias: vec![0.0; gates.next_multiple_of(machine.block)],
             backward: Packed::zeros(machine, depth, gates),
@@ -56,8 +59,10 @@ impl Cell {
 
     fn pack(&mut self, weights: &CellWeights) {
         let (hidden, gates) = (self.hidden, GATES * self.hidden);
-        self.forward.fill(gates, |row, depth| weights.at(depth, row / GATES, row % GATES));
-        self.backward.fill(hidden + self.inputs, |row, depth| weights.at(row, depth % hidden, depth / hidden));
+        expand(weights, &mut self.expanded);
+        let expanded = &self.expanded;
+        self.forward.fill(gates, |row, depth| expanded[depth * gates + row % GATES * hidden + row / GATES]);
+        self.backward.fill(hidden + self.inputs, |row, depth| expanded[row * gates + depth]);
         for (unit, biases) in self.bias.chunks_exact_mut(GATES).take(hidden).enumerate() {
             let column = weights.bias().iter().skip(unit).step_by(hidden);
             biases.iter_mut().zip(column).for_each(|(to, bias)| *to = *bias);

@@ -55,8 +55,9 @@ impl State {
 
     /// Changes the number of samples: the last ones go, or zero states are added.
     pub fn resize(&mut self, rows: usize) {
-        // The lanes without a sample take part in the steps, so they hold something by now.
-        (self.rows..rows.min(self.rows.next_multiple_of(self.width))).for_each(|row| self.clear_row(row));
+        // The lanes without a sample take part in the steps and in sums over lanes: nothing may be left in them.
+        let kept = rows.min(self.rows);
+        (kept..kept.next_multiple_of(self.width)).for_each(|row| self.clear_row(row));
         let len = rows.div_ceil(self.width) * self.hidden * self.width;
         self.h.resize(len, 0.0);
         self.c.resize(if self.has_cells { len } else { 0 }, 0.0);

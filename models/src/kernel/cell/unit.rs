@@ -3,7 +3,9 @@
 use pulp::Simd;
 
 use crate::kernel::{
-    activation::{sigmoid, sigmoid_slope, tanh, tanh_slope},
+    activation::{
+        divide_four, divide_two, half_tanh_fraction, sigmoid_of, sigmoid_slope, tanh, tanh_fraction, tanh_slope,
+    },
     cell::GATES,
 };
 
@@ -55,8 +57,9 @@ pub(super) struct Lstm;
 impl Unit for Lstm {
     #[inline(always)]
     fn forward<S: Simd>(simd: S, [f, i, o, n]: [S::f32s; GATES], c: S::f32s, _: S::f32s) -> Outcome<S::f32s> {
-        let (f, i, o) = (sigmoid(simd, f), sigmoid(simd, i), sigmoid(simd, o));
-        let n = tanh(simd, n);
+        let half = |sum| half_tanh_fraction(simd, sum);
+        let [f, i, o, n] = divide_four(simd, [half(f), half(i), half(o), tanh_fraction(simd, n)]);
+        let [f, i, o] = [f, i, o].map(|gate| sigmoid_of(simd, gate));
         let c = simd.mul_add_e_f32s(f, c, simd.mul_f32s(i, n));
         let h = simd.mul_f32s(o, tanh(simd, c));
         Outcome { gates: [f, i, o, n], c, h }
@@ -88,7 +91,8 @@ pub(super) struct Gru;
 impl Unit for Gru {
     #[inline(always)]
     fn forward<S: Simd>(simd: S, [r, z, nx, nh]: [S::f32s; GATES], c: S::f32s, h: S::f32s) -> Outcome<S::f32s> {
-        let (r, z) = (sigmoid(simd, r), sigmoid(simd, z));
+        let halves = divide_two(simd, [half_tanh_fraction(simd, r), half_tanh_fraction(simd, z)]);
+        let [r, z] = halves.map(|gate| sigmoid_of(simd, gate));
         let n = tanh(simd, simd.mul_add_e_f32s(r, nh, nx));
         let h = simd.mul_add_e_f32s(z, simd.sub_f32s(h, n), n);
         Outcome { gates: [r, z, n, nh], c, h }

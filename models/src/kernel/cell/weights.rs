@@ -94,25 +94,6 @@ impl CellWeights {
     pub fn bias_mut(&mut self) -> &mut [f32] {
         &mut self.bias
     }
-
-    /// The weight from `row` of `[h₋₁ | x]` to gate `gate` of `unit`, of the four gates that are computed: the GRU's third
-    /// is n's part of x and its fourth n's part of h₋₁.
-    pub(super) fn at(&self, row: usize, unit: usize, gate: usize) -> f32 {
-        let columns = self.kind.gates() * self.hidden;
-        column(self.kind, row < self.hidden, gate).map_or(0.0, |gate| {
-            self.weights.get(row * columns + gate * self.hidden + unit).copied().unwrap_or_default()
-        })
-    }
-}
-
-/// The column block of the weights that feeds computed gate `gate` from a row that is recurrent or not; `None` where
-/// there is no connection.
-pub(super) fn column(kind: CellKind, recurrent: bool, gate: usize) -> Option<usize> {
-    match (kind, gate) {
-        (CellKind::Lstm, gate) | (CellKind::Gru, gate @ (0 | 1)) => Some(gate),
-        (CellKind::Gru, 2) => (!recurrent).then_some(2),
-        (CellKind::Gru, _) => recurrent.then_some(2),
-    }
 }
 
 /// Gradients with respect to a cell's weights, in the layout of [`CellWeights`].

@@ -5,7 +5,7 @@ use pulp::{Simd, WithSimd};
 use crate::kernel::{
     dense::{Dense, DenseGradients},
     error::{ShapeError, expect_size, expect_some},
-    matmul::{OUTER_LEFT, multiply, outer},
+    matmul::{OUTER_LEFT, OUTER_RIGHT, Panels, multiply, outer},
     panel::{self, VECTORS, rows, rows_mut},
     threads::Threads,
 };
@@ -32,6 +32,8 @@ struct Tile {
     dx: Vec<f32>,
     /// `[left rows][output rows]`: the tile's gradient of the weights.
     weights: Vec<f32>,
+    /// Rows of outputs that are multiplied at once.
+    gathered: Vec<f32>,
 }
 
 impl DenseTape {
@@ -132,6 +134,7 @@ impl Dense {
             dy: vec![0.0; right * width],
             dx: vec![0.0; self.inputs.next_multiple_of(self.machine.block) * width],
             weights: vec![0.0; left * right],
+            gathered: vec![0.0; OUTER_RIGHT * width],
         }
     }
 
@@ -189,7 +192,9 @@ impl WithSimd for Return<'_> {
             }
         }
         let sums = rows::<S>(&tile.y);
-        outer(simd, (rows::<S>(&tile.x), dense.left_rows()), (sums, dense.output_rows()), &mut tile.weights);
+        let left = Panels { data: rows::<S>(&tile.x), rows: dense.left_rows() };
+        let right = Panels { data: sums, rows: dense.output_rows() };
+        outer(simd, left, right, rows_mut::<S>(&mut tile.gathered), &mut tile.weights);
         if let Some(dx) = dx {
             multiply(simd, &dense.backward, &[], sums, rows_mut::<S>(&mut tile.dx));
             panel::store(&tile.dx, width, dx, dense.inputs);

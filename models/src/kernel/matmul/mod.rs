@@ -5,5 +5,5 @@ mod outer;
 mod pack;
 
 pub(super) use multiply::{accumulate, multiply};
-pub(super) use outer::{OUTER_LEFT, outer};
+pub(super) use outer::{OUTER_LEFT, OUTER_RIGHT, Panels, outer};
 pub(super) use pack::Packed;

@@ -151,3 +151,16 @@ fn a_used_tape_gives_what_a_new_one_gives() {
         }
     }
 }
+
+#[test]
+fn a_sample_that_went_leaves_nothing_in_the_gradients() {
+    for kind in KINDS {
+        let weights = weights(kind, 6, 9, 1);
+        let mut case = Case::new(Cell::new(&weights), weights, 3, 4);
+        let clean = case.gradients(Threads::One);
+        case.start.resize(4);
+        case.start.set_row(3, &vec![f32::NAN; case.start.row_len()]).unwrap();
+        case.start.resize(3);
+        assert_eq!(case.gradients(Threads::One), clean);
+    }
+}

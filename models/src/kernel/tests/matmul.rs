@@ -3,7 +3,7 @@ use pulp::{Simd, WithSimd};
 
 use super::reference::{assert_close, machines, random, wide};
 use crate::kernel::{
-    matmul::{OUTER_LEFT, Packed, multiply, outer},
+    matmul::{OUTER_LEFT, OUTER_RIGHT, Packed, Panels, multiply, outer},
     panel::{rows, rows_mut},
 };
 
@@ -26,6 +26,7 @@ impl WithSimd for Multiply<'_> {
 struct Outer<'a> {
     left: (&'a [f32], usize),
     right: (&'a [f32], usize),
+    gathered: &'a mut [f32],
     out: &'a mut [f32],
 }
 
@@ -34,8 +35,9 @@ impl WithSimd for Outer<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let (left, right) = (rows::<S>(self.left.0), rows::<S>(self.right.0));
-        outer(simd, (left, self.left.1), (right, self.right.1), self.out);
+        let left = Panels { data: rows::<S>(self.left.0), rows: self.left.1 };
+        let right = Panels { data: rows::<S>(self.right.0), rows: self.right.1 };
+        outer(simd, left, right, rows_mut::<S>(self.gathered), self.out);
     }
 }
 
@@ -64,12 +66,13 @@ proptest! {
 
     #[test]
     fn outer_product_equals_the_plain_one(l in 1_usize..5, r in 1_usize..6, panels in 1_usize..20, seed in 0_u64..1000) {
-        let (l, r) = (l * OUTER_LEFT, r * 4);
+        let (l, r) = (l * OUTER_LEFT, r * OUTER_RIGHT);
         for machine in machines() {
             let width = machine.width;
             let (a, b) = (random(seed, panels * l * width, 1.0), random(seed + 1, panels * r * width, 1.0));
             let mut out = vec![0.0; l * r];
-            machine.run(Outer { left: (&a, l), right: (&b, r), out: &mut out });
+            let mut gathered = vec![0.0; panels * OUTER_RIGHT * width];
+            machine.run(Outer { left: (&a, l), right: (&b, r), gathered: &mut gathered, out: &mut out });
             let (a, b) = (wide(&a), wide(&b));
             let dot = |i: usize, j: usize| (0..panels * width)
                 .map(|at| (at / width, at % width))
