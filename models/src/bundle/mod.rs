@@ -87,6 +87,16 @@ impl Bundle {
         safetensors::serialize(views, Some(metadata)).map_err(|error| broken(&error))
     }
 
+    /// A short name of just these weights: what a vm's kept state belongs to.
+    pub fn version(&self) -> String {
+        let tensors = self.weights.tensors().into_iter().map(|tensor| half::encode(tensor, Precision::Full));
+        let mut hasher = blake3::Hasher::new();
+        tensors.for_each(|tensor| {
+            hasher.update(&tensor);
+        });
+        format!("{}-{}", self.card.cell, &hasher.finalize().to_hex()[..12])
+    }
+
     /// Reads a file's bytes.
     ///
     /// # Errors
@@ -166,4 +176,12 @@ fn checksum<'a>(card: &str, tensors: impl Iterator<Item = &'a [u8]>) -> String {
         hasher.update(tensor);
     }
     hasher.finalize().to_hex().to_string()
+}
+
+/// The bundle that ballast ships and uses where no other is named; `docs/forecaster.md` tells how it was made.
+///
+/// # Errors
+/// Where this program was built with another one than it encodes for.
+pub fn shipped() -> Result<Bundle, BundleError> {
+    Bundle::from_bytes(include_bytes!("../../bundles/forecaster.safetensors"))
 }

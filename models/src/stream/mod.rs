@@ -21,7 +21,10 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    bundle::Bundle,
     features::{Encoded, encode},
+    kernel::threads::Threads,
+    network::Network,
     predictor::{Known, Predictor, UNKNOWN},
 };
 use slot::slot_of_sample;
@@ -61,6 +64,12 @@ impl Streaming {
     /// Follows no vm yet. `version` names what the method has learnt.
     pub fn new(predictor: Arc<dyn Predictor>, version: String) -> Self {
         Self { predictor, version, sizes: BTreeMap::new(), vms: BTreeMap::new() }
+    }
+
+    /// Follows vms by the network of a bundle.
+    pub fn of(bundle: &Bundle) -> Self {
+        // Vms are worked off in batches over all threads; within one, the kernel keeps to its own.
+        Self::new(Arc::new(Network::new(&bundle.weights, Threads::One)), bundle.version())
     }
 }
 
