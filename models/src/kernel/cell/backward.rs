@@ -11,7 +11,7 @@ use crate::kernel::{
         unit::{Back, Gru, Lstm, Past, Unit},
     },
     error::{ShapeError, expect_size},
-    matmul::{OUTER_RIGHT, Panels, multiply, outer},
+    matmul::{Panels, multiply, outer, outer_scratch},
     panel::{self, Row, VECTORS, rows, rows_mut},
     threads::Threads,
 };
@@ -105,7 +105,7 @@ impl Cell {
         let rows = (self.hidden + self.inputs).next_multiple_of(self.machine.block);
         scratch.joined.resize(rows * self.machine.width, 0.0);
         scratch.incoming.resize(panel, 0.0);
-        scratch.gathered.resize(steps * OUTER_RIGHT * self.machine.width, 0.0);
+        scratch.gathered.resize(outer_scratch(steps, self.machine.width), 0.0);
         for carried in [&mut scratch.dh, &mut scratch.dc] {
             carried.clear();
             carried.resize(panel, 0.0);

@@ -5,7 +5,7 @@ use pulp::{Simd, WithSimd};
 use crate::kernel::{
     dense::{Dense, DenseGradients},
     error::{ShapeError, expect_size, expect_some},
-    matmul::{OUTER_LEFT, OUTER_RIGHT, Panels, multiply, outer},
+    matmul::{OUTER_LEFT, Panels, multiply, outer, outer_scratch},
     panel::{self, VECTORS, rows, rows_mut},
     threads::Threads,
 };
@@ -134,7 +134,7 @@ impl Dense {
             dy: vec![0.0; right * width],
             dx: vec![0.0; self.inputs.next_multiple_of(self.machine.block) * width],
             weights: vec![0.0; left * right],
-            gathered: vec![0.0; OUTER_RIGHT * width],
+            gathered: vec![0.0; outer_scratch(1, width)],
         }
     }
 

@@ -5,5 +5,7 @@ mod outer;
 mod pack;
 
 pub(super) use multiply::{accumulate, multiply};
-pub(super) use outer::{OUTER_LEFT, OUTER_RIGHT, Panels, outer};
+#[cfg(test)]
+pub(super) use outer::OUTER_RIGHT;
+pub(super) use outer::{OUTER_LEFT, Panels, outer, outer_scratch};
 pub(super) use pack::Packed;

@@ -3,7 +3,7 @@ use pulp::{Simd, WithSimd};
 
 use super::reference::{assert_close, machines, random, wide};
 use crate::kernel::{
-    matmul::{OUTER_LEFT, OUTER_RIGHT, Packed, Panels, multiply, outer},
+    matmul::{OUTER_LEFT, OUTER_RIGHT, Packed, Panels, multiply, outer, outer_scratch},
     panel::{rows, rows_mut},
 };
 
@@ -71,7 +71,7 @@ proptest! {
             let width = machine.width;
             let (a, b) = (random(seed, panels * l * width, 1.0), random(seed + 1, panels * r * width, 1.0));
             let mut out = vec![0.0; l * r];
-            let mut gathered = vec![0.0; panels * OUTER_RIGHT * width];
+            let mut gathered = vec![0.0; outer_scratch(panels, width)];
             machine.run(Outer { left: (&a, l), right: (&b, r), gathered: &mut gathered, out: &mut out });
             let (a, b) = (wide(&a), wide(&b));
             let dot = |i: usize, j: usize| (0..panels * width)
