@@ -53,7 +53,7 @@ impl Row {
         let series = &set.series[sample.series];
         let (r, shift) = (resource as usize, sample.shift[resource as usize]);
         let mut context = [0.0; CONTEXT];
-        context[..OWN].copy_from_slice(&series.own[sample.index][r]);
+        context[..OWN].copy_from_slice(&series.own(sample.index, resource));
         context[OWN..].copy_from_slice(&series.common[sample.index]);
         context[BASE] += shift * LEVEL_UNIT;
         Self {

@@ -4,8 +4,9 @@ use ballast_core::history::{History, SLOTS_PER_DAY};
 use ballast_models::{
     features::{Anchors, COMMON, Encoded, INPUTS, OWN, encode},
     past::Past,
-    scale::RESOURCES,
+    scale::{RESOURCES, Resource},
 };
+use half::f16;
 use rayon::prelude::*;
 
 use super::Futures;
@@ -19,8 +20,8 @@ pub struct Series {
     pub first: u32,
     /// What the recurrent cell gets, per slot.
     pub inputs: Vec<[f32; INPUTS]>,
-    /// What the head of each resource gets besides, per slot.
-    pub own: Vec<[[f32; OWN]; RESOURCES]>,
+    /// What the head of each resource gets besides, per slot; in 16 bits, for it is most of what is kept.
+    own: Vec<[[f16; OWN]; RESOURCES]>,
     /// What every head gets besides, per slot.
     pub common: Vec<[f32; COMMON]>,
     /// What answers are relative to, per slot.
@@ -65,9 +66,14 @@ impl Series {
 
     fn push(&mut self, encoded: &Encoded) {
         self.inputs.push(encoded.inputs);
-        self.own.push(encoded.own);
+        self.own.push(encoded.own.map(|own| own.map(f16::from_f32)));
         self.common.push(encoded.common);
         self.anchors.push(encoded.anchors);
+    }
+
+    /// What the head of a resource gets besides, of the slot at `index`.
+    pub fn own(&self, index: usize, resource: Resource) -> [f32; OWN] {
+        self.own[index][resource as usize].map(f16::to_f32)
     }
 
     /// Its length in slots.

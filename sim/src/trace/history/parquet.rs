@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ::parquet::{
     column::reader::{ColumnReader, ColumnReaderImpl},
-    data_type::DataType,
+    data_type::{ByteArray, DataType},
     errors::ParquetError,
     file::reader::{FileReader, RowGroupReader, SerializedFileReader},
 };
@@ -119,27 +119,23 @@ fn read(group: &dyn RowGroupReader, name: &'static str) -> Result<Option<Column>
     let Some(index) = columns.iter().position(|column| column.column_path().string() == name) else { return Ok(None) };
     let depth = columns[index].column_descr().max_def_level();
     let reader = group.get_column_reader(index).map_err(|error| wrong(error.to_string()))?;
-    let column = match reader {
-        ColumnReader::Int32ColumnReader(reader) => Column::Numbers(values(reader, rows, depth, |v| f64::from(*v))?),
-        ColumnReader::Int64ColumnReader(reader) => Column::Numbers(values(reader, rows, depth, whole)?),
-        ColumnReader::FloatColumnReader(reader) => Column::Numbers(values(reader, rows, depth, |v| f64::from(*v))?),
-        ColumnReader::DoubleColumnReader(reader) => Column::Numbers(values(reader, rows, depth, |v| *v)?),
-        ColumnReader::ByteArrayColumnReader(reader) => {
-            let text = |v: &::parquet::data_type::ByteArray| String::from_utf8_lossy(v.data()).into_owned();
-            Column::Names(values(reader, rows, depth, text)?)
+    let at = |what: String| (name, what);
+    Ok(Some(match reader {
+        ColumnReader::Int32ColumnReader(reader) => {
+            Column::Numbers(all(reader, rows, depth, |v| f64::from(*v)).map_err(at)?)
         }
+        ColumnReader::Int64ColumnReader(reader) => Column::Numbers(all(reader, rows, depth, whole).map_err(at)?),
+        ColumnReader::FloatColumnReader(reader) => {
+            Column::Numbers(all(reader, rows, depth, |v| f64::from(*v)).map_err(at)?)
+        }
+        ColumnReader::DoubleColumnReader(reader) => Column::Numbers(all(reader, rows, depth, |v| *v).map_err(at)?),
+        ColumnReader::ByteArrayColumnReader(reader) => Column::Names(all(reader, rows, depth, text).map_err(at)?),
         _ => return Err(wrong("numbers or text are needed".into())),
-    };
-    return Ok(Some(column));
+    }))
+}
 
-    fn values<T: DataType, V>(
-        reader: ColumnReaderImpl<T>,
-        rows: usize,
-        depth: i16,
-        value: impl Fn(&T::T) -> V,
-    ) -> Result<Vec<Option<V>>, Wrong> {
-        all(reader, rows, depth, value).map_err(|what| ("-", what))
-    }
+fn text(bytes: &ByteArray) -> String {
+    String::from_utf8_lossy(bytes.data()).into_owned()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "steps and ids are far below 2^53")]
@@ -163,4 +159,69 @@ fn all<T: DataType, V>(
     let filled: Vec<Option<V>> =
         levels.iter().map(|level| if *level == depth { there.next().map(&value) } else { None }).collect();
     if filled.len() == rows { Ok(filled) } else { Err(format!("{} of {rows} rows are there", filled.len())) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use ::parquet::{
+        basic::Compression,
+        data_type::{ByteArrayType, DoubleType, Int64Type},
+        file::{properties::WriterProperties, writer::SerializedFileWriter},
+        schema::parser::parse_message_type,
+    };
+
+    use super::*;
+
+    /// A file as a data frame writes it: vms by name, wide numbers, packed by Snappy, an empty field for `None`.
+    fn file(rows: &[(&str, i64, Option<f64>)]) -> Vec<u8> {
+        let schema = "message rows { OPTIONAL BYTE_ARRAY vm (UTF8); REQUIRED INT64 step; OPTIONAL DOUBLE cpu_pct; }";
+        let properties = Arc::new(WriterProperties::builder().set_compression(Compression::SNAPPY).build());
+        let schema = Arc::new(parse_message_type(schema).unwrap());
+        let mut writer = SerializedFileWriter::new(Vec::new(), schema, properties).unwrap();
+        let mut group = writer.next_row_group().unwrap();
+        let names: Vec<ByteArray> = rows.iter().map(|row| ByteArray::from(row.0)).collect();
+        let mut column = group.next_column().unwrap().unwrap();
+        column.typed::<ByteArrayType>().write_batch(&names, Some(&vec![1; rows.len()]), None).unwrap();
+        column.close().unwrap();
+        let steps: Vec<i64> = rows.iter().map(|row| row.1).collect();
+        let mut column = group.next_column().unwrap().unwrap();
+        column.typed::<Int64Type>().write_batch(&steps, None, None).unwrap();
+        column.close().unwrap();
+        let levels: Vec<i16> = rows.iter().map(|row| i16::from(row.2.is_some())).collect();
+        let values: Vec<f64> = rows.iter().filter_map(|row| row.2).collect();
+        let mut column = group.next_column().unwrap().unwrap();
+        column.typed::<DoubleType>().write_batch(&values, Some(&levels), None).unwrap();
+        column.close().unwrap();
+        group.close().unwrap();
+        writer.into_inner().unwrap()
+    }
+
+    fn read(rows: &[(&str, i64, Option<f64>)]) -> Result<Vec<History>, TraceError> {
+        parquet("rows.parquet", file(rows), &BTreeMap::new())
+    }
+
+    #[test]
+    fn a_data_frame_is_read_with_its_names_and_gaps() {
+        let all = read(&[("b", 4, Some(50.0)), ("a", 7, Some(100.0)), ("b", 5, None), ("b", 7, Some(25.0))]).unwrap();
+        let names: Vec<&str> = all.iter().map(|history| history.name.as_str()).collect();
+        let cpu: Vec<f32> = all[1].slots.iter().map(|slot| slot.cpu).collect();
+        assert_eq!((names, all[1].first, cpu.len()), (vec!["a", "b"], 4, 4));
+        assert!(cpu[0] == 0.5 && cpu[1].is_nan() && cpu[2].is_nan() && cpu[3] == 0.25);
+    }
+
+    #[test]
+    fn a_value_that_makes_no_sense_is_refused_with_row_and_column() {
+        let error = read(&[("a", 1, Some(5.0)), ("a", 2, Some(-5.0))]).unwrap_err().to_string();
+        assert_eq!(error, "rows.parquet, line 2, column cpu_pct: -5 found, a number of at least 0 is needed");
+        let error = read(&[("a", -1, Some(5.0))]).unwrap_err().to_string();
+        assert_eq!(error, "rows.parquet, line 1, column step: -1 found, a whole number is needed");
+    }
+
+    #[test]
+    fn what_is_no_parquet_is_refused() {
+        let error = parquet("rows.parquet", b"PAR1 and no more".to_vec(), &BTreeMap::new()).unwrap_err().to_string();
+        assert!(error.starts_with("rows.parquet, line 0, column -: cannot be read as Parquet"), "{error}");
+    }
 }
