@@ -42,7 +42,7 @@ impl Fleet {
     /// Hosts by name, each with vms of the given CPU use, numbered from 1.
     pub(crate) fn new(hosts: &[(&str, &[f64])]) -> Self {
         let snapshot = Snapshot { taken_at: NOW, epoch: Epoch(1), ..Snapshot::default() };
-        let forecasts = Forecasts { method: "test".into(), vms: BTreeMap::new() };
+        let forecasts = Forecasts { method: "test".into(), vms: BTreeMap::new(), risk: None };
         let mut fleet = Self { snapshot, forecasts, tuning: Tuning::default() };
         let mut number = 0;
         for (name, vms) in hosts {

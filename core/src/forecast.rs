@@ -1,10 +1,10 @@
 //! What a vm will want: quantiles per resource, at steps ahead and as the maximum over the time ahead.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{id::VmId, sample::VmSample, units::Timestamp};
+use crate::{id::VmId, risk::MeasuredRisk, sample::VmSample, units::Timestamp};
 
 /// The quantile levels of every forecast.
 pub const LEVELS: [f64; 5] = [0.1, 0.5, 0.9, 0.95, 0.99];
@@ -71,13 +71,16 @@ pub struct Forecasts {
     pub method: String,
     /// By vm; a vm without history has none.
     pub vms: BTreeMap<VmId, VmForecast>,
+    /// How vms stray together and how far hosts stray, where that is measured; `None` where the tuning's figures count.
+    #[serde(default)]
+    pub risk: Option<Arc<MeasuredRisk>>,
 }
 
 impl Forecasts {
     /// What `forecaster` says of each of `vms` at `now`.
     pub fn of(forecaster: &dyn Forecaster, vms: impl IntoIterator<Item = VmId>, now: Timestamp) -> Self {
         let vms = vms.into_iter().filter_map(|vm| Some((vm, forecaster.forecast(vm, now)?))).collect();
-        Self { method: forecaster.name().to_owned(), vms }
+        Self { method: forecaster.name().to_owned(), vms, risk: None }
     }
 }
 
