@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use crate::{
     id::VmId,
+    risk::MeasuredRisk,
     sample::VmSample,
     units::{Bytes, Timestamp},
 };
@@ -79,13 +80,16 @@ pub struct Forecasts {
     /// The vms that the forecaster in use knew too little of: who made their forecast instead.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub others: BTreeMap<VmId, Arc<str>>,
+    /// How vms stray together and how far hosts stray, where that is measured; `None` where the tuning's figures count.
+    #[serde(default)]
+    pub risk: Option<Arc<MeasuredRisk>>,
 }
 
 impl Forecasts {
     /// What `forecaster` says of each of `vms` at `now`.
     pub fn of(forecaster: &dyn Forecaster, vms: impl IntoIterator<Item = VmId>, now: Timestamp) -> Self {
         let vms = vms.into_iter().filter_map(|vm| Some((vm, forecaster.forecast(vm, now)?))).collect();
-        Self { method: forecaster.name().to_owned(), vms, others: BTreeMap::new() }
+        Self { method: forecaster.name().to_owned(), vms, others: BTreeMap::new(), risk: None }
     }
 
     /// Who made the forecast of `vm`: the bare name of a forecaster.

@@ -31,6 +31,11 @@ pub struct Tuning {
     pub cpu_fill_limit: f64,
     /// How many standard deviations of a host's summed demand count as risk; 2 gave 2.5 % overloaded time on PlanetLab.
     pub risk_z: f64,
+    /// Share of promises that may be broken: five minutes of a host in which its vms ask for more than they were reckoned with.
+    /// Where it is set the deviations that count as risk, and the correlation of vms, are measured, and `risk_z` and
+    /// `correlation` are only what measuring begins with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub overload_share_max: Option<f64>,
     /// Correlation between the demands of two vms of a host: the share of the summed deviations that does not pool.
     pub correlation: f64,
     /// Memory promised to vms over memory a host has. 1: never over-committed.
@@ -84,6 +89,7 @@ impl Default for Tuning {
             cpu_limit: 0.85,
             cpu_fill_limit: 0.80,
             risk_z: 2.0,
+            overload_share_max: None,
             correlation: 0.1,
             memory_ratio: 1.0,
             horizon: Duration::from_secs(3600),
@@ -119,6 +125,9 @@ impl Tuning {
         share("cpu_limit", self.cpu_limit, 0.05, 1.0, "a share from 0.05 to 1 is needed");
         share("cpu_fill_limit", self.cpu_fill_limit, 0.05, 1.0, "a share from 0.05 to 1 is needed");
         share("risk_z", self.risk_z, 0.0, 10.0, "a number from 0 to 10 is needed");
+        if let Some(allowed) = self.overload_share_max {
+            share("overload_share_max", allowed, 0.0005, 0.5, "a share from 0.0005 to 0.5 is needed");
+        }
         share("correlation", self.correlation, 0.0, 1.0, "a number from 0 to 1 is needed");
         share("memory_ratio", self.memory_ratio, 0.1, 10.0, "a ratio from 0.1 to 10 is needed");
         share("silent_share_max", self.silent_share_max, 0.0, 1.0, "a share from 0 to 1 is needed");

@@ -134,7 +134,8 @@ impl Intake {
             self.learned.remove(&vm);
         }
         let each = |vm: &VmId| Some((*vm, self.forecaster.forecast(*vm, snapshot.taken_at)?));
-        Forecasts { method: self.forecaster.name().to_owned(), vms: snapshot.vms.keys().filter_map(each).collect() }
+        let vms = snapshot.vms.keys().filter_map(each).collect();
+        Forecasts { method: self.forecaster.name().to_owned(), vms, ..Forecasts::default() }
     }
 }
 

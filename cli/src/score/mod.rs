@@ -53,6 +53,10 @@ pub struct ScoreArgs {
     /// Settings of the risk knob to play, in standard deviations, for each policy that has one.
     #[arg(long, value_delimiter = ',', value_name = "Z,...")]
     pub risk: Vec<f64>,
+    /// Settings of the same knob as shares of five-minute promises to hosts that may be broken: the standard deviations that
+    /// takes are measured.
+    #[arg(long, value_delimiter = ',', value_name = "SHARE,...")]
+    pub alpha: Vec<f64>,
     /// The policy that the others are compared with [default: the first].
     #[arg(long, value_name = "POLICY")]
     pub against: Option<String>,
@@ -79,6 +83,7 @@ impl ScoreArgs {
             days: self.days.clone(),
             seeds,
             risks: self.risk.clone(),
+            alphas: self.alpha.clone(),
             against: self.against.clone(),
             threads: self.threads.unwrap_or_else(processors),
         }

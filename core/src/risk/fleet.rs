@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use crate::{
     forecast::Forecasts,
     id::{HostId, VmId},
-    risk::{HostLoad, VmLoad, names::Names},
-    snapshot::{InFlight, Snapshot, VmView},
+    risk::{HostLoad, MeasuredRisk, VmLoad, correlation::bundles, names::Names},
+    snapshot::{HostView, InFlight, Snapshot, VmView},
     units::Cores,
 };
 
@@ -25,13 +25,17 @@ pub struct FleetLoad<'a> {
 impl<'a> FleetLoad<'a> {
     /// Adds up the fleet.
     pub fn of(snapshot: &'a Snapshot, forecasts: &Forecasts) -> Self {
-        let hosts: Vec<_> = snapshot.hosts.iter().map(|(id, host)| (id, HostLoad::empty(host))).collect();
+        let hosts: Vec<_> = snapshot.hosts.iter().map(|(id, host)| (id, empty(host, forecasts))).collect();
         let (names, residents) = (Names::of(snapshot.hosts.keys()), vec![Vec::new(); hosts.len()]);
         let mut fleet = Self { names, hosts, residents, ..Self::default() };
         let flights: BTreeMap<VmId, &InFlight> = snapshot.in_flight.iter().map(|one| (one.vm, one)).collect();
         let mut used = vec![0.0; fleet.hosts.len()];
         let holding = || snapshot.vms.iter().filter(|(_, vm)| vm.record.state.holds_memory());
         fleet.vms = holding().map(|(id, vm)| (*id, VmLoad::of(vm, forecasts.vms.get(id)))).collect();
+        if let Some(measured) = &forecasts.risk {
+            fleet.demand.z = Some(measured.fleet_z);
+            take_apart(&mut fleet.vms, measured, snapshot);
+        }
         for ((id, load), (_, vm)) in fleet.vms.iter().zip(holding()) {
             fleet.demand.add(load);
             for position in places(vm, flights.get(id).copied()).filter_map(|host| fleet.names.position(host)) {
@@ -84,6 +88,27 @@ impl<'a> FleetLoad<'a> {
     /// The demand of all vms, each counted once, over the capacity of `hosts`.
     pub fn pool_over<'l>(&self, hosts: impl Iterator<Item = &'l HostLoad>) -> HostLoad {
         hosts.fold(self.demand, HostLoad::with_host)
+    }
+}
+
+/// A host without vms, with the z that was measured for its class.
+fn empty(host: &HostView, forecasts: &Forecasts) -> HostLoad {
+    let z = forecasts.risk.as_ref().map(|measured| measured.z_of(&host.inventory));
+    HostLoad { z, ..HostLoad::empty(host) }
+}
+
+/// Takes every vm's deviation apart: what is common to all, what to its bundle, what its own.
+fn take_apart(vms: &mut BTreeMap<VmId, VmLoad>, measured: &MeasuredRisk, snapshot: &Snapshot) {
+    let bundles = bundles(snapshot);
+    let mut together: BTreeMap<&str, f64> = BTreeMap::new();
+    for (vm, bundle) in &bundles {
+        *together.entry(bundle).or_default() += vms.get(vm).map_or(0.0, |load| load.step(1).1);
+    }
+    for (id, load) in vms {
+        let bundle = bundles.get(id).copied();
+        let beyond = bundle.and_then(|bundle| measured.bundles.get(bundle)).copied().unwrap_or_default();
+        let others = bundle.and_then(|bundle| together.get(bundle)).map_or(0.0, |all| all - load.step(1).1);
+        *load = load.taken_apart(measured.loading_of(*id), beyond, others.max(0.0));
     }
 }
 

@@ -1,7 +1,7 @@
 //! The summed demand of one host: vms are added and taken off in constant time.
 
 use crate::{
-    risk::{MOMENTS, Risk, VmLoad, expected_excess},
+    risk::{MOMENTS, Risk, VmLoad, Z_MAX, expected_excess},
     snapshot::HostView,
     units::{Bytes, Cores},
 };
@@ -19,6 +19,8 @@ pub struct HostLoad {
     pub memory: Bytes,
     /// Vms that count here.
     pub vms: usize,
+    /// Standard deviations above the mean that count as risk here, where that was measured; `None` where the tuning's do.
+    pub z: Option<f64>,
     pub(super) mean: [f64; MOMENTS],
     pub(super) variance: [f64; MOMENTS],
     pub(super) deviation: [f64; MOMENTS],
@@ -39,8 +41,8 @@ impl HostLoad {
     pub fn add(&mut self, vm: &VmLoad) {
         for moment in 0..MOMENTS {
             self.mean[moment] += vm.mean[moment];
-            self.variance[moment] += vm.deviation[moment].powi(2);
-            self.deviation[moment] += vm.deviation[moment];
+            self.variance[moment] += vm.own * vm.deviation[moment].powi(2);
+            self.deviation[moment] += vm.shared * vm.deviation[moment];
         }
         self.ceiling += vm.ceiling;
         self.memory = self.memory + vm.memory;
@@ -51,8 +53,8 @@ impl HostLoad {
     pub fn remove(&mut self, vm: &VmLoad) {
         for moment in 0..MOMENTS {
             self.mean[moment] = (self.mean[moment] - vm.mean[moment]).max(0.0);
-            self.variance[moment] = (self.variance[moment] - vm.deviation[moment].powi(2)).max(0.0);
-            self.deviation[moment] = (self.deviation[moment] - vm.deviation[moment]).max(0.0);
+            self.variance[moment] = (self.variance[moment] - vm.own * vm.deviation[moment].powi(2)).max(0.0);
+            self.deviation[moment] = (self.deviation[moment] - vm.shared * vm.deviation[moment]).max(0.0);
         }
         // Infinity less infinity is not a number; an unbounded vm leaves the host unbounded, which is the safe side.
         if vm.ceiling.is_finite() {
@@ -85,6 +87,7 @@ impl HostLoad {
             capacity: self.capacity - host.capacity,
             memory_capacity: self.memory_capacity.saturating_sub(host.memory_capacity),
             base: self.base.saturating_sub(host.base),
+            z: blend((self.z, self.capacity), (host.z, Cores(-host.capacity.get()))),
             ..self
         }
     }
@@ -95,6 +98,7 @@ impl HostLoad {
             capacity: self.capacity + host.capacity,
             memory_capacity: self.memory_capacity + host.memory_capacity,
             base: self.base + host.base,
+            z: blend((self.z, self.capacity), (host.z, host.capacity)),
             ..self
         }
     }
@@ -106,7 +110,7 @@ impl HostLoad {
 
     /// CPU wanted at `moment` at the risk quantile: never more than the vms' vCPUs can use.
     pub fn at(&self, moment: usize, risk: &Risk) -> Cores {
-        let wanted = self.mean[moment] + risk.z * self.spread(moment, risk.correlation);
+        let wanted = self.mean[moment] + self.z.unwrap_or(risk.z) * self.spread(moment, risk.correlation);
         self.base + Cores(wanted.min(self.ceiling.max(self.mean[moment])))
     }
 
@@ -135,10 +139,29 @@ impl HostLoad {
         Cores((0..MOMENTS).map(|moment| risk.weights[moment] * at(moment)).sum())
     }
 
-    /// Standard deviation of the sum: `V = Σσ² + ρ ((Σσ)² - Σσ²)`, which lies between independence and lockstep.
-    fn spread(&self, moment: usize, correlation: f64) -> f64 {
+    /// True where anything is uncertain at `moment`.
+    pub(super) fn deviates(&self, moment: usize) -> bool {
+        self.variance[moment] > 0.0
+    }
+
+    /// Standard deviation of the sum. Where every pair of vms is taken to correlate by `ρ` it is the root of
+    /// `Σσ² + ρ ((Σσ)² - Σσ²)`, between independence and lockstep; where it was measured how much `ρᵢ` of each vm's
+    /// deviation is common to all, of `Σσᵢ²(1 - ρᵢ²) + (Σρᵢσᵢ)²`, which is the same where all are alike.
+    pub(super) fn spread(&self, moment: usize, correlation: f64) -> f64 {
         let own = self.variance[moment];
+        if self.z.is_some() {
+            return (own + self.deviation[moment].powi(2)).sqrt();
+        }
         let lockstep = self.deviation[moment].powi(2).max(own);
         (own + correlation * (lockstep - own)).sqrt()
     }
+}
+
+/// The z of a pool: each part's counts by its capacity, that of a part taken away (of negative capacity) no more.
+fn blend((one, of_one): (Option<f64>, Cores), (other, of_other): (Option<f64>, Cores)) -> Option<f64> {
+    let (z, other) = (one?, other.or(one)?);
+    let whole = of_one + of_other;
+    let mean = (z * of_one.get() + other * of_other.get()) / whole.get();
+    // Rounding, and a part that the whole does not contain, must not lead beyond what any host may have.
+    Some(if whole.get() > 0.0 && mean.is_finite() { mean.clamp(0.0, Z_MAX) } else { z })
 }

@@ -1,15 +1,32 @@
-//! How much a host's vms will ask for together, as a distribution: the sum of normals with a common correlation.
+//! How much a host's vms will ask for together, as a distribution: the sum of normals with a common correlation, assumed or
+//! measured.
 //!
 //! The guard, the objective and the policies all add up vms with this and nothing else. It knows no rule: what is too
 //! much is for its callers to say.
 
+mod calibration;
+mod class;
+mod correlation;
+#[cfg(test)]
+mod coverage_tests;
 mod fleet;
 mod host;
+mod host_risk;
+#[cfg(test)]
+mod host_risk_tests;
+mod measured;
 mod names;
+mod promise;
 mod vm;
 
+pub use calibration::{Calibration, Kept, Z_MAX};
+pub use class::HostClass;
+pub use correlation::Correlations;
 pub use fleet::FleetLoad;
 pub use host::HostLoad;
+pub use host_risk::HostRisk;
+pub use measured::MeasuredRisk;
+pub use promise::PROMISED_FOR;
 pub use vm::VmLoad;
 
 use crate::{
@@ -23,9 +40,9 @@ pub const MOMENTS: usize = STEPS.len() + 1;
 /// How risk is counted.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Risk {
-    /// Standard deviations above the mean that count as risk.
+    /// Standard deviations above the mean that count as risk, on hosts for which none were measured.
     pub z: f64,
-    /// Correlation between the demands of two vms of a host.
+    /// Correlation between the demands of two vms of a host, likewise.
     pub correlation: f64,
     /// Share of the horizon that each moment stands for; they add up to one.
     pub weights: [f64; MOMENTS],

@@ -3,6 +3,7 @@
 use crate::{
     forecast::VmForecast,
     risk::MOMENTS,
+    sample::VmSample,
     snapshot::VmView,
     units::{Bytes, Cores},
 };
@@ -15,6 +16,11 @@ const STEAL_MAX: f64 = 0.75;
 pub struct VmLoad {
     pub(super) mean: [f64; MOMENTS],
     pub(super) deviation: [f64; MOMENTS],
+    /// Share of its variance that is its own, what it has in common with its bundle included; one where every pair of vms
+    /// is taken to correlate alike.
+    pub(super) own: f64,
+    /// Share of its deviation that it has in common with all vms; one likewise.
+    pub(super) shared: f64,
     pub(super) ceiling: f64,
     /// Memory to be set aside for it.
     pub memory: Bytes,
@@ -26,8 +32,9 @@ impl VmLoad {
     pub fn of(vm: &VmView, forecast: Option<&VmForecast>) -> Self {
         let ceiling = if vm.record.vcpus == 0 { f64::INFINITY } else { f64::from(vm.record.vcpus) };
         let fallback = forecast.map_or(f64::from(vm.record.vcpus), |known| known.cpu.steps[0].median());
-        let now = wanted(vm).map_or(fallback, Cores::get).clamp(0.0, ceiling);
-        let mut load = Self { mean: [now; MOMENTS], deviation: [0.0; MOMENTS], ceiling, memory: vm.memory_reserved() };
+        let now = vm.sample.as_ref().and_then(wanted).map_or(fallback, Cores::get).clamp(0.0, ceiling);
+        let (mean, deviation, memory) = ([now; MOMENTS], [0.0; MOMENTS], vm.memory_reserved());
+        let mut load = Self { mean, deviation, own: 1.0, shared: 1.0, ceiling, memory };
         for (index, quantiles) in forecast.iter().flat_map(|known| known.cpu.steps.iter()).enumerate() {
             let (mean, deviation) = quantiles.normal();
             if mean.is_finite() && deviation.is_finite() {
@@ -36,6 +43,18 @@ impl VmLoad {
             }
         }
         load
+    }
+
+    /// The same with its deviation taken apart: `loading` of it is common to all vms, and with the rest of its bundle, whose
+    /// deviations add up to `others` at the next step, it correlates by `beyond` more than that.
+    pub(super) fn taken_apart(self, loading: f64, beyond: f64, others: f64) -> Self {
+        let of_bundle = if self.deviation[1] > 0.0 { beyond * others / self.deviation[1] } else { 0.0 };
+        Self { own: 1.0 - loading * loading + of_bundle, shared: loading, ..self }
+    }
+
+    /// Mean and standard deviation at `moment`, in cores.
+    pub(super) fn step(&self, moment: usize) -> (f64, f64) {
+        (self.mean[moment], self.deviation[moment])
     }
 
     /// What it wants now.
@@ -55,9 +74,9 @@ impl VmLoad {
 }
 
 /// CPU the vm would use if it never had to wait: what it used, over the share of the time it did not wait.
-fn wanted(vm: &VmView) -> Option<Cores> {
-    let used = vm.cpu_used().filter(|used| used.is_sane())?;
-    let steal = vm.sample.as_ref().and_then(|sample| sample.steal.value()).filter(|steal| steal.is_sane());
+pub(super) fn wanted(sample: &VmSample) -> Option<Cores> {
+    let used = sample.cpu_used.value().filter(|used| used.is_sane())?;
+    let steal = sample.steal.value().filter(|steal| steal.is_sane());
     let waited = steal.map_or(0.0, |steal| steal.get().min(STEAL_MAX));
     Some(used / (1.0 - waited))
 }

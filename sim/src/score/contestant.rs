@@ -61,7 +61,25 @@ pub fn names() -> Vec<String> {
     named.chain(fixed).collect()
 }
 
-/// The contestant of that name on `scenario` in the run with `seed`; `risk` sets the knob of a policy that has one.
+/// Where the risk knob of a policy that has one is set to.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Knob {
+    /// Fixed: standard deviations of a host's summed demand.
+    Deviations(f64),
+    /// Measured: the share of promises that may be broken.
+    Share(f64),
+}
+
+impl std::fmt::Display for Knob {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Deviations(z) => write!(f, "@{z}"),
+            Self::Share(alpha) => write!(f, "@alpha={alpha}"),
+        }
+    }
+}
+
+/// The contestant of that name on `scenario` in the run with `seed`; `knob` is set on a policy that has one.
 ///
 /// # Errors
 /// [`UnknownRule`] for a name that nobody has.
@@ -70,23 +88,30 @@ pub fn contestant(
     scenario: &Scenario,
     seed: u64,
     pace: &Pace,
-    risk: Option<f64>,
+    knob: Option<Knob>,
 ) -> Result<Contestant, UnknownRule> {
-    let own = |z: f64| Pace { tuning: Tuning { risk_z: z, ..pace.tuning.clone() }, ..pace.clone() };
-    let usual = risk.unwrap_or(pace.tuning.risk_z);
+    let with = |risk_z, overload_share_max| {
+        let tuning = Tuning { risk_z, overload_share_max, ..pace.tuning.clone() };
+        Pace { tuning, ..pace.clone() }
+    };
+    let usual = pace.tuning.risk_z;
+    let own = match knob {
+        None => pace.clone(),
+        Some(Knob::Deviations(z)) => with(z, None),
+        Some(Knob::Share(alpha)) => with(usual, Some(alpha)),
+    };
     Ok(match name {
-        RiskGreedy::NAME => Contestant {
-            policy: Box::new(RiskGreedy),
-            forecaster: Box::new(EwmaForecaster::default()),
-            pace: own(usual),
-        },
+        RiskGreedy::NAME => {
+            Contestant { policy: Box::new(RiskGreedy), forecaster: Box::new(EwmaForecaster::default()), pace: own }
+        }
         ORACLE_GREEDY => Contestant {
             policy: Box::new(RiskGreedy),
             forecaster: Box::new(Oracle::new(scenario, seed)),
-            pace: own(0.0),
+            pace: with(0.0, None),
         },
         LeaveAlone::NAME => {
-            Contestant { policy: Box::new(LeaveAlone), forecaster: Box::new(LastValue::default()), pace: own(usual) }
+            let pace = with(usual, None);
+            Contestant { policy: Box::new(LeaveAlone), forecaster: Box::new(LastValue::default()), pace }
         }
         _ => match peers::Paced::by_name(name) {
             Some(peer) => peer_of(name, peer, pace),
@@ -160,7 +185,7 @@ mod tests {
         let size = FleetSize { hosts: 2, vms: 4, duration: Duration::from_secs(600) };
         let scenario = Scenario::fleet(size, 1).unwrap();
         for name in names() {
-            let one = contestant(&name, &scenario, 1, &Pace::default(), Some(1.0)).unwrap();
+            let one = contestant(&name, &scenario, 1, &Pace::default(), Some(Knob::Share(0.01))).unwrap();
             assert!(one.pace.tuning.problems().is_empty(), "{name}");
         }
         assert!(contestant("nobody", &scenario, 1, &Pace::default(), None).is_err());

@@ -9,12 +9,14 @@ pub mod figure;
 mod play;
 pub mod plot;
 mod result;
+#[cfg(test)]
+mod risk_tests;
 pub mod runner;
 pub mod stats;
 
 use std::time::Duration;
 
-use ballast_core::{forecast::Forecaster, policy::Policy, tuning::Tuning};
+use ballast_core::{forecast::Forecaster, policy::Policy, risk::Kept, tuning::Tuning};
 
 pub use result::Score;
 
@@ -63,6 +65,8 @@ pub struct Played {
     pub tally: Tally,
     /// Proposals that the guard denied.
     pub denied: u64,
+    /// Promises that were made and broken, where risk is measured.
+    pub kept: Option<Kept>,
     /// Time that decisions took.
     pub deciding: Duration,
 }
@@ -85,7 +89,7 @@ pub fn play(
     }
     let (world, deciding) = play.end();
     let (ledger, tally) = (world.ledger(), world.tally().clone());
-    Played { ledger, tally, denied: deciding.denied, deciding: deciding.took }
+    Played { ledger, tally, denied: deciding.denied, kept: deciding.kept, deciding: deciding.took }
 }
 
 /// The cost of the fleet under `policy` with the forecasts of `forecaster`.

@@ -14,6 +14,7 @@ use ballast_core::{
     outcome::{Ending, Outcome, StageTimes},
     policy::{Policy, View},
     rates,
+    risk::{HostRisk, Kept},
     sample::{AgentHealth, Batch, HostSample, PowerSource, Reading, VmSample},
     snapshot::{Event, Snapshot},
     units::{Bytes, Timestamp},
@@ -40,6 +41,8 @@ pub(super) struct Deciding {
     pub(super) took: Duration,
     /// Proposals that the guard denied.
     pub(super) denied: u64,
+    /// Promises that were made and broken, where risk is measured.
+    pub(super) kept: Option<Kept>,
 }
 
 /// A fleet with somebody who decides.
@@ -50,6 +53,7 @@ pub(super) struct Play<'a> {
     policy: &'a mut dyn Policy,
     stopwatch: Stopwatch<'a>,
     fleet: FleetState,
+    risk: HostRisk,
     seed: u64,
     number: u64,
     seq: u64,
@@ -87,6 +91,7 @@ impl<'a> Play<'a> {
             policy,
             stopwatch,
             fleet: FleetState::new(Epoch(1), settings),
+            risk: HostRisk::default(),
             seed,
             number: 0,
             seq: 0,
@@ -99,7 +104,8 @@ impl<'a> Play<'a> {
     }
 
     pub(super) fn end(self) -> (World, Deciding) {
-        (self.world, self.deciding)
+        let kept = self.pace.tuning.overload_share_max.map(|_| self.risk.kept());
+        (self.world, Deciding { kept, ..self.deciding })
     }
 
     /// Lets time pass until `now`, and reads the fleet.
@@ -112,6 +118,12 @@ impl<'a> Play<'a> {
             self.read(&host, now);
         }
         self.end_flights(now);
+    }
+
+    /// How often what was promised of hosts was kept so far.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> Kept {
+        self.risk.kept()
     }
 
     /// Lets time pass until `now`, reads the fleet, and decides.
@@ -140,6 +152,7 @@ impl<'a> Play<'a> {
             return;
         }
         if let Some(batch) = self.batch(host, now) {
+            self.risk.observe(&batch);
             self.event(&Event::Batch { batch: Box::new(batch), absurd: Vec::new() }, now);
         }
     }
@@ -248,7 +261,8 @@ impl<'a> Play<'a> {
 
     fn think(&mut self, snapshot: &Snapshot, trigger: Trigger, now: Timestamp) -> Decision {
         self.forecaster.advance(now);
-        let forecasts = Forecasts::of(self.forecaster, snapshot.vms.keys().copied(), now);
+        let mut forecasts = Forecasts::of(self.forecaster, snapshot.vms.keys().copied(), now);
+        self.risk.inform(snapshot, &mut forecasts, &self.pace.tuning);
         let view = View { snapshot, forecasts: &forecasts, tuning: &self.pace.tuning, seed: self.seed };
         let id = DecisionId { epoch: Epoch(1), number: self.next_number() };
         decide(&DecideInput { view, id, trigger, mode: Mode::Auto }, self.policy)

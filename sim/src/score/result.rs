@@ -65,6 +65,9 @@ pub struct Score {
     pub latency_p95_ms: Option<f64>,
     /// What the policy proposed and the guard denied.
     pub denied: u64,
+    /// Share of promises that were broken: five minutes of a host in which its vms asked for more than they were reckoned
+    /// with; where risk is measured.
+    pub broken_share: Option<f64>,
 }
 
 impl Score {
@@ -105,6 +108,7 @@ impl Score {
             answered_share: some_ratio(ledger.answered, ledger.requests),
             latency_p95_ms: tally.latencies.percentile(0.95).map(millis),
             denied: played.denied,
+            broken_share: played.kept.filter(|kept| kept.promises > 0).map(|kept| kept.share()),
         }
     }
 

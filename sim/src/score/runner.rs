@@ -119,7 +119,7 @@ fn known_on_a_fleet(policy: &str) -> bool {
 }
 
 fn play(job: &Job, scenario: &Scenario, pace: &Pace, price: f64, stopwatch: Stopwatch<'_>) -> Result<Run, ScoreError> {
-    let who = contestant::contestant(&job.policy, scenario, job.seed, pace, job.risk);
+    let who = contestant::contestant(&job.policy, scenario, job.seed, pace, job.knob);
     let who = who.map_err(|error| ScoreError::Failed { job: job.label(), reason: error.to_string() })?;
     let Contestant { mut policy, mut forecaster, pace } = who;
     let played = super::play(scenario, job.seed, &pace, (&mut *forecaster, &mut *policy), stopwatch);

@@ -117,7 +117,7 @@ impl Board {
     pub fn curves(&self) -> Vec<Curve> {
         let mut curves: Vec<Curve> = Vec::new();
         for label in policies(&self.results) {
-            let (policy, knob) = match label.split_once('@') {
+            let (policy, knob) = match label.rsplit_once(['@', '=']) {
                 Some((policy, knob)) => (policy, knob.parse().ok()),
                 None => (label, None),
             };

@@ -17,7 +17,7 @@ use thiserror::Error;
 
 pub use compare::{Comparison, Summary};
 
-use super::{Score, Stopwatch};
+use super::{Score, Stopwatch, contestant::Knob};
 use crate::bound::Bounds;
 
 /// Why there is no scoreboard.
@@ -67,7 +67,7 @@ pub struct Job {
     /// Which policy, by its own name.
     pub policy: String,
     /// Its risk knob; `None` leaves it at its default.
-    pub risk: Option<f64>,
+    pub knob: Option<Knob>,
     /// Which day; `None` where the scenario has only one.
     pub day: Option<String>,
     /// Seed of the run.
@@ -75,9 +75,9 @@ pub struct Job {
 }
 
 impl Job {
-    /// The policy as results name it: `risk-greedy`, or `risk-greedy@1.5` where its knob was set.
+    /// The policy as results name it: `risk-greedy`, or `risk-greedy@1.5` or `risk-greedy@alpha=0.01` where its knob was set.
     pub fn label(&self) -> String {
-        self.risk.map_or_else(|| self.policy.clone(), |risk| format!("{}@{risk}", self.policy))
+        self.knob.map_or_else(|| self.policy.clone(), |knob| format!("{}{knob}", self.policy))
     }
 }
 
@@ -129,8 +129,11 @@ pub struct Plan {
     pub days: Vec<String>,
     /// Seeds that are played.
     pub seeds: Vec<u64>,
-    /// Settings of the risk knob for every policy that has one; empty for its default alone.
+    /// Settings of the risk knob for every policy that has one, in standard deviations; with none of either kind it is left
+    /// at its default.
     pub risks: Vec<f64>,
+    /// The same in shares of promises that may be broken.
+    pub alphas: Vec<f64>,
     /// The policy, as results name it, that the others are compared with; `None` for the first.
     pub against: Option<String>,
     /// Threads that play.

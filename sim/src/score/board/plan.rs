@@ -1,6 +1,6 @@
 //! What was asked for, checked, as a list of runs.
 
-use super::{Job, Plan, Runner, ScoreError};
+use super::{Job, Knob, Plan, Runner, ScoreError};
 
 /// Most seeds of a plan: beyond it intervals hardly narrow any more.
 const SEEDS_MAX: usize = 1000;
@@ -11,18 +11,22 @@ const THREADS_MAX: usize = 256;
 /// Highest setting of the risk knob, standard deviations.
 const RISK_MAX: f64 = 10.0;
 
+/// Least and greatest share of promises that may be broken: those of [`ballast_core::tuning::Tuning`].
+const ALPHA_MIN: f64 = 0.0005;
+const ALPHA_MAX: f64 = 0.5;
+
 /// The runs of a plan: policies as given, each with its knob settings as given, then days, then seeds.
 pub(super) fn jobs(runner: &dyn Runner, plan: &Plan) -> Result<Vec<Job>, ScoreError> {
     check(runner, plan)?;
     let days = days(runner, plan)?;
     let mut jobs = Vec::new();
     for policy in &plan.policies {
-        for risk in risks(runner, plan, policy) {
+        for knob in knobs(runner, plan, policy) {
             let of_day = |day: &Option<String>| {
                 let (policy, day) = (policy.clone(), day.clone());
                 plan.seeds.clone().into_iter().map(move |seed| Job {
                     policy: policy.clone(),
-                    risk,
+                    knob,
                     day: day.clone(),
                     seed,
                 })
@@ -53,7 +57,8 @@ fn check(runner: &dyn Runner, plan: &Plan) -> Result<(), ScoreError> {
     if !(1..=THREADS_MAX).contains(&plan.threads) {
         return Err(value("threads", plan.threads, "1 to 256 are needed"));
     }
-    check_risks(&plan.risks)
+    check_risks(&plan.risks)?;
+    check_alphas(&plan.alphas)
 }
 
 fn check_risks(risks: &[f64]) -> Result<(), ScoreError> {
@@ -62,6 +67,16 @@ fn check_risks(risks: &[f64]) -> Result<(), ScoreError> {
     }
     match repeated(risks) {
         Some(twice) => Err(value("risk", twice, "each setting is needed once")),
+        None => Ok(()),
+    }
+}
+
+fn check_alphas(alphas: &[f64]) -> Result<(), ScoreError> {
+    if let Some(alpha) = alphas.iter().find(|alpha| !(ALPHA_MIN..=ALPHA_MAX).contains(*alpha)) {
+        return Err(value("alpha", alpha, "shares from 0.0005 to 0.5 are needed"));
+    }
+    match repeated(alphas) {
+        Some(twice) => Err(value("alpha", twice, "each setting is needed once")),
         None => Ok(()),
     }
 }
@@ -90,11 +105,10 @@ fn unknown_day(runner: &dyn Runner, day: Option<String>, known: &[Option<String>
     ScoreError::UnknownDay { day: day.unwrap_or_default(), scenario: runner.scenario().to_owned(), known }
 }
 
-fn risks(runner: &dyn Runner, plan: &Plan, policy: &str) -> Vec<Option<f64>> {
-    if plan.risks.is_empty() || !runner.has_risk_knob(policy) {
-        return vec![None];
-    }
-    plan.risks.iter().copied().map(Some).collect()
+fn knobs(runner: &dyn Runner, plan: &Plan, policy: &str) -> Vec<Option<Knob>> {
+    let (risks, alphas) = (plan.risks.iter().copied(), plan.alphas.iter().copied());
+    let settings: Vec<_> = risks.map(Knob::Deviations).chain(alphas.map(Knob::Share)).map(Some).collect();
+    if settings.is_empty() || !runner.has_risk_knob(policy) { vec![None] } else { settings }
 }
 
 /// The policy that the others are compared with, as results name it.

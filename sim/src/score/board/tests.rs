@@ -37,7 +37,12 @@ impl Runner for Sums {
             return Err(ScoreError::Failed { job: job.label(), reason: "it is broken".into() });
         }
         let bound = self.bounds(job.day.as_deref(), job.seed)?.unwrap().fluid_kwh;
-        let energy_kwh = 2.0 * bound - 10.0 * job.risk.unwrap_or(0.0);
+        let turned = match job.knob {
+            None => 0.0,
+            Some(Knob::Deviations(z)) => z,
+            Some(Knob::Share(alpha)) => 100.0 * alpha,
+        };
+        let energy_kwh = 2.0 * bound - 10.0 * turned;
         let score =
             Score { energy_kwh, cost_joules: energy_kwh * 3.6e6, overload_time_share: 0.01, ..Score::default() };
         Ok(Run { score, deciding: stopwatch() })
@@ -50,6 +55,7 @@ fn plan(policies: &[&str]) -> Plan {
         days: Vec::new(),
         seeds: vec![1, 2],
         risks: Vec::new(),
+        alphas: Vec::new(),
         against: None,
         threads: 1,
     }
@@ -94,6 +100,15 @@ fn a_risk_knob_is_turned_only_where_there_is_one_and_makes_a_curve() {
 }
 
 #[test]
+fn a_knob_in_shares_makes_a_curve_of_its_own() {
+    let plan = Plan { risks: vec![1.0], alphas: vec![0.01, 0.02], ..plan(&["a", "b"]) };
+    let curves = score(&Sums, &plan, watch()).unwrap().curves();
+    let named = curves.iter().map(|curve| (curve.policy.as_str(), curve.marks.len()));
+    assert_eq!(named.collect::<Vec<_>>(), [("a", 1), ("b", 1), ("b@alpha", 2)]);
+    assert_eq!(curves[2].marks[1].knob, Some(0.02));
+}
+
+#[test]
 fn comparisons_are_paired_and_against_whom_was_asked() {
     let board = score(&Sums, &Plan { risks: vec![1.0], ..plan(&["a", "b"]) }, watch()).unwrap();
     let energy = board.comparisons.iter().find(|one| one.figure == "energy_kwh").unwrap();
@@ -120,6 +135,8 @@ fn what_makes_no_sense_is_refused_by_name_before_anything_is_played() {
     assert_eq!(refused(Plan { threads: 0, ..base() }), "threads = 0: 1 to 256 are needed");
     let expected = "standard deviations from 0 to 10 are needed";
     assert_eq!(refused(Plan { risks: vec![f64::NAN], ..base() }), format!("risk = NaN: {expected}"));
+    let expected = "shares from 0.0005 to 0.5 are needed";
+    assert_eq!(refused(Plan { alphas: vec![0.0], ..base() }), format!("alpha = 0: {expected}"));
     assert_eq!(refused(Plan { against: Some("b".into()), ..base() }), "policy \"b\" is not known: one of a is needed");
     assert_eq!(refused(plan(&["a", "broken"])), "broken: it is broken");
 }

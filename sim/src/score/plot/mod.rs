@@ -56,6 +56,13 @@ pub struct Curve {
     pub marks: Vec<Mark>,
 }
 
+impl Curve {
+    /// What stands before the value of a knob: measured risk is set as a share, fixed risk in standard deviations.
+    fn sign(&self) -> &'static str {
+        if self.policy.ends_with("@alpha") { "α" } else { "z" }
+    }
+}
+
 /// A limit.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Limit {
@@ -232,7 +239,7 @@ impl Canvas {
             mark.overload.value * 100.0
         ));
         if let (Some(knob), true) = (mark.knob, curve.marks.len() > 1) {
-            self.labels.push((Label { x, y, text: format!("z={knob}"), height: KNOB }, "soft".into()));
+            self.labels.push((Label { x, y, text: format!("{}={knob}", curve.sign()), height: KNOB }, "soft".into()));
         }
     }
 

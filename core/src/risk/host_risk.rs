@@ -1,0 +1,91 @@
+//! Measures a fleet's risk while it runs: makes promises, judges them a step later, learns from what came.
+//!
+//! Whoever decides owns one, feeds it every batch, and has it [`HostRisk::inform`] the forecasts before each decision;
+//! what was learned is kept across restarts, open promises are not. Without the operator's wish
+//! ([`Tuning::overload_share_max`]) it does nothing.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    forecast::Forecasts,
+    risk::{
+        Calibration, Correlations, Kept, MeasuredRisk, Risk,
+        correlation::bundles,
+        promise::{Ended, Promises},
+    },
+    sample::Batch,
+    snapshot::Snapshot,
+    tuning::Tuning,
+};
+
+/// What is known of a fleet's risk.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HostRisk {
+    calibration: Calibration,
+    correlations: Correlations,
+    /// All promises so far.
+    kept: Kept,
+    #[serde(skip)]
+    open: Option<Promises>,
+    #[serde(skip)]
+    measured: Option<Arc<MeasuredRisk>>,
+}
+
+impl HostRisk {
+    /// Takes what one host reports, in the time of the snapshots.
+    pub fn observe(&mut self, batch: &Batch) {
+        if let Some(promises) = &mut self.open {
+            promises.observe(batch);
+        }
+    }
+
+    /// Tells `forecasts` what is measured. Promises that are over at the moment of `snapshot` are judged first, and
+    /// new ones are made; what came of the old is returned then.
+    pub fn inform(&mut self, snapshot: &Snapshot, forecasts: &mut Forecasts, tuning: &Tuning) -> Option<Kept> {
+        let allowed = tuning.overload_share_max?;
+        if self.open.as_ref().is_some_and(|promises| !promises.is_over(snapshot.taken_at)) {
+            forecasts.risk.clone_from(&self.measured);
+            return None;
+        }
+        let kept = self.open.take().map(|promises| self.learn(promises.end(), snapshot, allowed, tuning));
+        self.measured = Some(Arc::new(self.measure(tuning)));
+        forecasts.risk.clone_from(&self.measured);
+        self.open = Some(Promises::begin(snapshot, forecasts, &Risk::of(tuning)));
+        kept
+    }
+
+    fn learn(&mut self, ended: Ended, snapshot: &Snapshot, allowed: f64, tuning: &Tuning) -> Kept {
+        self.calibration.observe(&ended.kept, allowed, tuning.risk_z);
+        self.correlations.observe(&ended.errors, &bundles(snapshot));
+        self.correlations.retain(snapshot);
+        let mut kept = Kept::default();
+        ended.kept.values().for_each(|of_class| kept.add(*of_class));
+        self.kept.add(kept);
+        kept
+    }
+
+    fn measure(&self, tuning: &Tuning) -> MeasuredRisk {
+        let classes = self.calibration.classes();
+        let assumed = tuning.correlation;
+        MeasuredRisk {
+            fleet_z: self.calibration.fleet_z(tuning.risk_z),
+            z: classes.map(|class| (class.clone(), self.calibration.z(class, tuning.risk_z))).collect(),
+            loading: self.correlations.mean_loading(assumed),
+            loadings: self.correlations.loadings(assumed),
+            bundles: self.correlations.bundles(assumed),
+        }
+    }
+
+    /// What was measured when the newest promises were made.
+    pub fn measured(&self) -> Option<&MeasuredRisk> {
+        self.measured.as_deref()
+    }
+
+    /// All promises so far.
+    pub fn kept(&self) -> Kept {
+        self.kept
+    }
+}
