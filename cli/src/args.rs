@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
-use crate::{demo::DemoArgs, plan::PlanArgs, replay::ReplayArgs, score::ScoreArgs};
+use crate::{demo::DemoArgs, offline::Offline, plan::PlanArgs, replay::ReplayArgs, score::ScoreArgs};
 
 /// Keeps a fleet of libvirt hosts level: looks at it, moves its vms, explains why.
 #[derive(Debug, Parser)]
@@ -64,9 +64,22 @@ pub enum Command {
     Top(Top),
     /// Migrations as they go, one line for each change.
     Watch,
+    /// What a vm used and is expected to want, drawn, with who says so; with --data, forecasts over a recording.
+    Forecast(ForecastArgs),
     /// Commands with one answer.
     #[command(flatten)]
     Ask(Ask),
+}
+
+/// A vm of the fleet, or a recording.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct ForecastArgs {
+    /// The vm, by name or uuid.
+    #[arg(required_unless_present = "data", conflicts_with = "data")]
+    pub vm: Option<String>,
+    /// Forecasts over a recording.
+    #[command(flatten)]
+    pub offline: Offline,
 }
 
 /// The live view.
@@ -158,7 +171,8 @@ pub enum Ask {
         /// Its id, as in 3-17.
         id: String,
     },
-    /// What a vm is expected to want.
+    /// What a vm used and is expected to want; typed as [`Command::Forecast`].
+    #[command(skip)]
     Forecast {
         /// The vm, by name or uuid.
         vm: String,

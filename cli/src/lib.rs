@@ -18,6 +18,7 @@ pub mod args;
 pub mod client;
 mod commands;
 pub mod demo;
+pub mod offline;
 pub mod plan;
 pub mod replay;
 pub mod score;
@@ -27,7 +28,7 @@ mod top;
 mod watch;
 pub mod workload;
 
-use args::{Args, Command};
+use args::{Args, Ask, Command, ForecastArgs};
 
 /// Reads the arguments of this process, does what they say, and tells how it went.
 pub fn main() -> ExitCode {
@@ -63,6 +64,11 @@ async fn dispatch(args: Args, out: &mut dyn Write) -> anyhow::Result<()> {
         Command::Plan(args) => plan::run(&args, out),
         Command::Top(top) => top::run(client::connect(&connection).await?, &top, &Clock::system()).await,
         Command::Watch => watch::run(client::connect(&connection).await?, output, out).await,
+        Command::Forecast(ForecastArgs { vm: None, offline }) => offline::run(&offline, out),
+        Command::Forecast(ForecastArgs { vm: Some(vm), .. }) => {
+            let answer = commands::ask(client::connect(&connection).await?, Ask::Forecast { vm }).await?;
+            show::write(&answer, output, out)
+        }
         Command::Ask(ask) => {
             let answer = commands::ask(client::connect(&connection).await?, ask).await?;
             show::write(&answer, output, out)

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fmt::Write as _,
     fs,
+    io::Write,
     path::{Path, PathBuf},
 };
 
@@ -13,7 +14,7 @@ use ballast_core::{
     history::History,
 };
 use ballast_models::{
-    bundle::Bundle,
+    bundle::{self, Bundle},
     kernel::threads::Threads,
     network::Network,
     offline::{self, Said},
@@ -48,34 +49,32 @@ pub struct Offline {
     pub bundle: Option<PathBuf>,
 }
 
-/// Reads, forecasts and writes; the text for standard output, empty where it went to a file.
+/// Reads, forecasts and writes.
 ///
 /// # Errors
 /// Where a file cannot be read or written, is malformed, or asks for a series that the recording has not.
-pub fn run(data: &Path, offline: &Offline) -> anyhow::Result<String> {
+pub fn run(offline: &Offline, out: &mut dyn Write) -> anyhow::Result<()> {
+    let data = offline.data.as_deref().context("--data is needed")?;
     let histories = recording(data, offline.vms.as_deref())?;
     let origins = offline.origins.as_deref().context("--origins is needed")?;
     let text = fs::read_to_string(origins).with_context(|| format!("read {}", origins.display()))?;
     let asked = Asked::parse(&origins.display().to_string(), &text, &histories)?;
-    let bundle = bundle(offline.bundle.as_deref())?;
-    let network = Network::new(&bundle.weights, Threads::One);
+    let network = Network::new(&named(offline.bundle.as_deref())?.weights, Threads::One);
     let said = offline::answers(&network, &histories, &asked.by_history);
     let table = table(&asked, &said, &histories);
     match &offline.out {
-        None => Ok(table),
-        Some(out) => {
-            fs::write(out, table).with_context(|| format!("write {}", out.display()))?;
-            Ok(String::new())
-        }
+        None => out.write_all(table.as_bytes())?,
+        Some(file) => fs::write(file, table).with_context(|| format!("write {}", file.display()))?,
     }
+    Ok(())
 }
 
 /// The bundle of that file, or the one that ships.
 ///
 /// # Errors
 /// Where it cannot be read or is refused.
-pub fn bundle(path: Option<&Path>) -> anyhow::Result<Bundle> {
-    let Some(path) = path else { return Ok(ballast_models::shipped()?) };
+pub(crate) fn named(path: Option<&Path>) -> anyhow::Result<Bundle> {
+    let Some(path) = path else { return Ok(bundle::shipped()?) };
     let bytes = fs::read(path).with_context(|| format!("read {}", path.display()))?;
     Bundle::from_bytes(&bytes).with_context(|| path.display().to_string())
 }
@@ -115,9 +114,12 @@ impl Asked {
             let at = || format!("{file}, line {}", number + 1);
             let (series, step) = line.rsplit_once(',').with_context(|| format!("{}: two fields are needed", at()))?;
             let series = series.trim().trim_matches('"');
-            let index = *indices.get(series).with_context(|| format!("{}: the recording has no series {series:?}", at()))?;
-            let step: u32 =
-                step.trim().parse().map_err(|_| anyhow::anyhow!("{}: t is {step:?}, a whole number is needed", at()))?;
+            let index =
+                *indices.get(series).with_context(|| format!("{}: the recording has no series {series:?}", at()))?;
+            let step: u32 = step
+                .trim()
+                .parse()
+                .map_err(|_| anyhow::anyhow!("{}: t is {step:?}, a whole number is needed", at()))?;
             asked.rows.push((index, step));
             asked.by_history[index].push(step);
         }
@@ -147,7 +149,7 @@ fn table(asked: &Asked, said: &[Said], histories: &[History]) -> String {
                 let percent = |level: usize| f64::from(resource.raw(targets[target][level])) * 100.0;
                 let (median, q90) = (percent(MEDIAN), percent(Q90));
                 // Writing to a string cannot fail.
-                let _ = writeln!(out, "{},{step},{name},{horizon},{median:.4},{q90:.4}", histories[*index].name);
+                let _written = writeln!(out, "{},{step},{name},{horizon},{median:.4},{q90:.4}", histories[*index].name);
             }
         }
     }

@@ -5,6 +5,7 @@
 mod architecture;
 mod bad_days;
 mod examples;
+mod forecast;
 mod grpc;
 mod lab;
 mod migration;

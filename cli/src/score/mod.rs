@@ -18,6 +18,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use ballast_models::bundle::Bundle;
 use ballast_sim::score::{
     board::{self, Board, Plan, Runner, Watch},
     plot,
@@ -25,7 +26,7 @@ use ballast_sim::score::{
 use clap::Args as ClapArgs;
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::args::Output;
+use crate::{args::Output, offline};
 use progress::Progress;
 use stage::Stage;
 
@@ -57,6 +58,9 @@ pub struct ScoreArgs {
     /// takes are measured.
     #[arg(long, value_delimiter = ',', value_name = "SHARE,...")]
     pub alpha: Vec<f64>,
+    /// What ballast's own policies forecast by: ewma, lstm (the model that ships), or a bundle's path.
+    #[arg(long, default_value = "ewma", value_name = "FORECASTER")]
+    pub forecaster: ForecasterArg,
     /// The policy that the others are compared with [default: the first].
     #[arg(long, value_name = "POLICY")]
     pub against: Option<String>,
@@ -66,6 +70,41 @@ pub struct ScoreArgs {
     /// Draw energy against overload to this file.
     #[arg(long, value_name = "FILE")]
     pub svg: Option<PathBuf>,
+}
+
+/// A forecaster by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum ForecasterArg {
+    /// The weighted means that need no model.
+    #[default]
+    Ewma,
+    /// The model that ships.
+    Lstm,
+    /// A model of the operator's.
+    Bundle(PathBuf),
+}
+
+impl std::str::FromStr for ForecasterArg {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(match text {
+            "ewma" => Self::Ewma,
+            "lstm" => Self::Lstm,
+            path => Self::Bundle(path.into()),
+        })
+    }
+}
+
+impl ForecasterArg {
+    /// The model it names; `None` for the one that needs none.
+    fn bundle(&self) -> anyhow::Result<Option<Bundle>> {
+        match self {
+            Self::Ewma => Ok(None),
+            Self::Lstm => offline::named(None).map(Some),
+            Self::Bundle(path) => offline::named(Some(path)).map(Some),
+        }
+    }
 }
 
 impl ScoreArgs {
@@ -92,7 +131,7 @@ impl ScoreArgs {
 
 /// Scores; the table or the JSON goes to `out`, the picture to its file.
 pub(crate) fn run(args: &ScoreArgs, output: Output, out: &mut dyn Write) -> anyhow::Result<()> {
-    let stage = stage::open(&args.scenario, args.data.as_deref(), &args.days)?;
+    let stage = stage::open(&args.scenario, args.data.as_deref(), &args.days, &args.forecaster)?;
     // Opened before anything is played: what cannot be written should not take a night to find out.
     let drawing = args.svg.as_deref().map(|path| Ok::<_, anyhow::Error>((path, create(path)?))).transpose()?;
     let board = play(stage.runner.as_ref(), &args.plan(&stage))?;

@@ -3,11 +3,13 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use anyhow::{Context as _, bail};
+use ballast_models::stream::Streaming;
 use ballast_sim::{
     scenario::file::{BUILTINS, Data, DemandSpec, ScenarioFile, builtin},
     score::{board::Runner, runner::FileRunner},
 };
 
+use super::ForecasterArg;
 use crate::workload;
 
 /// A scenario, ready to be played.
@@ -20,12 +22,21 @@ pub(super) struct Stage {
 }
 
 /// Opens the scenario of that name, or the file; `data` is the folder with the traces, of which only `days` are read where
-/// any are named.
-pub(super) fn open(scenario: &str, data: Option<&Path>, days: &[String]) -> anyhow::Result<Stage> {
+/// any are named. ballast's own policies play with `forecaster`.
+pub(super) fn open(
+    scenario: &str,
+    data: Option<&Path>,
+    days: &[String],
+    forecaster: &ForecasterArg,
+) -> anyhow::Result<Stage> {
     let file = read(scenario)?;
     let (policies, seeds) = (file.policies().to_vec(), file.seeds().to_vec());
     let days = with_data(&file, data, days)?;
-    Ok(Stage { runner: Box::new(FileRunner::new(file, days)), policies, seeds })
+    let mut runner = FileRunner::new(file, days);
+    if let Some(bundle) = forecaster.bundle()? {
+        runner = runner.with_forecaster(Box::new(move || Box::new(Streaming::of(&bundle))));
+    }
+    Ok(Stage { runner: Box::new(runner), policies, seeds })
 }
 
 /// A name first, then a path: a file of the same name in the working folder changes nothing.

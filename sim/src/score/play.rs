@@ -176,6 +176,12 @@ impl<'a> Play<'a> {
             self.disconnect(host, now);
             return false;
         };
+        let known = self.connected.get(host);
+        if known.is_none_or(|before| before.inventory.vms != inventory.vms) {
+            for vm in &inventory.vms {
+                self.forecaster.resized(vm.vm, vm.vcpus, vm.memory_max);
+            }
+        }
         match self.connected.get(host) {
             None => self.event(&Event::Connected { inventory: Box::new(inventory.clone()) }, now),
             Some(before) if before.inventory.vms != inventory.vms => {

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use ballast_core::{
+    forecast::Forecaster,
     policy::textbook::{self, Rule},
     units::Joules,
 };
@@ -25,17 +26,32 @@ use crate::{
     trace::{planetlab, text_of},
 };
 
+/// Makes a forecaster for one run of ballast's own policies.
+pub type MakeForecaster = dyn Fn() -> Box<dyn Forecaster> + Send + Sync;
+
 /// Plays one scenario file on its days.
-#[derive(Debug)]
 pub struct FileRunner {
     file: ScenarioFile,
     days: BTreeMap<Option<String>, Data>,
+    forecaster: Option<Box<MakeForecaster>>,
+}
+
+impl std::fmt::Debug for FileRunner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FileRunner").field("file", &self.file.name()).finish_non_exhaustive()
+    }
 }
 
 impl FileRunner {
     /// Plays `file` on `days`, each with its data; a single `None` where it has no days.
     pub fn new(file: ScenarioFile, days: BTreeMap<Option<String>, Data>) -> Self {
-        Self { file, days }
+        Self { file, days, forecaster: None }
+    }
+
+    /// Has ballast's own policies play with another forecaster than the one without a model.
+    #[must_use]
+    pub fn with_forecaster(self, forecaster: Box<MakeForecaster>) -> Self {
+        Self { forecaster: Some(forecaster), ..self }
     }
 
     fn data(&self, day: Option<&str>) -> Result<&Data, ScoreError> {
@@ -106,7 +122,8 @@ impl Runner for FileRunner {
         }
         let scenario = self.scenario(job.day.as_deref(), job.seed)?;
         let pace = self.file.pace().cloned().unwrap_or_default();
-        play(job, &scenario, &pace, self.file.price(), stopwatch)
+        let other = self.forecaster.as_deref().filter(|_| contestant::has_risk_knob(&job.policy)).map(|make| make());
+        play(job, (&scenario, other), &pace, self.file.price(), stopwatch)
     }
 }
 
@@ -118,10 +135,17 @@ fn known_on_a_fleet(policy: &str) -> bool {
     is_peer || is_rule || contestant::names().iter().any(|name| name == policy)
 }
 
-fn play(job: &Job, scenario: &Scenario, pace: &Pace, price: f64, stopwatch: Stopwatch<'_>) -> Result<Run, ScoreError> {
+fn play(
+    job: &Job,
+    (scenario, other): (&Scenario, Option<Box<dyn Forecaster>>),
+    pace: &Pace,
+    price: f64,
+    stopwatch: Stopwatch<'_>,
+) -> Result<Run, ScoreError> {
     let who = contestant::contestant(&job.policy, scenario, job.seed, pace, job.knob);
     let who = who.map_err(|error| ScoreError::Failed { job: job.label(), reason: error.to_string() })?;
-    let Contestant { mut policy, mut forecaster, pace } = who;
+    let Contestant { mut policy, forecaster, pace } = who;
+    let mut forecaster = other.unwrap_or(forecaster);
     let played = super::play(scenario, job.seed, &pace, (&mut *forecaster, &mut *policy), stopwatch);
     let score = Score::of(&job.policy, job.day.as_deref(), job.seed, &played, Joules(price));
     Ok(Run { score, deciding: played.deciding })
