@@ -161,3 +161,65 @@ const MEDIAN: usize = 1;
 const Q90: usize = 2;
 
 const _: () = assert!(LEVELS[MEDIAN] == 0.5 && LEVELS[Q90] == 0.9);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two vms of 40 slots each, one without memory; what is asked, and what is answered.
+    fn forecast(origins: &str) -> anyhow::Result<Vec<String>> {
+        let folder = tempfile::tempdir()?;
+        let path = |name: &str| folder.path().join(name);
+        let mut rows = String::from("vm,step,cpu_pct,mem_mib\n");
+        for step in 100..140 {
+            writeln!(rows, "a,{step},{},512\nb,{step},7,", if step % 12 == 0 { 60 } else { 20 })?;
+        }
+        fs::write(path("data.csv"), rows)?;
+        fs::write(path("vms.csv"), "vm,cores,mem_cap_mib\na,2,1024\nb,1,0\n")?;
+        fs::write(path("origins.csv"), origins)?;
+        let offline = Offline {
+            data: Some(path("data.csv")),
+            origins: Some(path("origins.csv")),
+            vms: Some(path("vms.csv")),
+            ..Offline::default()
+        };
+        let mut out = Vec::new();
+        run(&offline, &mut out)?;
+        Ok(String::from_utf8(out)?.lines().map(str::to_owned).collect())
+    }
+
+    #[test]
+    fn every_origin_is_answered_in_its_order_for_what_the_vm_has() {
+        let lines = forecast("series,t\nb,130\na,125\n").unwrap();
+        let keys: Vec<String> =
+            lines.iter().map(|line| line.split(',').take(4).collect::<Vec<_>>().join(",")).collect();
+        let expected = [
+            "series,t,var,h",
+            "b,130,cpu,1",
+            "b,130,cpu,6",
+            "b,130,cpu,12",
+            "b,130,cpu,max12",
+            "a,125,cpu,1",
+            "a,125,cpu,6",
+            "a,125,cpu,12",
+            "a,125,cpu,max12",
+            "a,125,mem,1",
+            "a,125,mem,6",
+            "a,125,mem,12",
+            "a,125,mem,max12",
+        ];
+        assert_eq!(keys, expected);
+        let numbers = |line: &String| line.split(',').skip(4).map(|n| n.parse().unwrap()).collect::<Vec<f64>>();
+        assert!(lines[1..].iter().map(numbers).all(|q| q[0] <= q[1]));
+        let memory = numbers(&lines[9]);
+        assert!((memory[0] - 50.0).abs() < 5.0, "half of its memory: {memory:?}");
+    }
+
+    #[test]
+    fn what_cannot_be_asked_is_refused_with_its_line() {
+        let refused = |origins: &str| forecast(origins).unwrap_err().to_string();
+        assert!(refused("vm,t\n").ends_with("line 1: \"vm,t\" found, the header \"series,t\" is needed"));
+        assert!(refused("series,t\na,120\nc,120\n").ends_with("line 3: the recording has no series \"c\""));
+        assert!(refused("series,t\na,soon\n").ends_with("line 2: t is \"soon\", a whole number is needed"));
+    }
+}

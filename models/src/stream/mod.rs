@@ -85,11 +85,9 @@ impl Forecaster for Streaming {
     }
 
     fn observe(&mut self, sample: &VmSample) {
-        // Of a vm of unknown size there is no share, and thus no forecast.
-        let Some(size) = self.sizes.get(&sample.vm) else { return };
         let length = self.predictor.state_len();
-        let followed = self.vms.entry(sample.vm).or_insert_with(|| Followed::new(slot_of_sample(sample), length));
-        followed.observe(sample, *size);
+        let first = || Followed::new(slot_of_sample(sample), length);
+        self.vms.entry(sample.vm).or_insert_with(first).observe(sample);
     }
 
     fn forget(&mut self, vm: VmId) {
@@ -108,8 +106,9 @@ impl Forecaster for Streaming {
             .vms
             .iter_mut()
             .filter_map(|(vm, followed)| {
+                followed.close_before(slot);
+                // Of a vm of unknown size there is no share; what it did waits until its size is told.
                 let size = *sizes.get(vm)?;
-                followed.close_before(slot, size);
                 followed.is_due().then_some((followed, size))
             })
             .collect();
@@ -149,8 +148,8 @@ fn work_off(predictor: &dyn Predictor, batch: &mut [(&mut Followed, Size)]) {
     let (mut encoded, mut states): (Vec<Encoded>, Vec<f32>) = (Vec::new(), Vec::new());
     while !rows.is_empty() {
         rows.retain(|row| {
-            let followed = &mut batch[*row].0;
-            let next = followed.next();
+            let (followed, size) = &mut batch[*row];
+            let next = followed.next(*size);
             next.is_some_and(|observed| {
                 followed.past.step(&observed);
                 true

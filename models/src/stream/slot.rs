@@ -7,6 +7,8 @@ use ballast_core::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::vm::Size;
+
 /// A slot that is being filled: sums and numbers of the values by channel.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct OpenSlot {
@@ -40,15 +42,26 @@ impl OpenSlot {
         }
     }
 
-    /// The means of the slot, for a vm of so many cores and bytes of memory.
+    /// The means of the slot, NaN where nothing was measured; `None` where nothing was at all.
+    pub(super) fn close(&self) -> Option<Means> {
+        let mean = |channel: usize| match self.numbers[channel] {
+            0 => f64::NAN,
+            number => self.sums[channel] / f64::from(number),
+        };
+        self.numbers.iter().any(|number| *number > 0).then(|| Means(std::array::from_fn(mean)))
+    }
+}
+
+/// Means of a slot as they were measured: CPU in cores, memory in bytes, traffic in bytes per second.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(super) struct Means([f64; CHANNELS]);
+
+impl Means {
+    /// What they are to a vm of so many cores and bytes of memory.
     #[expect(clippy::cast_possible_truncation, reason = "seven digits are more than any counter has")]
-    pub(super) fn close(&self, vcpus: f64, memory: f64) -> Observed {
-        let mut means = [f32::NAN; CHANNELS];
-        let scales = [vcpus, memory, 1.0, 1.0, 1.0, 1.0];
-        for (channel, mean) in means.iter_mut().enumerate().filter(|(channel, _)| self.numbers[*channel] > 0) {
-            *mean = (self.sums[channel] / f64::from(self.numbers[channel]) / scales[channel]) as f32;
-        }
-        Observed::from_channels(means)
+    pub(super) fn of(&self, size: Size) -> Observed {
+        let scales = [size.vcpus, size.memory, 1.0, 1.0, 1.0, 1.0];
+        Observed::from_channels(std::array::from_fn(|channel| (self.0[channel] / scales[channel]) as f32))
     }
 }
 

@@ -78,6 +78,9 @@ fn a_vm_of_unknown_size_has_no_forecast() {
     let mut streaming = Streaming::new(Arc::new(Simple::LAST_VALUE), "test".into());
     feed(&mut streaming, [(0, 1.0), (1, 1.0)]);
     assert_eq!(streaming.forecast(vm(1), at(2)), None);
+    streaming.resized(vm(1), 4, Bytes::from_mib(4096));
+    streaming.advance(at(2));
+    assert!(streaming.forecast(vm(1), at(2)).is_some(), "what it did was not lost");
 }
 
 #[test]
@@ -92,7 +95,7 @@ fn a_forgotten_vm_leaves_nothing() {
 #[test]
 fn what_is_said_live_is_what_is_said_of_the_recording() {
     let values: Vec<(u64, f64)> =
-        (0..400).filter(|slot| slot % 50 > 4).map(|slot| (slot, f64::from(slot as u32 % 7) / 2.0)).collect();
+        (0..400).filter(|slot| slot % 50 > 4).map(|slot| (slot, (slot % 7) as f64 / 2.0)).collect();
     let mut slots = vec![Observed::MISSING; 400];
     for (slot, cores) in &values {
         slots[*slot as usize] = Observed { cpu: (*cores / 4.0) as f32, ..Observed::MISSING };

@@ -9,7 +9,7 @@ use ballast_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::slot::{OpenSlot, slot_of_sample};
+use super::slot::{Means, OpenSlot, slot_of_sample};
 use crate::{
     network::TARGETS,
     past::{GAP_MAX, Past},
@@ -39,7 +39,7 @@ impl Size {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Followed {
     open: OpenSlot,
-    waiting: VecDeque<(u32, Observed)>,
+    waiting: VecDeque<(u32, Means)>,
     pub(super) past: Past,
     pub(super) state: Vec<f32>,
     pub(super) answer: Option<Answer>,
@@ -57,37 +57,35 @@ impl Followed {
         }
     }
 
-    pub(super) fn observe(&mut self, sample: &VmSample, size: Size) {
+    pub(super) fn observe(&mut self, sample: &VmSample) {
         let slot = slot_of_sample(sample);
         if slot != self.open.slot {
-            self.close(size);
+            self.close();
             self.open = OpenSlot::new(slot);
         }
         self.open.take(sample);
     }
 
     /// Closes the slot that is being filled where its time is over.
-    pub(super) fn close_before(&mut self, slot: u32, size: Size) {
+    pub(super) fn close_before(&mut self, slot: u32) {
         if self.open.slot < slot {
-            self.close(size);
+            self.close();
             self.open = OpenSlot::new(slot);
         }
     }
 
-    fn close(&mut self, size: Size) {
-        let observed = self.open.close(size.vcpus, size.memory);
-        if observed.is_missing() {
-            return;
-        }
+    fn close(&mut self) {
+        let Some(means) = self.open.close() else { return };
         if self.waiting.len() == WAITING_MAX {
             self.waiting.pop_front();
         }
-        self.waiting.push_back((self.open.slot, observed));
+        self.waiting.push_back((self.open.slot, means));
     }
 
     /// The next slot to be worked off: its time and what was seen, missing in a gap.
-    pub(super) fn next(&mut self) -> Option<Observed> {
-        let (slot, observed) = *self.waiting.front()?;
+    pub(super) fn next(&mut self, size: Size) -> Option<Observed> {
+        let (slot, means) = *self.waiting.front()?;
+        let observed = means.of(size);
         let due = self.past.slot().wrapping_add(1);
         let gap = slot.wrapping_sub(due);
         if gap == 0 {
