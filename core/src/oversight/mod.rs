@@ -140,6 +140,12 @@ impl Oversight {
         self.scores = Scores::default();
     }
 
+    /// Whether this very model is in force and able to answer: loading it again would change nothing.
+    pub fn has(&self, identity: &str) -> bool {
+        let dead = |model: &Model| matches!(model.breaker.why(), Some(Reason::Panicked { .. }));
+        self.model.as_ref().is_some_and(|model| model.identity == identity && !dead(model))
+    }
+
     /// There should be a model, and there is none.
     pub fn model_refused(&mut self, why: &str) {
         self.refused = Some(why.to_owned());
