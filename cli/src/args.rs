@@ -158,7 +158,7 @@ pub enum Ask {
         /// Its id, as in 3-17.
         id: String,
     },
-    /// What a vm is expected to want.
+    /// What a vm used and is expected to want, drawn, with who says so.
     Forecast {
         /// The vm, by name or uuid.
         vm: String,
