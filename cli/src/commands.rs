@@ -5,7 +5,7 @@ use ballast_proto::v1;
 use crate::{
     args::{Ask, ModeArg},
     client::Operator,
-    show::Answer,
+    show::{Answer, forecast::Paper},
 };
 
 /// Asks.
@@ -54,7 +54,10 @@ pub(crate) async fn ask(mut to: Operator, ask: Ask) -> anyhow::Result<Answer> {
             Answer::Decisions(to.list_decisions(request).await?.into_inner().decisions)
         }
         Ask::Explain { id } => Answer::Explained(to.explain(v1::ExplainRequest { id }).await?.into_inner()),
-        Ask::Forecast { vm } => Answer::Forecast(to.get_forecast(v1::GetForecastRequest { vm }).await?.into_inner()),
+        Ask::Forecast { vm } => {
+            let said = to.get_forecast(v1::GetForecastRequest { vm }).await?.into_inner();
+            Answer::Forecast { said, paper: Paper::of_stdout() }
+        }
     })
 }
 

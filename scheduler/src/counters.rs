@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use ballast_core::units::nanos_of;
+use ballast_core::{oversight::Report, units::nanos_of};
 
 use crate::engine::Impairment;
 
@@ -44,6 +44,22 @@ pub struct Counters {
     pub store_dropped: AtomicU64,
     /// Times the store was rebuilt.
     pub store_quarantined: AtomicU64,
+    /// Answers of the model that came too late, or were given up.
+    pub forecasts_late: AtomicU64,
+    /// Time of the model's newest answer, nanoseconds.
+    pub forecast_nanos_last: AtomicU64,
+    /// Answers of the model.
+    pub forecasts_answered: AtomicU64,
+    /// Batches the model was not given because its mailbox was full.
+    pub model_dropped: AtomicU64,
+    /// States of vms the model took up.
+    pub states_restored: AtomicU64,
+    /// States of vms that were damaged or that the model refused.
+    pub states_refused: AtomicU64,
+    /// Looks at the model's bundle.
+    pub bundle_looks: AtomicU64,
+    /// Bundles that were refused.
+    pub models_refused: AtomicU64,
     /// Regular rounds.
     pub rounds: AtomicU64,
     /// Looks at overloaded hosts.
@@ -72,6 +88,7 @@ pub struct Counters {
     journal_failures: AtomicU64,
     ack_delay_nanos: AtomicU64,
     tables: Mutex<Tables>,
+    forecasting: Mutex<Report>,
 }
 
 #[derive(Debug, Default)]
@@ -157,6 +174,16 @@ impl Counters {
         if self.tables().store.replace(why.to_owned()).is_none() {
             tracing::warn!(why, "the store cannot be used: a restart would begin without history");
         }
+    }
+
+    /// How forecasting stands.
+    pub fn set_forecasting(&self, report: Report) {
+        *self.forecasting.lock().unwrap_or_else(PoisonError::into_inner) = report;
+    }
+
+    /// How forecasting stood at its newest cycle.
+    pub fn forecasting(&self) -> Report {
+        self.forecasting.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// A newer scheduler was seen; true the first time.

@@ -3,18 +3,16 @@
 //! The state task owns one and feeds it live; replay owns one and feeds it a recorded log. Neither goes around it, so
 //! that a replayed day is the day that was.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use ballast_core::{
     fleet::{FleetSettings, FleetState},
-    forecast::{Forecaster, Forecasts},
-    id::{BootId, Epoch, HostId, Seq, VmId},
+    forecast::Forecasts,
+    id::{BootId, Epoch, HostId, Seq},
     inventory::Inventory,
+    oversight::Supervised,
     plausibility,
-    sample::{Batch, VmState},
+    sample::{Batch, VmSample, VmState},
     snapshot::{Event, Snapshot},
     units::Timestamp,
 };
@@ -41,16 +39,15 @@ pub(crate) struct Intake {
     ingest: Ingest,
     fleet: FleetState,
     settings: FleetSettings,
-    forecaster: Box<dyn Forecaster>,
-    learned: BTreeSet<VmId>,
+    /// Who forecasts; where the model runs beside, its owner hands it what is learned here too.
+    pub(crate) forecaster: Supervised,
     inventories: BTreeMap<HostId, Inventory>,
 }
 
 impl Intake {
-    pub(crate) fn new(epoch: Epoch, settings: FleetSettings, forecaster: Box<dyn Forecaster>) -> Self {
+    pub(crate) fn new(epoch: Epoch, settings: FleetSettings, forecaster: Supervised) -> Self {
         let fleet = FleetState::new(epoch, settings);
-        let (learned, inventories) = (BTreeSet::new(), BTreeMap::new());
-        Self { ingest: Ingest::default(), fleet, settings, forecaster, learned, inventories }
+        Self { ingest: Ingest::default(), fleet, settings, forecaster, inventories: BTreeMap::new() }
     }
 
     /// A link opened; returns where its agent shall resume.
@@ -113,12 +110,8 @@ impl Intake {
         self.event(&Event::Batch { batch: Box::new(batch.clone()), absurd: absurd.to_vec() }, at)
     }
 
-    /// Only a running vm's demand says anything, and in a migration only one side runs it.
     fn learn(&mut self, batch: &Batch) {
-        for sample in batch.vms.iter().filter(|sample| sample.state == VmState::Running) {
-            self.forecaster.observe(sample);
-            self.learned.insert(sample.vm);
-        }
+        running(batch).for_each(|sample| self.forecaster.observe(sample));
     }
 
     /// The fleet at `now`.
@@ -126,17 +119,20 @@ impl Intake {
         self.fleet.snapshot(now)
     }
 
-    /// What the vms of `snapshot` are expected to want. Vms that no host knows any more are forgotten here.
-    pub(crate) fn forecasts(&mut self, snapshot: &Snapshot) -> Forecasts {
-        let gone: Vec<VmId> = self.learned.iter().filter(|vm| !snapshot.vms.contains_key(vm)).copied().collect();
-        for vm in gone {
-            self.forecaster.forget(vm);
-            self.learned.remove(&vm);
-        }
-        let each = |vm: &VmId| Some((*vm, self.forecaster.forecast(*vm, snapshot.taken_at)?));
-        let vms = snapshot.vms.keys().filter_map(each).collect();
-        Forecasts { method: self.forecaster.name().to_owned(), vms, ..Forecasts::default() }
+    /// A cycle of forecasting: what was foretold is judged. Vms that no host knows any more are forgotten here.
+    pub(crate) fn cycle(&mut self, snapshot: &Snapshot) {
+        self.forecaster.cycle(snapshot);
     }
+
+    /// What the vms of `snapshot` are expected to want.
+    pub(crate) fn forecasts(&self, snapshot: &Snapshot) -> Forecasts {
+        self.forecaster.forecasts(snapshot)
+    }
+}
+
+/// The samples that teach: only a running vm's demand says anything, and in a migration only one side runs it.
+pub(crate) fn running(batch: &Batch) -> impl Iterator<Item = &VmSample> {
+    batch.vms.iter().filter(|sample| sample.state == VmState::Running)
 }
 
 /// The batch with every moment in the scheduler's time: `at` for the batch, and for a vm's sample as long before it as the

@@ -32,6 +32,7 @@ mod intake;
 pub mod journal;
 mod links;
 pub mod metrics;
+pub mod model;
 mod recorder;
 mod repeats;
 pub mod replay;
@@ -46,6 +47,7 @@ mod testing;
 use config::Config;
 use engine::{Engine, EngineError};
 use metrics::Metrics;
+use model::Models;
 
 /// Time to end streams and write what is known; systemd gives twice as much.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -108,7 +110,15 @@ impl Scheduler {
     /// # Errors
     /// [`SchedulerError::Engine`].
     pub async fn start(config: Config, clock: Clock) -> Result<Self, SchedulerError> {
-        let engine = Engine::start(config.engine.clone(), clock).await?;
+        Self::start_with(config, Models::built_in(), clock).await
+    }
+
+    /// The same with models of one's own.
+    ///
+    /// # Errors
+    /// [`SchedulerError::Engine`].
+    pub async fn start_with(config: Config, models: Models, clock: Clock) -> Result<Self, SchedulerError> {
+        let engine = Engine::start(config.engine.clone(), models, clock).await?;
         let metrics = Arc::new(Metrics::new(config.metrics_per_vm));
         Ok(Self { config, engine, metrics })
     }

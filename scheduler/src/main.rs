@@ -142,11 +142,14 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         None => None,
     };
     let stop = stop_signal()?;
+    let hangups = signal(SignalKind::hangup()).context("watch for SIGHUP")?;
     let scheduler = Scheduler::start(config, Clock::system()).await?;
     notify::ready("Waiting for agents");
     let watchdog = tokio::spawn(watch(scheduler.engine(), scheduler.metrics()));
+    let reloads = tokio::spawn(reload(scheduler.engine(), hangups));
     let outcome = scheduler.serve(listener, metrics_listener, stop).await;
     watchdog.abort();
+    reloads.abort();
     Ok(outcome?)
 }
 
@@ -165,6 +168,14 @@ fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
         }
         notify::stopping();
     })
+}
+
+/// Loads the forecaster's model anew at every SIGHUP; the engine logs what came of it.
+async fn reload(engine: ballast_scheduler::engine::Engine, mut hangups: tokio::signal::unix::Signal) {
+    while hangups.recv().await.is_some() {
+        info!("SIGHUP: loading the model anew");
+        engine.reload_model().await;
+    }
 }
 
 /// Tells systemd that the scheduler is alive, only while the engine's tasks turn, and what it is doing.

@@ -15,6 +15,7 @@ use std::{
 use ballast_core::{
     id::{BootId, HostId, Seq},
     inventory::Inventory,
+    oversight::SavedState,
     sample::Batch,
     snapshot::Event,
     units::{Timestamp, nanos_of},
@@ -53,6 +54,7 @@ enum Item {
     Closed { at: Timestamp, host: HostId, boot: BootId },
     Event { at: Timestamp, event: Box<Event> },
     Window(Arc<Batch>),
+    Model { states: Vec<SavedState>, memory: Option<Vec<u8>> },
     Close(oneshot::Sender<()>),
 }
 
@@ -88,6 +90,11 @@ impl Recorder {
     /// A batch as it was believed, for the store.
     pub(crate) async fn window(&self, batch: Arc<Batch>) {
         drop(self.items.send(Item::Window(batch)).await);
+    }
+
+    /// What the model knows, and how it has done, for the store.
+    pub(crate) async fn model(&self, states: Vec<SavedState>, memory: Option<Vec<u8>>) {
+        drop(self.items.send(Item::Model { states, memory }).await);
     }
 
     /// Writes out what waits and closes log and store; returns when that is done.
@@ -220,6 +227,7 @@ impl Files {
         for item in group {
             match item {
                 Item::Window(batch) => windows.push(batch),
+                Item::Model { states, memory } => self.keep_model(&states, memory.as_deref(), shared),
                 Item::Close(done) => closing = Some(done),
                 other => {
                     if let Item::Opened { inventory, .. } | Item::Inventory { inventory, .. } = &other {
@@ -256,7 +264,7 @@ impl Files {
                 (at, Content::Closed { host, boot })
             }
             Item::Event { at, event } => (at, Content::Event(event)),
-            Item::Window(_) | Item::Close(_) => return None,
+            Item::Window(_) | Item::Model { .. } | Item::Close(_) => return None,
         };
         Some(LogRecord { at, content }.encode())
     }
@@ -277,6 +285,12 @@ impl Files {
         let Some(store) = self.store.as_mut() else { return };
         // Counted with the next window: an inventory comes again with every link.
         drop(store.put_inventory(inventory));
+    }
+
+    fn keep_model(&mut self, states: &[SavedState], memory: Option<&[u8]>, shared: &Shared) {
+        let Some(store) = self.store.as_mut() else { return };
+        let kept = store.put_model(states, memory).map_err(|error| error.to_string());
+        shared.counters.store_written(kept, 0);
     }
 
     fn write_store(&mut self, windows: &[Arc<Batch>], shared: &Shared, last: bool) {

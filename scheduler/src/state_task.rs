@@ -1,6 +1,7 @@
 //! The one task that owns the fleet's state: events in, snapshots out on request.
 //!
-//! Everybody else sees the fleet through a snapshot; what an earlier request changed is in every later snapshot.
+//! Everybody else sees the fleet through a snapshot; what an earlier request changed is in every later snapshot. It also
+//! leads forecasting, cycle by cycle: it tells the model, asks it and looks at the clock, and waits for it never.
 
 use std::{
     collections::BTreeMap,
@@ -13,8 +14,9 @@ use std::{
 
 use ballast_core::{
     forecast::Forecasts,
-    id::{BootId, HostId, Seq},
+    id::{BootId, HostId, Seq, VmId},
     inventory::Inventory,
+    oversight::DemandStep,
     sample::Batch,
     snapshot::{Event, Snapshot},
     units::{Timestamp, nanos_of},
@@ -26,9 +28,14 @@ use crate::{
     engine::SessionId,
     ingest::Admission,
     intake::{Intake, Taken},
+    model::{Loaded, Worker},
     recorder::Recorder,
     shared::Shared,
 };
+
+mod forecasting;
+
+pub(crate) use forecasting::restored;
 
 /// Requests that may wait; links wait beyond, and their flow control holds the agents back.
 const QUEUE: usize = 8192;
@@ -48,6 +55,9 @@ enum Request {
     Event(Box<Event>),
     Snapshot(oneshot::Sender<Arc<Snapshot>>),
     View(oneshot::Sender<(Arc<Snapshot>, Arc<Forecasts>)>),
+    History { vm: VmId, reply: oneshot::Sender<Vec<DemandStep>> },
+    Model { loaded: Loaded, reply: oneshot::Sender<Result<bool, String>> },
+    Save(oneshot::Sender<()>),
 }
 
 /// The way to the state task.
@@ -107,6 +117,31 @@ impl State {
     }
 }
 
+impl State {
+    /// What a vm used in the last two hours.
+    pub(crate) async fn history(&self, vm: VmId) -> Option<Vec<DemandStep>> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(Request::History { vm, reply }).await.ok()?;
+        answer.await.ok()
+    }
+
+    /// A model to run in the place of the one there is; false where it is that one.
+    pub(crate) async fn model(&self, loaded: Loaded) -> Option<Result<bool, String>> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(Request::Model { loaded, reply }).await.ok()?;
+        answer.await.ok()
+    }
+
+    /// Has what the model knows kept; returns once the recorder has it, or there is nothing to wait for.
+    pub(crate) async fn save(&self) {
+        let (done, answer) = oneshot::channel();
+        if self.requests.send(Request::Save(done)).await.is_ok() {
+            // The other end is let go of, not told.
+            drop(answer.await);
+        }
+    }
+}
+
 /// The task, before it runs.
 pub(crate) struct StateTask {
     shared: Arc<Shared>,
@@ -114,32 +149,42 @@ pub(crate) struct StateTask {
     recorder: Recorder,
     sessions: BTreeMap<HostId, (SessionId, BootId)>,
     cached: Option<(Duration, Arc<Snapshot>)>,
+    /// The model, where it runs beside this task.
+    model: Option<Worker>,
     pressure: Arc<Notify>,
     requests: mpsc::Receiver<Request>,
     beat: Arc<AtomicU64>,
 }
 
 impl StateTask {
-    /// A task over `intake`; `pressure` is told of every batch that shows a host over its limit.
+    /// A task over `intake` with its `model`, where that runs beside; `pressure` is told of every batch that shows a host over its limit.
     pub(crate) fn new(
         shared: Arc<Shared>,
-        intake: Intake,
+        (intake, model): (Intake, Option<Worker>),
         recorder: Recorder,
         pressure: Arc<Notify>,
         beat: Arc<AtomicU64>,
     ) -> (Self, State) {
         let (sender, requests) = mpsc::channel(QUEUE);
+        shared.counters.set_forecasting(intake.forecaster.oversight.report());
         let state = State { requests: sender, recorder: recorder.clone(), shared: Arc::clone(&shared) };
         let (sessions, cached) = (BTreeMap::new(), None);
-        (Self { shared, intake, recorder, sessions, cached, pressure, requests, beat }, state)
+        (Self { shared, intake, recorder, sessions, cached, model, pressure, requests, beat }, state)
     }
 
     /// Runs until every [`State`] is gone.
     pub(crate) async fn run(mut self) {
-        let mut beats = self.shared.clock.interval(BEAT);
+        let clock = self.shared.clock.clone();
+        let mut beats = clock.interval(BEAT);
+        let mut cycles = clock.interval(self.shared.settings.forecast.cycle);
+        let mut saves = clock.interval(forecasting::SAVE_EVERY);
         loop {
-            self.beat.store(nanos_of(self.shared.clock.elapsed()), Relaxed);
+            self.beat.store(nanos_of(clock.elapsed()), Relaxed);
             tokio::select! {
+                biased;
+                news = forecasting::news(self.model.as_mut()) => self.model_says(news),
+                () = cycles.tick() => self.cycle(),
+                () = saves.tick() => self.save(None),
                 () = beats.tick() => {}
                 request = self.requests.recv() => match request {
                     Some(request) => self.handle(request).await,
@@ -189,6 +234,9 @@ impl StateTask {
                 let forecasts = Arc::new(self.intake.forecasts(&snapshot));
                 drop(reply.send((snapshot, forecasts)));
             }
+            Request::History { vm, reply } => drop(reply.send(self.intake.forecaster.oversight.history(vm))),
+            Request::Model { loaded, reply } => self.take_model(loaded, reply),
+            Request::Save(done) => self.save(Some(done)),
         }
     }
 
@@ -213,6 +261,7 @@ impl StateTask {
             self.pressure.notify_one();
         }
         if let Some(believed) = believed {
+            self.teach(&believed);
             self.recorder.window(believed).await;
         }
         self.log(notes);

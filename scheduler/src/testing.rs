@@ -15,6 +15,9 @@ use uuid::Uuid;
 
 use crate::journal::OpenIntent;
 
+pub(crate) mod logs;
+pub(crate) mod models;
+
 /// A host's id.
 pub(crate) fn host(name: &str) -> HostId {
     HostId::new(name).unwrap()

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::{args::Output, table};
 
 pub(crate) mod decisions;
-mod forecast;
+pub(crate) mod forecast;
 pub(crate) mod hosts;
 pub(crate) mod migrations;
 mod vms;
@@ -31,7 +31,7 @@ pub(crate) enum Answer {
     Migrations(Vec<v1::Migration>),
     Decisions(Vec<v1::DecisionSummary>),
     Explained(v1::ExplainResponse),
-    Forecast(v1::GetForecastResponse),
+    Forecast { said: v1::GetForecastResponse, paper: forecast::Paper },
 }
 
 /// Writes an answer.
@@ -98,7 +98,7 @@ fn as_json(answer: &Answer) -> anyhow::Result<serde_json::Value> {
         Answer::Migrations(said) => json!({ "migrations": rows::<_, migrations::MigrationRow>(said) }),
         Answer::Decisions(said) => json!({ "decisions": rows::<_, decisions::DecisionRow>(said) }),
         Answer::Explained(said) => decisions::explained(said)?,
-        Answer::Forecast(said) => forecast::json(said)?,
+        Answer::Forecast { said, .. } => forecast::json(said)?,
     })
 }
 
@@ -131,7 +131,7 @@ fn as_text(answer: &Answer, out: &mut dyn Write) -> anyhow::Result<()> {
                 write_rows(out, &rows::<_, migrations::MigrationRow>(&said.migrations))?;
             }
         }
-        Answer::Forecast(said) => forecast::text(said, out)?,
+        Answer::Forecast { said, paper } => forecast::text(said, *paper, out)?,
     }
     Ok(())
 }

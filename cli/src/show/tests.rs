@@ -232,16 +232,104 @@ fn an_explanation_ends_with_what_became_of_it() {
     assert_eq!(json_of(&said)["decision"]["policy"], "risk-greedy");
 }
 
+/// A vm that used ever more for an hour and a half, with a gap, and is expected to go on, nobody knows how far.
+fn outlook() -> v1::GetForecastResponse {
+    let minute = 60_000_000_000;
+    let now = 1_780_000_200 * 1_000_000_000;
+    let used = |step: u32| v1::DemandStep {
+        from_unix_nanos: now - u64::from(18 - step) * 5 * minute,
+        cpu_cores: (step != 6).then(|| 0.5 + f64::from(step) / 18.0),
+        memory_bytes: Some(f64::from(1 << 30) * if step < 9 { 1.0 } else { 1.5 }),
+    };
+    let cpu = |middle: f64, spread: f64| {
+        Quantiles([middle - spread, middle, middle + spread, middle + 1.5 * spread, middle + 2.5 * spread])
+    };
+    let memory = |share: f64| Quantiles([1.4, 1.5, 1.6, 1.7, 1.9].map(|gib| gib * share * f64::from(1 << 30)));
+    let forecast = VmForecast {
+        cpu: ResourceForecast {
+            steps: [cpu(1.5, 0.1), cpu(1.7, 0.3), cpu(1.9, 0.5)],
+            max_30_min: cpu(1.9, 0.3),
+            max_60_min: cpu(2.2, 0.4),
+        },
+        memory: ResourceForecast { steps: [memory(1.0); 3], max_30_min: memory(1.1), max_60_min: memory(1.2) },
+        ..VmForecast::default()
+    };
+    v1::GetForecastResponse {
+        vm: "00000000-0000-0000-0000-000000000001".into(),
+        method: "lstm".into(),
+        source: "lstm".into(),
+        name: "web-1".into(),
+        now_unix_nanos: now,
+        history: (0..18).map(used).collect(),
+        forecast_json: serde_json::to_string(&forecast).unwrap(),
+    }
+}
+
+fn drawn(said: v1::GetForecastResponse, width: usize, is_fine: bool) -> String {
+    text(&Answer::Forecast { said, paper: forecast::Paper::new(width, is_fine) })
+}
+
+/// The golden pictures lie beside this file. `BALLAST_WRITE_PICTURES=1` draws them anew; look at the difference.
+#[track_caller]
+fn looks_like(drawn: &str, name: &str) {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/show/forecast").join(name);
+    if std::env::var_os("BALLAST_WRITE_PICTURES").is_some() {
+        std::fs::write(&path, drawn).unwrap();
+    }
+    assert_eq!(drawn, std::fs::read_to_string(&path).unwrap(), "{name}\n{drawn}");
+}
+
 #[test]
-fn a_forecast_shows_median_and_upper_quantile() {
-    let quantiles = Quantiles([0.5, 1.0, 1.5, 2.0, 3.0]);
-    let cpu = ResourceForecast { steps: [quantiles; 3], max_30_min: quantiles, max_60_min: quantiles };
-    let forecast = VmForecast { cpu, ..Default::default() };
-    let said = Answer::Forecast(v1::GetForecastResponse {
+fn a_forecast_is_a_fan_after_what_was_used_with_its_maxima_and_who_says_so() {
+    looks_like(&drawn(outlook(), 80, true), "fan.txt");
+}
+
+#[test]
+fn what_is_no_terminal_gets_plain_letters() {
+    let plain = drawn(outlook(), 80, false);
+    assert!(plain.is_ascii());
+    looks_like(&plain, "fan-plain.txt");
+}
+
+#[test]
+fn a_vm_of_which_nothing_is_known_before_now_shows_the_fan_alone() {
+    let said = v1::GetForecastResponse { history: Vec::new(), ..outlook() };
+    looks_like(&drawn(said, 60, true), "fan-alone.txt");
+}
+
+#[test]
+fn no_line_is_wider_than_the_paper() {
+    for width in [60, 80, 101, 120] {
+        for line in drawn(outlook(), width, true).lines().take_while(|line| !line.starts_with("median")) {
+            assert!(line.chars().count() <= width, "{width}: {line}");
+        }
+    }
+}
+
+#[test]
+fn a_forecast_names_its_vms_source_and_why_the_model_is_not_in_use() {
+    let method = "ewma (lstm: late)".to_owned();
+    let said = v1::GetForecastResponse { method, source: "ewma".into(), ..outlook() };
+    let shown = drawn(said, 80, true);
+    let first = shown.lines().next().unwrap();
+    assert_eq!(first, "vm web-1 (00000000-0000-0000-0000-000000000001), by ewma; in use: ewma (lstm: late)");
+}
+
+#[test]
+fn the_forecast_of_an_older_scheduler_is_shown_all_the_same() {
+    let said = v1::GetForecastResponse {
         vm: "web-1".into(),
         method: "ewma".into(),
-        forecast_json: serde_json::to_string(&forecast).unwrap(),
-    });
-    assert!(text(&said).contains("1.00 (2.00)"), "{}", text(&said));
-    assert_eq!(json_of(&said)["forecast"]["cpu"]["max_30_min"][3], 2.0);
+        forecast_json: outlook().forecast_json,
+        ..Default::default()
+    };
+    assert!(drawn(said, 80, true).starts_with("vm web-1, by ewma\n"));
+}
+
+#[test]
+fn a_forecast_as_json_has_the_past_the_source_and_every_quantile() {
+    let said = json_of(&Answer::Forecast { said: outlook(), paper: forecast::Paper::new(80, true) });
+    assert_eq!(said["forecast"]["cpu"]["max_30_min"][1], 1.9);
+    assert_eq!((&said["source"], &said["history"][6]["cpu_cores"]), (&"lstm".into(), &serde_json::Value::Null));
+    assert_eq!(said["at"], "2026-05-28T20:30:00.000Z");
 }

@@ -3,7 +3,7 @@
 //! A slot holds what was measured in `(begin, end]`: a sample tells of the time before it. A slot without a value is a gap,
 //! never zero. Per vm it keeps the open slot and the newest 24 that are closed: below 1 KiB, whatever the sampling period.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
     forecast::STEP,
@@ -16,6 +16,9 @@ use crate::{
 
 /// Closed slots that are kept of each vm: two hours, as much as a chart of a terminal's width shows.
 const KEPT: usize = 24;
+
+/// Time after its end for which a slot that misses its last sample waits: it may be on its way.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// Means by resource, in the order of [`Resource::ALL`].
 pub(super) type Means = [Option<f64>; Resource::ALL.len()];
@@ -47,6 +50,8 @@ pub(super) struct Demand(BTreeMap<VmId, Track>);
 struct Track {
     slot: u64,
     sums: [(f64, u32); Resource::ALL.len()],
+    /// The newest sample's moment.
+    reached: Timestamp,
     newest: Option<(u64, Means)>,
     /// CPU and memory; what is missing is not a number here.
     past: Window<[f64; 2]>,
@@ -74,10 +79,14 @@ impl Demand {
         closed
     }
 
-    /// Closes every slot that ended by `now`.
+    /// Closes every slot that ended by `now` and has all its samples, as far as one can tell.
     pub(super) fn close(&mut self, now: Timestamp) -> Vec<Closed> {
         let current = under_way(now);
-        let over = self.0.iter_mut().filter(|(_, track)| track.slot < current);
+        let is_over = |track: &Track| {
+            let end = begin_of(track.slot.saturating_add(1));
+            track.slot < current && (track.reached >= end || now >= end.after(GRACE))
+        };
+        let over = self.0.iter_mut().filter(|(_, track)| is_over(track));
         over.filter_map(|(vm, track)| track.close(*vm, current)).collect()
     }
 
@@ -110,10 +119,11 @@ impl Demand {
 
 impl Track {
     fn new(slot: u64) -> Self {
-        Self { slot, sums: Default::default(), newest: None, past: Window::new(STEP, KEPT) }
+        Self { slot, sums: Default::default(), reached: Timestamp::EPOCH, newest: None, past: Window::new(STEP, KEPT) }
     }
 
     fn add(&mut self, sample: &VmSample) {
+        self.reached = sample.taken_at;
         for (resource, (sum, values)) in Resource::ALL.into_iter().zip(&mut self.sums) {
             if let Some(value) = resource.value(sample) {
                 *sum += value;
@@ -164,17 +174,29 @@ mod tests {
         for (at, cpu) in [(5, Some(1.0)), (10, None), (15, Some(3.0)), (1000, Some(7.0))] {
             demand.observe(&sample(at, cpu));
         }
-        demand.close(Timestamp::from_secs(1200));
+        demand.close(Timestamp::from_secs(1210));
         let history = demand.history(VmId::default());
         let seen: Vec<_> = history.iter().map(|step| (step.from.as_secs_f64(), step.cpu, step.memory)).collect();
         assert_eq!(seen, [(0.0, Some(2.0), None), (900.0, Some(7.0), None)]);
     }
 
     #[test]
+    fn a_step_waits_a_moment_for_its_last_sample() {
+        let mut demand = Demand::default();
+        demand.observe(&sample(285, Some(1.0)));
+        assert_eq!(demand.close(Timestamp::from_secs(300)), []);
+        demand.observe(&sample(300, Some(3.0)));
+        assert_eq!(demand.close(Timestamp::from_secs(300))[0].means[0], Some(2.0));
+        demand.observe(&sample(585, Some(1.0)));
+        assert_eq!(demand.close(Timestamp::from_secs(601)), []);
+        assert_eq!(demand.close(Timestamp::from_secs(602)).len(), 1);
+    }
+
+    #[test]
     fn what_comes_after_its_step_was_closed_changes_nothing() {
         let mut demand = Demand::default();
         demand.observe(&sample(5, Some(1.0)));
-        demand.close(Timestamp::from_secs(300));
+        demand.close(Timestamp::from_secs(310));
         assert_eq!(demand.observe(&sample(299, Some(9.0))), None);
         assert_eq!(demand.close(Timestamp::from_secs(600)), []);
     }

@@ -4,10 +4,11 @@
 //! [`super::Oversight`] judges what it answers.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
+use super::Asked;
 use crate::{
     forecast::{Forecaster, StateRefused, VmForecast},
     id::VmId,
@@ -108,8 +109,8 @@ impl GuardedModel {
     }
 
     /// The forecasts of `vms` at `now`; every other vm is forgotten.
-    pub fn answer(&mut self, vms: &BTreeSet<VmId>, now: Timestamp) -> Answer {
-        let gone: Vec<VmId> = self.newest.keys().filter(|vm| !vms.contains(vm)).copied().collect();
+    pub fn answer(&mut self, vms: &Asked, now: Timestamp) -> Answer {
+        let gone: Vec<VmId> = self.newest.keys().filter(|vm| !vms.contains_key(vm)).copied().collect();
         for vm in gone {
             self.newest.remove(&vm);
             self.resumed.remove(&vm);
@@ -117,6 +118,7 @@ impl GuardedModel {
         }
         let known: Vec<VmId> = self.newest.keys().copied().collect();
         let said = self.fenced(|model| {
+            vms.iter().for_each(|(vm, size)| model.resized(*vm, size.vcpus, size.memory));
             model.advance(now);
             known.into_iter().filter_map(|vm| Some((vm, model.forecast(vm, now)?))).collect()
         });

@@ -24,19 +24,17 @@ mod supervised;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     forecast::{Forecaster, Forecasts, VmForecast},
     id::VmId,
+    inventory::VmRecord,
     sample::VmSample,
     snapshot::{Snapshot, VmView},
-    units::{Timestamp, count},
+    units::{Bytes, Timestamp, count},
 };
 use breaker::{Breaker, Reason, Turn, is_ahead, is_told, verdict};
 use demand::Demand;
@@ -138,6 +136,12 @@ impl Oversight {
         self.refused = None;
         self.pending.clear();
         self.scores = Scores::default();
+    }
+
+    /// Whether this very model is in force and able to answer: loading it again would change nothing.
+    pub fn has(&self, identity: &str) -> bool {
+        let dead = |model: &Model| matches!(model.breaker.why(), Some(Reason::Panicked { .. }));
+        self.model.as_ref().is_some_and(|model| model.identity == identity && !dead(model))
     }
 
     /// There should be a model, and there is none.
@@ -361,7 +365,20 @@ fn sift(forecasts: BTreeMap<VmId, VmForecast>, snapshot: &Snapshot) -> (BTreeMap
     (sound, reason)
 }
 
-/// The vms that the model is asked about.
-pub fn asked(snapshot: &Snapshot) -> BTreeSet<VmId> {
-    snapshot.vms.keys().copied().collect()
+/// The vms that the model is asked about, and how large they are.
+pub fn asked(snapshot: &Snapshot) -> Asked {
+    let size = |record: &VmRecord| Size { vcpus: record.vcpus, memory: record.memory_max };
+    snapshot.vms.iter().map(|(vm, view)| (*vm, size(&view.record))).collect()
+}
+
+/// Vms and how large they are.
+pub type Asked = BTreeMap<VmId, Size>;
+
+/// How large a vm is.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Size {
+    /// Its virtual CPUs; 0 where nobody says.
+    pub vcpus: u32,
+    /// Memory it may grow to; 0 where nobody says.
+    pub memory: Bytes,
 }

@@ -467,7 +467,7 @@ fn a_restart_neither_loses_nor_doubles_what_a_model_has_seen() {
     // The store gives the last samples once more.
     (5..12).for_each(|second| after.observe(&seen(1, second)));
     (10..12).for_each(|second| without.observe(&seen(1, second)));
-    let vms = [vm_id(1)].into();
+    let vms = [(vm_id(1), Size::default())].into();
     assert_eq!(after.answer(&vms, NOW), without.answer(&vms, NOW));
 }
 
@@ -484,7 +484,7 @@ fn states_that_are_foreign_or_of_the_future_are_refused_with_a_reason_and_the_vm
     assert_eq!((restored.taken, restored.refused), (1, 2));
     assert!(restored.why.unwrap().contains("9 bytes"));
     model.observe(&seen(1, 0));
-    let answer = model.answer(&[vm_id(1), vm_id(3)].into(), NOW).said.unwrap();
+    let answer = model.answer(&[vm_id(1), vm_id(3)].map(|vm| (vm, Size::default())).into(), NOW).said.unwrap();
     assert_eq!(answer[&vm_id(1)].cpu.steps[0].median(), 1.0);
     assert_eq!(answer.len(), 2);
 }
@@ -495,7 +495,10 @@ fn a_replaced_model_hands_its_states_on() {
     (0..5).for_each(|second| model.observe(&seen(1, second)));
     let restored = model.replace(Box::new(Sums::default()), NOW.after(MINUTE));
     assert_eq!(restored.taken, 1);
-    assert_eq!(model.answer(&[vm_id(1)].into(), NOW).said.unwrap()[&vm_id(1)].cpu.steps[0].median(), 5.0);
+    assert_eq!(
+        model.answer(&[(vm_id(1), Size::default())].into(), NOW).said.unwrap()[&vm_id(1)].cpu.steps[0].median(),
+        5.0
+    );
 }
 
 #[test]

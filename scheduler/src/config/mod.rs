@@ -16,12 +16,15 @@ use ballast_daemon::{
 };
 use serde::Serialize;
 
-use crate::engine::{CommandSettings, EngineSettings};
+use crate::engine::{CommandSettings, EngineSettings, ForecastSettings};
 
 mod sections;
 #[cfg(test)]
 mod tests;
 
+mod forecast;
+
+use forecast::Forecast;
 use sections::{Commands, LimitsSection, Log, Scheduler, Tls};
 
 /// Bounds of the services.
@@ -60,6 +63,7 @@ struct Sections {
     #[serde(skip_serializing_if = "Option::is_none")]
     tls: Option<Tls>,
     tuning: Tuning,
+    forecast: Forecast,
     commands: Commands,
     limits: LimitsSection,
     log: Log,
@@ -93,13 +97,15 @@ impl Config {
         Self::read(File::parse(text, path)?, strictness)
     }
 
-    /// A configuration with every default, for a scheduler inside another program: on loopback, without metrics.
-    /// Whoever embeds it changes the fields it wants changed.
+    /// A configuration with every default, for a scheduler inside another program: on loopback, without metrics, and with a
+    /// model that is waited for, because the program's clock may outrun it. Whoever embeds it changes the fields it wants
+    /// changed.
     pub fn for_embedding(data_dir: impl Into<PathBuf>, listen: SocketAddr) -> Self {
         let mut config = Self::from_sections(Sections::default());
         config.engine.data_dir = data_dir.into();
         config.listen = listen;
         config.metrics_listen = None;
+        config.engine.forecast.deadline = None;
         config
     }
 
@@ -124,7 +130,7 @@ impl Config {
 
     /// Only for sections that have been checked: an address that is none would become the default one.
     fn from_sections(sections: Sections) -> Self {
-        let Sections { scheduler, tls, tuning, commands, limits, log } = sections.clone();
+        let Sections { scheduler, tls, tuning, forecast, commands, limits, log } = sections.clone();
         let engine = EngineSettings {
             data_dir: scheduler.data_dir.clone(),
             period: seconds(scheduler.period_seconds),
@@ -138,6 +144,7 @@ impl Config {
             epoch_min: scheduler.epoch_min,
             migration_tls: scheduler.migration_tls,
             commands: CommandSettings::from(commands),
+            forecast: ForecastSettings::from(forecast),
             keep: log.keep(&limits),
         };
         Self {
@@ -161,6 +168,7 @@ impl Sections {
             scheduler: file.section("scheduler"),
             tls: with_tls.then_some(tls),
             tuning: file.section("tuning"),
+            forecast: file.section("forecast"),
             commands: file.section("commands"),
             limits: file.section("limits"),
             log: file.section("log"),
@@ -172,6 +180,7 @@ impl Sections {
         for wrong in self.tuning.problems() {
             problems.push(format!("tuning.{}", wrong.field), wrong.value, wrong.expected);
         }
+        self.forecast.check(problems);
         self.commands.check(problems);
         self.limits.check(problems);
         self.log.check(problems);

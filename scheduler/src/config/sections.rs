@@ -309,18 +309,24 @@ fn mib(bytes: Bytes) -> u64 {
     bytes.get() / Bytes::from_mib(1).get()
 }
 
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     format!("{text:?}")
 }
 
 /// NaN is within nothing.
-fn within(problems: &mut Problems, field: &str, value: f64, low: f64, high: f64) {
+pub(super) fn within(problems: &mut Problems, field: &str, value: f64, low: f64, high: f64) {
     if !(low..=high).contains(&value) {
         problems.push(field, value, format!("a number from {low} to {high} is needed"));
     }
 }
 
-fn between<T: PartialOrd + Copy + std::fmt::Display>(problems: &mut Problems, field: &str, value: T, low: T, high: T) {
+pub(super) fn between<T: PartialOrd + Copy + std::fmt::Display>(
+    problems: &mut Problems,
+    field: &str,
+    value: T,
+    low: T,
+    high: T,
+) {
     if !(low..=high).contains(&value) {
         problems.push(field, value, format!("a number from {low} to {high} is needed"));
     }

@@ -68,6 +68,21 @@ fn a_message_names_field_value_and_range() {
 }
 
 #[test]
+fn the_model_begins_in_the_shadow_and_every_number_it_is_held_to_has_its_range() {
+    let config = parse("").unwrap();
+    assert_eq!(config.engine.forecast, crate::engine::ForecastSettings::default());
+    let text = "[forecast]\nmodel = \"m.bundle\"\ndeadline_ms = 5\npromote_after = -1.0\ntolerance = 0.9\n\
+                coverage_min = 1.0\nscores_min = 0\nlate_max = 0\nmode = \"perhaps\"";
+    let expected =
+        ["mode", "model", "deadline_ms", "promote_after", "tolerance", "coverage_min", "scores_min", "late_max"];
+    assert_eq!(fields(text), expected.map(|key| format!("forecast.{key}")));
+    let error = parse("[forecast]\ndeadline_ms = 5").unwrap_err().to_string();
+    assert!(error.contains("forecast.deadline_ms = 5: a number from 10 to 10000 is needed"), "{error}");
+    let error = parse("[forecast]\nmode = \"perhaps\"").unwrap_err().to_string();
+    assert!(error.contains("forecast.mode = \"perhaps\"") && error.contains("shadow"), "{error}");
+}
+
+#[test]
 fn not_a_number_is_no_number_of_seconds() {
     assert_eq!(fields("[scheduler]\nrelief_seconds = nan"), ["scheduler.relief_seconds"]);
 }
@@ -105,4 +120,5 @@ fn an_embedded_scheduler_keeps_to_its_directory_and_address() {
     let config = Config::for_embedding("/tmp/somewhere", address);
     assert_eq!(config.engine.data_dir, Path::new("/tmp/somewhere"));
     assert_eq!((config.listen, config.metrics_listen), (address, None));
+    assert_eq!(config.engine.forecast.deadline, None, "its clock may outrun any model");
 }

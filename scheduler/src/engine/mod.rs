@@ -30,6 +30,7 @@ use tokio::{
 use crate::{
     control::Control,
     dispatch::{self, Dispatch},
+    model::{Models, Reloader},
     recorder::Recorder,
     shared::Shared,
     state_task::State,
@@ -37,10 +38,11 @@ use crate::{
 
 pub use operator::{
     Approval, DecisionRecord, Explanation, ManualMove, ManualResult, MigrationRecord, ModeChange, OperatorError,
+    Outlook,
 };
 pub use session::{Hello, Refusal, Session, SessionError, SessionId, ToAgent, Welcome};
-pub use settings::{CommandSettings, EngineSettings, KeepSettings};
-pub use stats::{EngineStats, Impairment};
+pub use settings::{CommandSettings, EngineSettings, ForecastSettings, KeepSettings};
+pub use stats::{EngineStats, ForecastStats, Impairment};
 
 /// Why the engine does not start.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +79,7 @@ struct Inner {
     dispatch: Dispatch,
     control: Control,
     recorder: Recorder,
+    reloader: Reloader,
     failed: watch::Sender<Option<String>>,
     beats: [Arc<AtomicU64>; 4],
     tasks: Vec<JoinHandle<()>>,
@@ -89,18 +92,22 @@ impl Drop for Inner {
     }
 }
 
+/// Time a stop waits for what the model knows; it is lost then, which costs the vms a warm-up.
+const SAVE_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// A task that has not been round its loop for so long is stuck; a decision on the largest fleet takes seconds.
 const STUCK_AFTER: Duration = Duration::from_secs(60);
 
 impl Engine {
     /// Opens journal, log and store below the data directory, takes up where the last start ended, and starts the tasks.
-    /// The journal's new epoch is durable when this returns.
+    /// The journal's new epoch is durable when this returns. `models` makes the forecaster's model; one that cannot be made
+    /// is warned of and done without.
     ///
     /// # Errors
     /// [`EngineError`] when the journal is damaged or cannot be written, or a setting names nothing that exists. A
     /// damaged store or an unwritable telemetry log is no error: the engine goes on without and says so.
-    pub async fn start(settings: EngineSettings, clock: Clock) -> Result<Self, EngineError> {
-        start::start(settings, clock).await
+    pub async fn start(settings: EngineSettings, models: Models, clock: Clock) -> Result<Self, EngineError> {
+        start::start(settings, models, clock).await
     }
 
     /// Stops giving orders, closes every link, and returns once journal, log and store are on the disk. Migrations that
@@ -113,6 +120,9 @@ impl Engine {
         if inner.dispatch.tell(dispatch::Request::Settle { reply }).await {
             // An error means that the dispatcher has ended, which is as good.
             drop(settled.await);
+        }
+        if let Err(elapsed) = self.clock().timeout(SAVE_TIMEOUT, inner.state.save()).await {
+            tracing::info!(%elapsed, "the model's states are not kept");
         }
         inner.recorder.close().await;
     }

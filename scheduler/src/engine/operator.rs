@@ -4,8 +4,10 @@ use ballast_core::{
     command::Progress,
     decision::{Decision, Mode},
     finding::Finding,
+    forecast::VmForecast,
     id::{CommandId, DecisionId, HostId, InvalidId, VmId},
     outcome::Outcome,
+    oversight::DemandStep,
     units::Timestamp,
 };
 use serde::{Deserialize, Serialize};
@@ -53,6 +55,25 @@ pub struct Explanation {
     pub text: String,
     /// Its migrations.
     pub migrations: Vec<MigrationRecord>,
+}
+
+/// What a vm is expected to want.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outlook {
+    /// Which vm.
+    pub vm: VmId,
+    /// Its name, for people.
+    pub name: String,
+    /// The moment the forecast is for.
+    pub at: Timestamp,
+    /// Which forecaster is in use and, where that is not the one that should be, why.
+    pub method: String,
+    /// Who made this vm's forecast.
+    pub source: String,
+    /// The forecast; `None` while too little is known of the vm.
+    pub forecast: Option<VmForecast>,
+    /// What it used in the last two hours, oldest first.
+    pub history: Vec<DemandStep>,
 }
 
 /// A migration an operator wants.

@@ -12,10 +12,14 @@ use ballast_core::{
 use tokio::sync::{broadcast, oneshot};
 
 use super::{
-    Approval, DecisionRecord, Engine, EngineStats, Explanation, ManualMove, ManualResult, MigrationRecord, ModeChange,
-    OperatorError,
+    Approval, DecisionRecord, Engine, EngineStats, Explanation, ForecastStats, ManualMove, ManualResult,
+    MigrationRecord, ModeChange, OperatorError, Outlook,
 };
-use crate::{control::Request, counters::Counters};
+use crate::{
+    control::{Request, find_vm},
+    counters::Counters,
+    model::Reloaded,
+};
 
 impl Engine {
     /// The fleet now.
@@ -133,6 +137,39 @@ impl Engine {
         Ok(Explanation { text: explain(&known.decision, &name), decision: known.decision, migrations })
     }
 
+    /// What a vm is expected to want, who says so, and what it used in the last two hours.
+    ///
+    /// # Errors
+    /// [`OperatorError::UnknownVm`] and [`OperatorError::AmbiguousVm`] by its uuid or name, [`OperatorError::Stopping`].
+    pub async fn outlook(&self, named: &str) -> Result<Outlook, OperatorError> {
+        let (snapshot, forecasts) = self.inner.state.view().await.ok_or(OperatorError::Stopping)?;
+        let vm = find_vm(&snapshot, named)?;
+        let history = self.inner.state.history(vm).await.ok_or(OperatorError::Stopping)?;
+        let name = snapshot.vms.get(&vm).map(|view| view.record.name.clone()).unwrap_or_default();
+        let source = forecasts.source(vm).to_owned();
+        let (method, forecast) = (forecasts.method.clone(), forecasts.vms.get(&vm).copied());
+        Ok(Outlook { vm, name, at: snapshot.taken_at, method, source, forecast, history })
+    }
+
+    /// Loads the forecaster's model anew. What came of it is logged.
+    pub async fn reload_model(&self) -> Reloaded {
+        self.inner.reloader.reload().await
+    }
+
+    fn forecast_stats(&self) -> ForecastStats {
+        let (counters, get) = (&*self.shared().counters, Counters::get);
+        ForecastStats {
+            report: counters.forecasting(),
+            answered: get(&counters.forecasts_answered),
+            late: get(&counters.forecasts_late),
+            time_last: Duration::from_nanos(get(&counters.forecast_nanos_last)),
+            dropped: get(&counters.model_dropped),
+            states_restored: get(&counters.states_restored),
+            states_refused: get(&counters.states_refused),
+            models_refused: get(&counters.models_refused),
+        }
+    }
+
     /// Everything metrics need.
     ///
     /// # Errors
@@ -161,6 +198,7 @@ impl Engine {
             log_dropped: get(&counters.log_dropped),
             log_bytes: get(&counters.log_bytes),
             store_dropped: get(&counters.store_dropped),
+            forecast: self.forecast_stats(),
             store_quarantined: get(&counters.store_quarantined),
             journal_records,
             journal_failures,

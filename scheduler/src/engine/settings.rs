@@ -2,7 +2,13 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use ballast_core::{decision::Mode, tuning::Tuning, units::Bytes};
+use ballast_core::{
+    decision::Mode,
+    ewma::EwmaForecaster,
+    oversight::{Oversight, OversightSettings, Supervised},
+    tuning::Tuning,
+    units::Bytes,
+};
 
 /// Everything the engine is told at its start.
 #[derive(Debug, Clone)]
@@ -31,8 +37,44 @@ pub struct EngineSettings {
     pub migration_tls: bool,
     /// Bounds of commands.
     pub commands: CommandSettings,
+    /// Who forecasts.
+    pub forecast: ForecastSettings,
     /// Bounds of what is kept.
     pub keep: KeepSettings,
+}
+
+/// Who forecasts, and how long it may take.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ForecastSettings {
+    /// The model's bundle; `None` for the one that comes with the program.
+    pub model: Option<PathBuf>,
+    /// Time in which the model must answer. It then runs on a thread of its own; with `None` it runs where it is asked and
+    /// is waited for, as a clock needs that outruns any machine.
+    pub deadline: Option<Duration>,
+    /// Time between two cycles of forecasting.
+    pub cycle: Duration,
+    /// What the model is held to.
+    pub oversight: OversightSettings,
+}
+
+impl ForecastSettings {
+    /// The forecaster of these settings, without its model.
+    pub(crate) fn supervised(&self) -> Supervised {
+        Supervised::new(Oversight::new(Box::new(EwmaForecaster::default()), self.oversight))
+    }
+}
+
+impl Default for ForecastSettings {
+    fn default() -> Self {
+        Self {
+            model: None,
+            // A hundred times what ten thousand vms take; beyond, the machine or the model is in trouble.
+            deadline: Some(Duration::from_secs(1)),
+            // A forecast's step is five minutes: one that is fifteen seconds old is as good as new.
+            cycle: Duration::from_secs(15),
+            oversight: OversightSettings::default(),
+        }
+    }
 }
 
 /// Bounds of commands in flight.
@@ -87,6 +129,7 @@ impl EngineSettings {
             epoch_min: 1,
             migration_tls: false,
             commands: CommandSettings::default(),
+            forecast: ForecastSettings::default(),
             keep: KeepSettings::default(),
         }
     }

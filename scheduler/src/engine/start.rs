@@ -10,10 +10,10 @@ use std::{
 };
 
 use ballast_core::{
-    ewma::EwmaForecaster,
     fleet::FleetSettings,
     id::{Epoch, HostId},
     inventory::Inventory,
+    oversight::{Memory, ModelMode},
     policy,
     units::Timestamp,
 };
@@ -32,10 +32,11 @@ use crate::{
     history::History,
     intake::Intake,
     journal::{self, Journal, Ledger, Record, error_chain},
+    model::{Models, Reloader, Worker},
     recorder::RecorderTask,
     shared::Shared,
-    state_task::StateTask,
-    store::{SledStore, Store},
+    state_task::{StateTask, restored},
+    store::{KeptModel, SledStore, Store},
     telemetry_log::TelemetryLog,
 };
 
@@ -71,7 +72,7 @@ impl EngineSettings {
 }
 
 /// Opens everything, takes up where the last start ended, and starts the tasks.
-pub(super) async fn start(settings: EngineSettings, clock: Clock) -> Result<Engine, EngineError> {
+pub(super) async fn start(settings: EngineSettings, models: Models, clock: Clock) -> Result<Engine, EngineError> {
     let policy = policy::by_name(&settings.policy).ok_or_else(|| EngineError::UnknownPolicy {
         name: settings.policy.clone(),
         known: policy::NAMES.iter().map(ToString::to_string).collect(),
@@ -86,10 +87,65 @@ pub(super) async fn start(settings: EngineSettings, clock: Clock) -> Result<Engi
 
     let now = shared.clock.now();
     let store = open_store(&shared, now);
-    let mut intake = Intake::new(epoch, shared.settings.fleet(), Box::new(EwmaForecaster::default()));
+    let mut intake = Intake::new(epoch, shared.settings.fleet(), shared.settings.forecast.supervised());
+    let identity = load_model(&mut intake, &models, store.as_deref(), &shared, now).await;
     let known = warm_up(&mut intake, &ledger, store.as_deref(), &shared, now);
     let log = open_log(&shared);
-    Ok(assemble(shared, journal, &ledger, intake, (log, store), policy, known))
+    let model = beside(&mut intake, &shared)?;
+    Ok(assemble(shared, journal, &ledger, (intake, model), (log, store), policy, known, (models, identity)))
+}
+
+/// The forecaster's model with what it knew before, where there is one. Without it everything works, and the forecasts say
+/// that it is missing. Returns which one it is.
+async fn load_model(
+    intake: &mut Intake,
+    models: &Models,
+    store: Option<&dyn Store>,
+    shared: &Shared,
+    now: Timestamp,
+) -> Option<String> {
+    let settings = &shared.settings.forecast;
+    if settings.oversight.mode == ModelMode::Off {
+        return None;
+    }
+    let loaded = match models.load_in_time(settings.model.clone(), &shared.clock).await {
+        Ok(loaded) => loaded?,
+        Err(why) => {
+            Counters::add(&shared.counters.models_refused, 1);
+            tracing::warn!(why, "the forecaster's model is refused; forecasts are made without");
+            intake.forecaster.oversight.model_refused(&why);
+            return None;
+        }
+    };
+    let identity = loaded.identity.clone();
+    tracing::info!(model = ?loaded, mode = %settings.oversight.mode, "the forecaster's model is loaded");
+    intake.forecaster.load(loaded.model, &identity, now);
+    let kept = store.and_then(|store| store.model().map_err(|error| error.to_string()).ok()).unwrap_or_default();
+    take_up(intake, kept, shared, now);
+    Some(identity)
+}
+
+/// Takes up what was kept of the model. Damage costs a warm-up.
+fn take_up(intake: &mut Intake, kept: KeptModel, shared: &Shared, now: Timestamp) {
+    let KeptModel { states, memory, unreadable } = kept;
+    if unreadable > 0 {
+        Counters::add(&shared.counters.states_refused, unreadable);
+        tracing::warn!(unreadable, "some of what the model knew is damaged and left out: these vms begin anew");
+    }
+    if let Some(model) = intake.forecaster.model.as_mut() {
+        restored(shared, &model.restore(states, now));
+    }
+    // Of an older version it may not be understood; the model then has to prove itself anew.
+    let memory = memory.and_then(|bytes| serde_json::from_slice::<Memory>(&bytes).ok());
+    memory.into_iter().for_each(|memory| intake.forecaster.oversight.recall(memory));
+}
+
+/// The model on a thread of its own, warm, where it is to run there.
+fn beside(intake: &mut Intake, shared: &Shared) -> Result<Option<Worker>, EngineError> {
+    let Some(deadline) = shared.settings.forecast.deadline else { return Ok(None) };
+    let Some(model) = intake.forecaster.model.take() else { return Ok(None) };
+    let started = Worker::start(model, deadline, shared.clock.clone());
+    started.map(Some).map_err(|error| EngineError::Unusable { what: "the model's thread", why: error.to_string() })
 }
 
 fn open_journal(
@@ -182,21 +238,23 @@ fn from_store(intake: &mut Intake, store: &dyn Store, shared: &Shared, now: Time
 /// What the tasks write to.
 type Files = (Option<TelemetryLog>, Option<Box<dyn Store>>);
 
+#[allow(clippy::too_many_arguments)] // Each is a part that was opened; a struct of them would only rename the list.
 fn assemble(
     shared: Arc<Shared>,
     journal: Journal,
     ledger: &Ledger,
-    intake: Intake,
+    forecasting: (Intake, Option<Worker>),
     (log, store): Files,
     policy: Box<dyn policy::Policy>,
     known: BTreeSet<HostId>,
+    (models, identity): (Models, Option<String>),
 ) -> Engine {
     let beats: [Arc<AtomicU64>; 4] = Default::default();
     let [recorder_beat, state_beat, dispatch_beat, control_beat] = beats.clone();
     let pressure = Arc::new(Notify::new());
     let (recording, recorder) = RecorderTask::new(Arc::clone(&shared), log, store, recorder_beat);
     let (keeping, state) =
-        StateTask::new(Arc::clone(&shared), intake, recorder.clone(), Arc::clone(&pressure), state_beat);
+        StateTask::new(Arc::clone(&shared), forecasting, recorder.clone(), Arc::clone(&pressure), state_beat);
     let (dispatching, dispatch) =
         Dispatcher::new(Arc::clone(&shared), journal.clone(), state.clone(), ledger, dispatch_beat);
     let (deciding, control) = ControlLoop::new(
@@ -209,14 +267,16 @@ fn assemble(
         known,
         control_beat,
     );
+    let reloader = Reloader::new(Arc::clone(&shared), state.clone(), models, identity);
     let failed = watch::Sender::new(None);
     let tasks = vec![
         supervise("recorder", recording.run(), &shared, &failed),
         supervise("state", keeping.run(), &shared, &failed),
         supervise("dispatcher", dispatching.run(), &shared, &failed),
         supervise("control loop", deciding.run(), &shared, &failed),
+        supervise("look at the model's bundle", reloader.clone().watch(), &shared, &failed),
     ];
-    let inner = Inner { shared, state, dispatch, control, recorder, failed, beats, tasks };
+    let inner = Inner { shared, state, dispatch, control, recorder, reloader, failed, beats, tasks };
     Engine { inner: Arc::new(inner) }
 }
 

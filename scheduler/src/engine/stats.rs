@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use ballast_core::{decision::Mode, id::Epoch};
+use ballast_core::{decision::Mode, id::Epoch, oversight::Report};
 
 /// Why the engine does less than it should; each is shown until it is over.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +27,27 @@ pub enum Impairment {
         /// What was seen.
         why: String,
     },
+}
+
+/// What is counted about forecasting.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ForecastStats {
+    /// How the model stands, and its scores.
+    pub report: Report,
+    /// Answers of the model.
+    pub answered: u64,
+    /// Answers that were too late, or given up.
+    pub late: u64,
+    /// Time of the newest answer.
+    pub time_last: Duration,
+    /// Batches the model was not given because it was too slow to take them.
+    pub dropped: u64,
+    /// States of vms that were taken up at a start or by a newer model.
+    pub states_restored: u64,
+    /// States of vms that were damaged or refused: these vms began anew.
+    pub states_refused: u64,
+    /// Bundles that were refused.
+    pub models_refused: u64,
 }
 
 /// Everything metrics need, at one moment. Counters count from the start of the process.
@@ -64,6 +85,8 @@ pub struct EngineStats {
     pub log_bytes: u64,
     /// Windows that could not be written to the store.
     pub store_dropped: u64,
+    /// How forecasting stands.
+    pub forecast: ForecastStats,
     /// Times the store was found damaged and rebuilt.
     pub store_quarantined: u64,
     /// Records journalled.

@@ -24,11 +24,11 @@ impl Collector for Counts {
         keeping(encoder, stats)?;
         deciding(encoder, stats)?;
         commands(encoder, stats)?;
-        state(encoder, stats, &self.0.forecast)
+        state(encoder, stats)
     }
 }
 
-fn total(encoder: &mut DescriptorEncoder, name: &str, help: &str, value: u64) -> fmt::Result {
+pub(super) fn total(encoder: &mut DescriptorEncoder, name: &str, help: &str, value: u64) -> fmt::Result {
     ConstCounter::new(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)
 }
 
@@ -36,13 +36,13 @@ fn gauge(encoder: &mut DescriptorEncoder, name: &str, help: &str, value: u64) ->
     ConstGauge::new(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)
 }
 
-fn seconds(encoder: &mut DescriptorEncoder, name: &str, help: &str, value: Duration) -> fmt::Result {
+pub(super) fn seconds(encoder: &mut DescriptorEncoder, name: &str, help: &str, value: Duration) -> fmt::Result {
     let metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
     ConstGauge::new(value.as_secs_f64()).encode(metric)
 }
 
 /// A metric with one value per label value.
-fn labelled<'a>(
+pub(super) fn labelled<'a>(
     encoder: &mut DescriptorEncoder,
     (name, help, kind): (&str, &str, MetricType),
     label: &str,
@@ -81,6 +81,7 @@ fn keeping(encoder: &mut DescriptorEncoder, stats: &EngineStats) -> fmt::Result 
         ("malformed_message", stats.malformed),
         ("telemetry_log", stats.log_dropped),
         ("store_window", stats.store_dropped),
+        ("model_batch", stats.forecast.dropped),
     ];
     let metric = (names::DROPPED, "What was dropped at a bound or by a fault", MetricType::Counter);
     labelled(encoder, metric, "what", dropped)?;
@@ -113,14 +114,12 @@ fn commands(encoder: &mut DescriptorEncoder, stats: &EngineStats) -> fmt::Result
     gauge(encoder, names::COMMANDS_OPEN, "Commands without outcome", stats.commands_open)
 }
 
-fn state(encoder: &mut DescriptorEncoder, stats: &EngineStats, forecast: &str) -> fmt::Result {
+fn state(encoder: &mut DescriptorEncoder, stats: &EngineStats) -> fmt::Result {
     gauge(encoder, names::LINKS, "Links of agents that are open", stats.sessions)?;
     gauge(encoder, names::EPOCH, "The scheduler's epoch", stats.epoch.0)?;
     let is = |mode| u64::from(stats.mode == mode);
     let modes = [("off", is(Mode::Off)), ("recommend", is(Mode::Recommend)), ("auto", is(Mode::Auto))];
     labelled(encoder, (names::MODE, "One for the mode in force", MetricType::Gauge), "mode", modes)?;
-    let method = [(forecast, 1)];
-    labelled(encoder, (names::FORECAST_METHOD, "One for the forecaster in use", MetricType::Gauge), "method", method)?;
     let metric = (names::IMPAIRED, "One for each thing that does not work", MetricType::Gauge);
     labelled(encoder, metric, "what", impairments(stats))
 }

@@ -16,6 +16,7 @@ use ballast_core::{
     decision::{Decision, Trigger},
     finding::Finding,
     outcome::Ending,
+    oversight::Sources,
     proposal::Motive,
     snapshot::{HostPower, HostView, Snapshot},
     units::{Timestamp, Watts},
@@ -35,6 +36,7 @@ use crate::engine::{DecisionRecord, Engine, EngineStats, MigrationRecord};
 
 mod engine;
 mod fleet;
+mod forecast;
 pub mod http;
 pub mod names;
 #[cfg(test)]
@@ -53,8 +55,8 @@ pub struct Look {
     pub snapshot: Arc<Snapshot>,
     /// The engine's own counts.
     pub stats: EngineStats,
-    /// The forecaster in use.
-    pub forecast: String,
+    /// Whose forecasts the vms have.
+    pub sources: Sources,
     /// When it was taken.
     pub at: Timestamp,
 }
@@ -128,6 +130,7 @@ impl Metrics {
         if let Some(look) = self.newest() {
             let mut moment = Registry::default();
             moment.register_collector(Box::new(engine::Counts(Arc::clone(&look))));
+            moment.register_collector(Box::new(forecast::Forecasting(Arc::clone(&look))));
             moment.register_collector(Box::new(fleet::Fleet { look, now, per_vm: self.per_vm }));
             text::encode_registry(&mut text, &moment)?;
         }
@@ -204,8 +207,9 @@ pub async fn observe(metrics: Arc<Metrics>, engine: Engine) {
 async fn look_at(engine: &Engine) -> Option<Look> {
     let stats = engine.stats().await.ok()?;
     let snapshot = engine.snapshot().await.ok()?;
-    let forecast = engine.forecasts().await.ok()?.method.clone();
-    Some(Look { snapshot, stats, forecast, at: engine.clock().now() })
+    let forecasts = engine.forecasts().await.ok()?;
+    let sources = Sources::of(&forecasts, snapshot.vms.len(), &stats.forecast.report);
+    Some(Look { snapshot, stats, sources, at: engine.clock().now() })
 }
 
 /// What all hosts draw: as they report, and asleep as their power model says. A host in doubt counts with its newest

@@ -75,6 +75,28 @@ names! {
     MODE = "ballast_mode";
     /// One for the forecaster in use.
     FORECAST_METHOD = "ballast_forecast_method";
+    /// One for what the model may do now, zero for the others.
+    FORECAST_MODE = "ballast_forecast_mode";
+    /// One for the state of the breaker between the model and decisions, zero for the others.
+    FORECAST_BREAKER = "ballast_forecast_breaker";
+    /// One for the reason for which the model is set aside, zero for the others.
+    FORECAST_SET_ASIDE = "ballast_forecast_set_aside";
+    /// Running mean pinball loss, by resource, target and forecaster.
+    FORECAST_PINBALL = "ballast_forecast_pinball";
+    /// Share of values below the 95 % quantile, by resource, target and forecaster.
+    FORECAST_COVERAGE = "ballast_forecast_coverage_ratio";
+    /// Forecasts that have come due, by resource and target.
+    FORECAST_SCORED = "ballast_forecast_scored";
+    /// Time of the model's newest answer.
+    FORECAST_SECONDS = "ballast_forecast_duration_seconds";
+    /// Answers of the model, by whether they were in time.
+    FORECAST_ANSWERS = "ballast_forecast_answers";
+    /// Vms, by whose forecast they have.
+    FORECAST_VMS = "ballast_forecast_vms";
+    /// States of vms given to the model, by what it did with them.
+    FORECAST_STATES = "ballast_forecast_states";
+    /// Bundles that were refused.
+    FORECAST_REFUSED = "ballast_forecast_models_refused";
     /// One for each thing that does not work.
     IMPAIRED = "ballast_impaired";
     /// Energy of all hosts.

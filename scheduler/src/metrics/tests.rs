@@ -7,6 +7,11 @@ use ballast_core::{
     id::{BootId, CommandId, DecisionId, Epoch, HostId},
     inventory::{Inventory, SleepSupport},
     outcome::{Outcome, StageTimes},
+    oversight::{
+        ModelMode, Report, Standing,
+        breaker::{Breaker, Reason, Rival},
+        resource::{Resource, Target},
+    },
     power::PowerCurve,
     proposal::{Action, Expectation, Proposal},
     sample::{HostSample, Reading},
@@ -58,7 +63,7 @@ fn look(hosts: Vec<HostView>) -> Look {
     Look {
         snapshot: Arc::new(Snapshot { hosts, epoch: Epoch(3), ..Snapshot::default() }),
         stats: EngineStats { epoch: Epoch(3), mode: Mode::Auto, batches: 17, ..EngineStats::default() },
-        forecast: "ewma".into(),
+        sources: Sources::default(),
         at: Timestamp::from_secs(100),
     }
 }
@@ -106,6 +111,43 @@ fn a_scrape_shows_hosts_and_the_state_of_the_scheduler() {
     has(&text, "ballast_mode{mode=\"off\"} 0");
     has(&text, "ballast_epoch 3");
     has(&text, "ballast_batches_total{fate=\"taken\"} 17");
+}
+
+#[test]
+fn a_scrape_shows_who_forecasts_and_why_not_the_model() {
+    let metrics = Metrics::new(false);
+    let why = Reason::Pinball { resource: Resource::Cpu, target: Target::Step, times: 1.3, rival: Rival::Fallback };
+    let mut look = look(Vec::new());
+    look.sources = Sources { model: 0, fallback: 7, none: 2 };
+    look.stats.forecast.report = Report {
+        model: Some("lstm".into()),
+        mode: ModelMode::Active,
+        standing: Standing::SetAside { why: why.clone() },
+        breaker: Breaker::Open { why, until: Timestamp::EPOCH, wait: PERIOD },
+        ..Report::default()
+    };
+    (look.stats.forecast.answered, look.stats.forecast.late) = (9, 2);
+    metrics.take_look(look, PERIOD);
+    let text = text_of(&metrics);
+    has(&text, "ballast_forecast_method{method=\"ewma\"} 1");
+    has(&text, "ballast_forecast_method{method=\"lstm\"} 0");
+    has(&text, "ballast_forecast_mode{mode=\"active\"} 1");
+    has(&text, "ballast_forecast_breaker{state=\"open\"} 1");
+    has(&text, "ballast_forecast_set_aside{why=\"pinball\"} 1");
+    has(&text, "ballast_forecast_set_aside{why=\"late\"} 0");
+    has(&text, "ballast_forecast_vms{source=\"fallback\"} 7");
+    has(&text, "ballast_forecast_answers_total{when=\"late\"} 2");
+    has(&text, "ballast_forecast_pinball{resource=\"cpu\",target=\"step_5m\",forecaster=\"persistence\"} 0.0");
+}
+
+#[test]
+fn every_metric_of_forecasting_is_described_in_its_page() {
+    let page = include_str!("../../../docs/forecasting.md");
+    let missing: Vec<&&str> = names::ALL
+        .iter()
+        .filter(|name| name.starts_with("ballast_forecast_") && !page.contains(&format!("`{name}")))
+        .collect();
+    assert!(missing.is_empty(), "not in docs/forecasting.md: {missing:?}");
 }
 
 #[test]

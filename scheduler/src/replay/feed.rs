@@ -5,9 +5,9 @@ use std::time::Duration;
 use ballast_core::{
     decide::{DecideInput, decide},
     decision::{Decision, Mode, Step, Trigger},
-    ewma::EwmaForecaster,
     fleet::FleetSettings,
     id::{DecisionId, Epoch, Seq},
+    oversight::{ModelMode, Supervised},
     policy::{self, Policy, View},
     snapshot::Snapshot,
     units::Timestamp,
@@ -24,6 +24,19 @@ use crate::{
 
 /// The epoch under which replayed decisions are numbered: a replay is nobody's.
 const EPOCH: Epoch = Epoch(0);
+
+/// The forecaster of a replay: its model runs where it stands and is waited for, so that the same log gives the same bytes.
+fn forecaster(settings: &ReplaySettings) -> Result<Supervised, ReplayError> {
+    let forecast = &settings.forecast;
+    let mut supervised = forecast.supervised();
+    if forecast.oversight.mode != ModelMode::Off {
+        let loaded = settings.models.load(forecast.model.as_deref()).map_err(|why| ReplayError::Model { why })?;
+        if let Some(loaded) = loaded {
+            supervised.load(loaded.model, &loaded.identity, Timestamp::EPOCH);
+        }
+    }
+    Ok(supervised)
+}
 
 /// Who is told of a decision.
 type Each<'a> = dyn FnMut(&Decision, &Snapshot) + 'a;
@@ -51,7 +64,7 @@ impl<'a> Feed<'a> {
         };
         Ok(Self {
             settings,
-            intake: Intake::new(EPOCH, fleet, Box::new(EwmaForecaster::default())),
+            intake: Intake::new(EPOCH, fleet, forecaster(settings)?),
             policy,
             now: Timestamp::EPOCH,
             next_round: None,
@@ -131,6 +144,7 @@ impl<'a> Feed<'a> {
     fn decide(&mut self, trigger: Trigger, at: Timestamp, each: &mut Each<'_>) {
         self.number += 1;
         let snapshot = self.intake.snapshot(at);
+        self.intake.cycle(&snapshot);
         let forecasts = self.intake.forecasts(&snapshot);
         let seed = self.settings.seed.wrapping_add(self.number);
         let view = View { snapshot: &snapshot, forecasts: &forecasts, tuning: &self.settings.tuning, seed };

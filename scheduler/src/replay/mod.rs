@@ -19,7 +19,8 @@ use ballast_daemon::segments::{self, SegmentError};
 use serde::Serialize;
 
 use crate::{
-    engine::EngineSettings,
+    engine::{EngineSettings, ForecastSettings},
+    model::Models,
     telemetry_log::{LogRecord, SEGMENT_KIND},
 };
 use feed::Feed;
@@ -39,6 +40,10 @@ pub struct ReplaySettings {
     pub round_interval: Duration,
     /// Shortest time between two looks at overloaded hosts.
     pub relief_interval: Duration,
+    /// Who forecasts.
+    pub forecast: ForecastSettings,
+    /// Where the model comes from.
+    pub models: Models,
 }
 
 impl ReplaySettings {
@@ -51,6 +56,8 @@ impl ReplaySettings {
             period: engine.period,
             round_interval: engine.round_interval,
             relief_interval: engine.relief_interval,
+            forecast: engine.forecast.clone(),
+            models: Models::built_in(),
         }
     }
 
@@ -93,6 +100,12 @@ pub enum ReplayError {
     UnknownPolicy {
         /// What was given.
         name: String,
+    },
+    /// The model cannot be used; a replay without it would not be what was asked for.
+    #[error("the forecaster's model cannot be used: {why}")]
+    Model {
+        /// Why.
+        why: String,
     },
     /// The result cannot be written.
     #[error("write the result")]

@@ -2,14 +2,14 @@
 
 use std::fs;
 
-use ballast_core::units::Timestamp;
+use ballast_core::{oversight::ModelMode, units::Timestamp};
 use ballast_daemon::segments::{Options, SegmentWriter};
 use tempfile::TempDir;
 
 use super::*;
 use crate::{
     telemetry_log::Content,
-    testing::{batch, inventory},
+    testing::{batch, inventory, models},
 };
 
 const START: u64 = 1_000_000;
@@ -57,6 +57,31 @@ fn the_same_log_and_seed_print_the_same_bytes() {
     for format in [Format::Text, Format::JsonLines] {
         assert_eq!(run(dir.path(), format).unwrap(), run(dir.path(), format).unwrap());
     }
+}
+
+#[test]
+fn with_a_model_the_same_log_and_seed_print_the_same_bytes_and_name_it() {
+    let dir = write_log(&recorded());
+    let run = || {
+        let mut settings = ReplaySettings::new(policy::RiskGreedy::NAME);
+        settings.forecast.oversight.mode = ModelMode::Active;
+        settings.models = models::of_files(models::Tape::default());
+        let mut out = Vec::new();
+        let summary = replay(&[dir.path().to_path_buf()], &settings, Format::Text, &mut out).unwrap();
+        (summary, String::from_utf8(out).unwrap())
+    };
+    let (first, second) = (run(), run());
+    assert_eq!(first, second);
+    assert!(first.1.contains("forecast tape"), "{}", first.1);
+}
+
+#[test]
+fn a_replay_with_a_bundle_that_cannot_be_used_says_so() {
+    let mut settings = ReplaySettings::new(policy::RiskGreedy::NAME);
+    settings.forecast.model = Some("/nonexistent/model".into());
+    settings.models = models::of_files(models::Tape::default());
+    let error = decisions(&[], &settings, |_, _| ()).unwrap_err().to_string();
+    assert!(error.contains("model cannot be used: /nonexistent/model"), "{error}");
 }
 
 #[test]

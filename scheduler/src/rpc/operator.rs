@@ -18,7 +18,6 @@ use ballast_proto::{
 
 use super::{auth, status, views, watching};
 use crate::{
-    control::find_vm,
     engine::{Engine, ManualMove, OperatorError},
     metrics::Metrics,
 };
@@ -83,17 +82,19 @@ impl Operator for OperatorService {
     }
 
     async fn get_forecast(&self, request: Request<v1::GetForecastRequest>) -> Answer<v1::GetForecastResponse> {
-        let named = request.into_inner().vm;
-        let snapshot = self.engine.snapshot().await.map_err(refused)?;
-        let vm = find_vm(&snapshot, &named).map_err(refused)?;
-        let forecasts = self.engine.forecasts().await.map_err(refused)?;
-        let forecast = forecasts.vms.get(&vm).ok_or_else(|| {
-            Status::failed_precondition(format!("vm {vm} has been watched too briefly for a forecast"))
-        })?;
+        let outlook = self.engine.outlook(&request.into_inner().vm).await.map_err(refused)?;
+        let Some(forecast) = outlook.forecast else {
+            let why = format!("vm {} has been watched too briefly for a forecast", outlook.vm);
+            return Err(Status::failed_precondition(why));
+        };
         answer(v1::GetForecastResponse {
-            vm: vm.to_string(),
-            method: forecasts.method.clone(),
-            forecast_json: json(forecast)?,
+            vm: outlook.vm.to_string(),
+            method: outlook.method,
+            forecast_json: json(&forecast)?,
+            source: outlook.source,
+            name: outlook.name,
+            now_unix_nanos: outlook.at.nanos(),
+            history: outlook.history.iter().map(views::demand_step).collect(),
         })
     }
 

@@ -2,6 +2,7 @@
 
 use ballast_core::{
     decision::{Decision, Step, Trigger},
+    oversight::DemandStep,
     snapshot::Snapshot,
 };
 use ballast_proto::{convert::vm_status, v1};
@@ -66,6 +67,11 @@ fn step(step: &Step) -> String {
         Step::Sleep { host } => format!("put {host} to sleep"),
         Step::Wake { host, by } => format!("wake {host} by {by}"),
     }
+}
+
+/// What a vm used in one step.
+pub(super) fn demand_step(step: &DemandStep) -> v1::DemandStep {
+    v1::DemandStep { from_unix_nanos: step.from.nanos(), cpu_cores: step.cpu, memory_bytes: step.memory }
 }
 
 /// A count as the wire carries it; saturates.

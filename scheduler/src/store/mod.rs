@@ -1,11 +1,12 @@
-//! What can be rebuilt and saves time when it is there: recent windows and inventories. Nothing here is the truth.
+//! What can be rebuilt and saves time when it is there: recent windows, inventories, what the model knew. Nothing here is
+//! the truth.
 //!
 //! The recorder writes it, `engine::start` warms up from it. Deleting its directory loses that warm-up and nothing else.
 
 mod packed;
 mod sled_store;
 
-use ballast_core::{id::HostId, inventory::Inventory, sample::Batch, units::Timestamp};
+use ballast_core::{id::HostId, inventory::Inventory, oversight::SavedState, sample::Batch, units::Timestamp};
 
 pub(crate) use sled_store::SledStore;
 
@@ -46,11 +47,34 @@ pub(crate) trait Store: Send {
     /// [`StoreError`] when nothing can be read.
     fn inventories(&self) -> Result<Vec<Inventory>, StoreError>;
 
+    /// Keeps what the model knows of each vm, and `memory` of how it has done, in the place of what was kept before.
+    ///
+    /// # Errors
+    /// [`StoreError`] when not all of it is kept.
+    fn put_model(&mut self, states: &[SavedState], memory: Option<&[u8]>) -> Result<(), StoreError>;
+
+    /// What [`Store::put_model`] kept. What cannot be read is left out and counted.
+    ///
+    /// # Errors
+    /// [`StoreError`] when nothing can be read.
+    fn model(&self) -> Result<KeptModel, StoreError>;
+
     /// Writes out what is buffered.
     ///
     /// # Errors
     /// [`StoreError`] when it cannot.
     fn flush(&mut self) -> Result<(), StoreError>;
+}
+
+/// What was kept of a model.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct KeptModel {
+    /// What it knew of each vm.
+    pub(crate) states: Vec<SavedState>,
+    /// How it had done.
+    pub(crate) memory: Option<Vec<u8>>,
+    /// Values that could not be read.
+    pub(crate) unreadable: u64,
 }
 
 #[cfg(test)]

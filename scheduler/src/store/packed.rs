@@ -1,9 +1,9 @@
 //! Keys and values of the store as bytes: a host's window is one range of keys, a value knows whether it is whole.
 //!
-//! Key of a window: `host 0x00 at:u64` big-endian, so that order of bytes is order of host and time. Value: the content,
+//! Key of a model's state: the vm's uuid as text; content: `at:u64` big-endian, then the model's bytes. Key of a window: `host 0x00 at:u64` big-endian, so that order of bytes is order of host and time. Value: the content,
 //! then `version:u8 crc32c:u32`.
 
-use ballast_core::{id::HostId, units::Timestamp};
+use ballast_core::{id::HostId, oversight::SavedState, units::Timestamp};
 
 /// Version of the values: others are left out when read.
 const VERSION: u8 = 1;
@@ -40,4 +40,18 @@ pub(super) fn open(value: &[u8]) -> Option<&[u8]> {
     let (version, content) = sealed.split_last()?;
     let whole = crc32c::crc32c(sealed).to_be_bytes() == checksum;
     (whole && *version == VERSION).then_some(content)
+}
+
+/// The key and value of a model's state.
+pub(super) fn pack_state(saved: &SavedState) -> (String, Vec<u8>) {
+    let mut content = saved.at.nanos().to_be_bytes().to_vec();
+    content.extend_from_slice(&saved.state);
+    (saved.vm.to_string(), seal(content))
+}
+
+/// The state of a key and value that are whole.
+pub(super) fn unpack_state(key: &[u8], value: &[u8]) -> Option<SavedState> {
+    let (at, state) = open(value)?.split_at_checked(8)?;
+    let vm = std::str::from_utf8(key).ok()?.parse().ok()?;
+    Some(SavedState { vm, at: Timestamp(u64::from_be_bytes(at.try_into().ok()?)), state: state.to_vec() })
 }

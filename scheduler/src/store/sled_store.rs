@@ -9,13 +9,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ballast_core::{id::HostId, inventory::Inventory, sample::Batch, units::Timestamp};
+use ballast_core::{id::HostId, inventory::Inventory, oversight::SavedState, sample::Batch, units::Timestamp};
 use ballast_proto::v1;
 use prost::Message;
 
 use super::{
-    Store, StoreError,
-    packed::{open, seal, split_key, window_key},
+    KeptModel, Store, StoreError,
+    packed::{open, pack_state, seal, split_key, unpack_state, window_key},
 };
 
 /// Memory sled may use for its pages.
@@ -27,6 +27,9 @@ const LOCK_TRIES: u32 = 10_000;
 /// A key every store of ours holds.
 const MARK: &[u8] = b"ballast";
 
+/// The key of how a model has done: no vm's, for it is shorter.
+const MEMORY: &[u8] = b"memory";
+
 /// Directories set aside that are kept for a look; older ones go.
 const QUARANTINED_MAX: usize = 2;
 
@@ -35,6 +38,7 @@ pub(crate) struct SledStore {
     db: sled::Db,
     windows: sled::Tree,
     inventories: sled::Tree,
+    models: sled::Tree,
 }
 
 /// What opening came to.
@@ -67,13 +71,14 @@ impl SledStore {
         let db = open_unlocked(&config)?;
         mark(&db, had_data)?;
         let (windows, inventories) = (db.open_tree("windows")?, db.open_tree("inventories")?);
+        let models = db.open_tree("models")?;
         // A first read now finds damage while it can still be set aside.
-        for tree in [&windows, &inventories] {
+        for tree in [&windows, &inventories, &models] {
             for item in tree.iter() {
                 drop(item?);
             }
         }
-        Ok(Self { db, windows, inventories })
+        Ok(Self { db, windows, inventories, models })
     }
 }
 
@@ -153,6 +158,45 @@ impl Store for SledStore {
             Ok(())
         })?;
         Ok(inventories)
+    }
+
+    fn put_model(&mut self, states: &[SavedState], memory: Option<&[u8]>) -> Result<(), StoreError> {
+        let kept: std::collections::BTreeMap<String, Vec<u8>> = states.iter().map(pack_state).collect();
+        guarded(|| {
+            for key in self.models.iter().keys() {
+                let key = key?;
+                if std::str::from_utf8(&key).is_ok_and(|key| !kept.contains_key(key)) {
+                    self.models.remove(key)?;
+                }
+            }
+            for (key, value) in kept {
+                self.models.insert(key, value)?;
+            }
+            if let Some(memory) = memory {
+                self.models.insert(MEMORY, seal(memory.to_vec()))?;
+            }
+            Ok(())
+        })
+    }
+
+    fn model(&self) -> Result<KeptModel, StoreError> {
+        let mut kept = KeptModel::default();
+        guarded(|| {
+            for item in self.models.iter() {
+                let (key, value) = item?;
+                if *key == *MEMORY {
+                    kept.memory = open(&value).map(<[u8]>::to_vec);
+                    kept.unreadable += u64::from(kept.memory.is_none());
+                } else {
+                    match unpack_state(&key, &value) {
+                        Some(state) => kept.states.push(state),
+                        None => kept.unreadable += 1,
+                    }
+                }
+            }
+            Ok(())
+        })?;
+        Ok(kept)
     }
 
     fn flush(&mut self) -> Result<(), StoreError> {

@@ -6,7 +6,7 @@ use ballast_core::units::Timestamp;
 use tempfile::TempDir;
 
 use super::*;
-use crate::testing::{batch, host, inventory};
+use crate::testing::{batch, host, inventory, vm};
 
 const NOW: Timestamp = Timestamp::from_secs(1_000_000);
 
@@ -119,4 +119,32 @@ fn a_store_another_holds_is_left_alone() {
     let _held = opened(&path);
     assert!(SledStore::open(&path, NOW).is_err());
     assert!(path.exists(), "it was not set aside");
+}
+
+#[test]
+fn what_a_model_knew_comes_back_and_nothing_of_vms_that_are_gone() {
+    let (_dir, path) = filled();
+    let state = |number, at| SavedState { vm: vm(number), at: Timestamp::from_secs(at), state: vec![7; 40] };
+    let mut store = opened(&path);
+    store.put_model(&[state(1, 10), state(2, 10)], Some(b"memory")).unwrap();
+    store.put_model(&[state(2, 20), state(3, 20)], Some(b"later")).unwrap();
+    store.flush().unwrap();
+    drop(store);
+    let kept = opened(&path).model().unwrap();
+    let expected =
+        KeptModel { states: vec![state(2, 20), state(3, 20)], memory: Some(b"later".to_vec()), unreadable: 0 };
+    assert_eq!(kept, expected);
+}
+
+#[test]
+fn a_state_that_is_not_whole_is_no_state() {
+    let saved = SavedState { vm: vm(1), at: NOW, state: vec![1, 2, 3] };
+    let (key, value) = packed::pack_state(&saved);
+    assert_eq!(packed::unpack_state(key.as_bytes(), &value), Some(saved));
+    for byte in 0..value.len() {
+        let mut damaged = value.clone();
+        damaged[byte] ^= 1;
+        assert_eq!(packed::unpack_state(key.as_bytes(), &damaged), None, "byte {byte}");
+    }
+    assert_eq!(packed::unpack_state(b"no vm", &value), None);
 }

@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     engine::{Engine, EngineError, EngineSettings, Hello, ManualMove, Refusal, SessionId, ToAgent, Welcome},
+    model::Models,
     testing::{batch, host, inventory, vm_record},
 };
 
@@ -30,6 +31,7 @@ pub(super) struct World {
     pub(super) driver: Driver,
     engine: Option<Engine>,
     pub(super) settings: EngineSettings,
+    pub(super) models: Models,
 }
 
 impl World {
@@ -46,11 +48,11 @@ impl World {
         let (clock, driver) = Clock::driven(Timestamp::from_secs(1_000_000));
         let mut settings = EngineSettings::new(dir.path());
         settings.initial_mode = mode;
-        Self { dir, clock, driver, engine: None, settings }
+        Self { dir, clock, driver, engine: None, settings, models: Models::none() }
     }
 
     pub(super) async fn start(&mut self) -> Result<(), EngineError> {
-        self.engine = Some(Engine::start(self.settings.clone(), self.clock.clone()).await?);
+        self.engine = Some(Engine::start(self.settings.clone(), self.models.clone(), self.clock.clone()).await?);
         Ok(())
     }
 

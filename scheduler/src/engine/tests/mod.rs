@@ -1,6 +1,7 @@
 //! The engine as a whole, with scripted agents, a driven clock and a directory of its own; no network.
 
 mod commands;
+mod forecasts;
 mod harness;
 mod operators;
 mod restart;
