@@ -2,12 +2,11 @@
 
 use ballast_core::{
     decide::{DecideInput, decide},
-    decision::{Decision, Mode, Trigger},
+    decision::{Decision, Mode, Step, Trigger},
     forecast::{Forecaster as _, Forecasts},
     id::{DecisionId, Epoch, VmId},
     plan::Model,
     policy::{RiskGreedy, View},
-    proposal::Action,
     sample::{Reading, VmSample},
     units::{Cores, Timestamp},
 };
@@ -80,7 +79,7 @@ fn the_same_present_with_another_future_is_decided_otherwise() {
     let model = fleet();
     let (calm, bursting) = (forecasts(&model, false), forecasts(&model, true));
     let moves = |forecasts: &Forecasts| {
-        decided(&model, forecasts).plan.steps.iter().filter(|step| matches!(step.action, Action::Move(_))).count()
+        decided(&model, forecasts).chosen.steps.iter().filter(|one| matches!(one.step, Step::Migrate(_))).count()
     };
     assert_eq!(moves(&calm), 1, "two hosts for three and a half cores are one too many");
     assert_eq!(moves(&bursting), 0, "at ten o'clock there would be no room for both");
