@@ -22,7 +22,7 @@ const DAYS: u64 = 5;
 const CALM: f64 = 1.0;
 const BURST: f64 = 11.0;
 
-/// Two hosts: one with a vm that uses one core of its twelve, one with a small vm that could join it.
+/// Two hosts: one with a vm that uses one core of its twelve, one with a steady vm that could join it.
 fn fleet() -> Model {
     let file = format!(
         r#"{{
@@ -33,7 +33,7 @@ fn fleet() -> Model {
         ],
         "vms": [
             {{ "name": "habit", "host": "h1", "vcpus": 12, "memory_gib": 8, "cpu_recent": [{CALM}] }},
-            {{ "name": "small", "host": "h2", "vcpus": 4, "memory_gib": 4, "cpu_recent": [2.5] }}
+            {{ "name": "steady", "host": "h2", "vcpus": 8, "memory_gib": 4, "cpu_recent": [6.0] }}
         ]
     }}"#
     );
@@ -81,6 +81,6 @@ fn the_same_present_with_another_future_is_decided_otherwise() {
     let moves = |forecasts: &Forecasts| {
         decided(&model, forecasts).chosen.steps.iter().filter(|one| matches!(one.step, Step::Migrate(_))).count()
     };
-    assert_eq!(moves(&calm), 1, "two hosts for three and a half cores are one too many");
+    assert_eq!(moves(&calm), 1, "two hosts for seven cores are one too many");
     assert_eq!(moves(&bursting), 0, "at ten o'clock there would be no room for both");
 }

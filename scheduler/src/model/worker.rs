@@ -162,3 +162,50 @@ fn work(mut model: GuardedModel, mut inbox: mpsc::Receiver<Mail>, outbox: &mpsc:
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{
+        batch, inventory,
+        models::{self, Tape},
+        vm,
+    };
+
+    #[tokio::test]
+    async fn what_a_hanging_model_cannot_take_is_dropped_and_it_is_waited_for_by_nobody() {
+        let tape = Tape::default();
+        let loaded = models::of_files(tape.clone()).load(None).unwrap().unwrap();
+        let (clock, driver) = Clock::driven(Timestamp::from_secs(1000));
+        let mut worker = Worker::start(GuardedModel::new(loaded.model), Duration::from_secs(1), clock.clone()).unwrap();
+        tape.hold();
+        let vms: BTreeSet<VmId> = [vm(7)].into();
+        assert_eq!(worker.ask(vms.clone(), clock.now()), Asking::Asked);
+        let one = Arc::new(batch(&inventory("a", &[7]), 1, clock.now(), 1.0));
+        let taken = (0..2 * MAILBOX).filter(|_| worker.observe(Arc::clone(&one))).count();
+        assert!((MAILBOX - 1..=MAILBOX + 1).contains(&taken), "{taken}");
+        assert_eq!(worker.ask(vms, clock.now()), Asking::Busy);
+        driver.advance(Duration::from_secs(1));
+        worker.until_overdue().unwrap().await;
+        worker.is_overdue();
+        assert!(worker.is_late() && worker.save().is_none() && worker.until_overdue().is_none());
+        tape.release();
+        let heard = worker.heard().await;
+        assert!(!heard.in_time && heard.answer.is_some() && !worker.is_late());
+    }
+
+    #[tokio::test]
+    async fn an_answer_of_a_model_that_was_replaced_is_not_taken_for_its_successors() {
+        let tape = Tape::default();
+        let load = || models::of_files(tape.clone()).load(None).unwrap().unwrap().model;
+        let (clock, _driver) = Clock::driven(Timestamp::from_secs(1000));
+        let mut worker = Worker::start(GuardedModel::new(load()), Duration::from_secs(1), clock.clone()).unwrap();
+        tape.panic();
+        worker.ask(BTreeSet::new(), clock.now());
+        let restored = worker.replace(load(), clock.now()).ok().unwrap();
+        assert_eq!(worker.heard().await.answer, None);
+        restored.await.unwrap();
+        worker.ask(BTreeSet::new(), clock.now());
+        assert!(worker.heard().await.answer.unwrap().said.is_ok());
+    }
+}

@@ -1,3 +1,5 @@
+//! Activations beside the exact functions.
+
 use pulp::{Simd, WithSimd};
 
 use super::reference::{machines, random};

@@ -1,3 +1,5 @@
+//! Gradients of the cells beside finite differences, on any tiles and threads.
+
 use super::reference::{Exact, assert_close, machines, random, state, weights, wide};
 use crate::kernel::{
     cell::{Cell, CellGradients, CellKind, CellWeights, HiddenGradient, State, Tape},

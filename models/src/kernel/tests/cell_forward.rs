@@ -1,3 +1,5 @@
+//! The cells beside numbers worked by hand and an evaluation in double precision.
+
 use super::reference::{Exact, assert_close, machines, random, state, weights, wide};
 use crate::kernel::{
     cell::{

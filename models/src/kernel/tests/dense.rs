@@ -1,3 +1,5 @@
+//! Dense layers beside an evaluation in double precision.
+
 use super::reference::{assert_close, machines, random, weights};
 use crate::kernel::{
     cell::{Cell, CellKind},

@@ -1,3 +1,5 @@
+//! Products beside the plain ones.
+
 use proptest::prelude::*;
 use pulp::{Simd, WithSimd};
 

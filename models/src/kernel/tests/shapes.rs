@@ -1,3 +1,5 @@
+//! What is refused for its size.
+
 use crate::kernel::{
     cell::{Cell, CellGradients, CellKind, CellWeights, HiddenGradient, Tape},
     dense::{Activation, Dense, DenseWeights},

@@ -1,3 +1,5 @@
+//! States between two calls.
+
 use super::reference::{random, weights};
 use crate::kernel::{
     cell::{Cell, CellKind},

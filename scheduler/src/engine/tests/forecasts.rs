@@ -5,13 +5,14 @@ use std::{fs, path::PathBuf, sync::atomic::Ordering::Relaxed, time::Duration};
 use ballast_core::{
     decision::Mode,
     forecast::Forecasts,
+    id::Seq,
     oversight::{ModelMode, Standing},
 };
 use ballast_daemon::clock::Clock;
 
 use super::harness::{Agent, World};
 use crate::{
-    engine::ForecastStats,
+    engine::{ForecastStats, ToAgent},
     model::Reloaded,
     testing::{
         logs::Logs,
@@ -315,4 +316,38 @@ async fn without_a_deadline_the_model_is_waited_for_where_it_is_asked() {
     assert_eq!(world.method().await, "tape");
     world.restart().await;
     assert_eq!(world.forecasting().await.states_restored, 1);
+}
+
+#[tokio::test]
+async fn a_killed_scheduler_has_what_its_model_knew_ten_minutes_before() {
+    let _logs = Logs::watch();
+    let (mut world, _tape) = with_model(ModelMode::Active).await;
+    let mut a = world.agent("a", &[7]).await;
+    live(&world, &mut a, 42).await;
+    // What was handed over before the newest batch is written once that is acknowledged.
+    let newest = ToAgent::Ack(Seq(a.seq - 1));
+    let mut acknowledged = false;
+    while !acknowledged {
+        world.driver.advance(Duration::from_millis(50));
+        world.settle().await;
+        acknowledged = a.waiting().contains(&newest);
+    }
+    drop(a);
+    world.kill().await;
+    world.start().await.unwrap();
+    assert_eq!(world.forecasting().await.states_restored, 1);
+}
+
+#[tokio::test]
+async fn a_model_that_hangs_does_not_hold_up_the_stop() {
+    let _logs = Logs::watch();
+    let (world, tape) = with_model(ModelMode::Active).await;
+    let mut a = world.agent("a", &[7]).await;
+    live(&world, &mut a, 2).await;
+    tape.hold();
+    world.ask().await;
+    world.driver.advance(Duration::from_secs(1));
+    world.settle().await;
+    Clock::system().timeout(PATIENCE, world.engine().stop()).await.unwrap();
+    tape.release();
 }
