@@ -1,5 +1,7 @@
 //! Training as a whole, on vms made from a seed: it learns, the same at every run, on every device, and after every interruption.
 
+#![allow(clippy::unwrap_used)] // a test fails by panicking
+
 use ballast_core::history::{History, Observed, Shape};
 use ballast_train::{
     batch::{Walk, epoch},

@@ -165,6 +165,8 @@ fn work(mut model: GuardedModel, mut inbox: mpsc::Receiver<Mail>, outbox: &mpsc:
 
 #[cfg(test)]
 mod tests {
+    use ballast_core::oversight::Size;
+
     use super::*;
     use crate::testing::{
         batch, inventory,
@@ -179,7 +181,7 @@ mod tests {
         let (clock, driver) = Clock::driven(Timestamp::from_secs(1000));
         let mut worker = Worker::start(GuardedModel::new(loaded.model), Duration::from_secs(1), clock.clone()).unwrap();
         tape.hold();
-        let vms: BTreeSet<VmId> = [vm(7)].into();
+        let vms: Asked = [(vm(7), Size::default())].into();
         assert_eq!(worker.ask(vms.clone(), clock.now()), Asking::Asked);
         let one = Arc::new(batch(&inventory("a", &[7]), 1, clock.now(), 1.0));
         let taken = (0..2 * MAILBOX).filter(|_| worker.observe(Arc::clone(&one))).count();
@@ -201,11 +203,11 @@ mod tests {
         let (clock, _driver) = Clock::driven(Timestamp::from_secs(1000));
         let mut worker = Worker::start(GuardedModel::new(load()), Duration::from_secs(1), clock.clone()).unwrap();
         tape.panic();
-        worker.ask(BTreeSet::new(), clock.now());
+        worker.ask(Asked::new(), clock.now());
         let restored = worker.replace(load(), clock.now()).ok().unwrap();
         assert_eq!(worker.heard().await.answer, None);
         restored.await.unwrap();
-        worker.ask(BTreeSet::new(), clock.now());
+        worker.ask(Asked::new(), clock.now());
         assert!(worker.heard().await.answer.unwrap().said.is_ok());
     }
 }
