@@ -6,7 +6,7 @@ use ballast_core::{
     units::Cores,
 };
 use proptest::prelude::*;
-use rand::{RngExt as _, SeedableRng as _};
+use rand::SeedableRng as _;
 
 use super::*;
 use crate::{
