@@ -1,7 +1,7 @@
 //! What vms used, in means of one forecast step: what forecasts are scored against, and the last two hours for people.
 //!
 //! A slot holds what was measured in `(begin, end]`: a sample tells of the time before it. A slot without a value is a gap,
-//! never zero. Per vm it keeps the open slot and the newest 24 that are closed: below 1 KiB, whatever the sampling period.
+//! never zero. Per vm it keeps the open slot and the newest 24 that are closed: about 1 KiB, whatever the sampling period.
 
 use std::{collections::BTreeMap, time::Duration};
 

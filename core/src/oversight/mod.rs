@@ -8,7 +8,7 @@
 //!
 //! Nothing here runs the model: [`Oversight`] is told what it answered, or that it is late, and so the scheduler may run it
 //! on a thread of its own and replay where it stands ([`Supervised`]). The same samples and answers give the same forecasts.
-//! Memory: below 1 KiB per vm for its last two hours, and half a megabyte of forecasts that have not come due.
+//! Memory: about 1 KiB per vm for its last two hours, and two thirds of a megabyte of forecasts that have not come due.
 
 pub mod breaker;
 mod demand;

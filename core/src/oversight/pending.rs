@@ -1,8 +1,8 @@
 //! Forecasts that have not come due: a sample of the fleet's vms, so that the memory is bounded whatever the fleet.
 //!
-//! At most 256 vms, and of each the next step and, begun every quarter of an hour, four hours under way: five forecasts of
-//! 400 bytes, half a megabyte in all. Which vms is told by their ids alone, so that the same fleet gives the same sample, a
-//! vm stays in it, and nothing about a vm's demand decides whether it is looked at.
+//! At most 256 vms, and of each the next step and, begun every quarter of an hour, four hours under way: five forecasts
+//! of about 500 bytes, two thirds of a megabyte in all. Which vms is told by their ids alone, so that the same fleet
+//! gives the same sample, a vm stays in it, and nothing about a vm's demand decides whether it is looked at.
 
 use std::collections::{BTreeMap, BTreeSet};
 
