@@ -1,6 +1,9 @@
 //! `ballast-train`: offline training and judging of ballast's models.
 
-use ballast_train::command::{self, ForecasterArgs};
+use ballast_train::{
+    command::{self, ForecasterArgs},
+    score::{self, ScoreArgs},
+};
 use clap::{Parser, Subcommand};
 
 /// Trains and judges ballast's models, away from any fleet.
@@ -15,11 +18,14 @@ struct Args {
 enum Command {
     /// Trains the forecaster on recordings and writes a bundle.
     Forecaster(Box<ForecasterArgs>),
+    /// Judges bundles beside simple rules and trained methods, on vms and days that none was trained on.
+    ForecastScore(ScoreArgs),
 }
 
 fn main() -> anyhow::Result<()> {
     let mut out = std::io::stdout();
     match Args::parse().command {
         Command::Forecaster(args) => command::run(&args, &mut out),
+        Command::ForecastScore(args) => score::run(&args, &mut out),
     }
 }
