@@ -276,8 +276,9 @@ mod tests {
         let encoded = encode(&after(&[[0.5, 0.5, 1e4, 1e4, 1e4, 1e4]; 40]), &Shape::default());
         let anchors = encoded.anchors[Resource::Cpu as usize];
         assert!((Resource::Cpu.raw(anchors.base) - 0.5).abs() < 1e-3);
-        let median = anchors.medians.as_flattened();
-        assert!(median.iter().all(|candidate| (candidate - anchors.base).abs() < 1e-3), "{anchors:?}");
+        // The day's distribution is known to a tenth of the scale.
+        let candidates = anchors.medians.as_flattened().iter().chain(&anchors.highs);
+        assert!(candidates.copied().all(|candidate| (candidate - anchors.base).abs() < 0.1), "{anchors:?}");
     }
 
     #[test]

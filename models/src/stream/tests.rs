@@ -94,11 +94,11 @@ fn a_forgotten_vm_leaves_nothing() {
 
 #[test]
 fn what_is_said_live_is_what_is_said_of_the_recording() {
-    let values: Vec<(u64, f64)> =
-        (0..400).filter(|slot| slot % 50 > 4).map(|slot| (slot, (slot % 7) as f64 / 2.0)).collect();
+    let cores = |slot: u16| f32::from(slot % 7) / 2.0;
+    let known: Vec<u16> = (0..400).filter(|slot| slot % 50 > 4).collect();
     let mut slots = vec![Observed::MISSING; 400];
-    for (slot, cores) in &values {
-        slots[*slot as usize] = Observed { cpu: (*cores / 4.0) as f32, ..Observed::MISSING };
+    for slot in &known {
+        slots[usize::from(*slot)] = Observed { cpu: cores(*slot) / 4.0, ..Observed::MISSING };
     }
     let first = slot_of(at(0));
     let shape = Size { vcpus: 4.0, memory: 4096.0 * f64::from(1 << 20) }.shape();
@@ -107,7 +107,7 @@ fn what_is_said_live_is_what_is_said_of_the_recording() {
     let network = network();
     let said = offline::answers(&*network, &[history], &[vec![first + 399]]);
     let mut streaming = following(network);
-    feed(&mut streaming, values);
+    feed(&mut streaming, known.into_iter().map(|slot| (u64::from(slot), f64::from(cores(slot)))));
     assert_eq!(streaming.vms[&vm(1)].answer, Some(said[0].answer));
 }
 
