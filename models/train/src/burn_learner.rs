@@ -134,7 +134,8 @@ impl BurnLearner {
                     scaled * f64::from(self.weights.traffic)
                 };
         }
-        sum
+        let off = quantiles[MEDIAN].clone() - wanted.clone();
+        sum + off.clone() * off * (0.5 * f64::from(self.weights.squares))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Offline training and judging of ballast's models: from recordings to bundles, on the CPU or on accelerators.
 
+pub mod baselines;
 pub mod batch;
 pub mod burn_learner;
 pub mod checkpoint;
@@ -14,5 +15,6 @@ pub mod loss;
 pub mod optimizer;
 pub mod plots;
 pub mod recipe;
+pub mod score;
 pub mod split;
 pub mod training;

@@ -7,7 +7,7 @@
 use ballast_core::forecast::LEVELS;
 use ballast_models::{
     features::Anchors,
-    network::{OUTPUTS, PER_TARGET, TARGETS, back, quantiles},
+    network::{MEDIAN, OUTPUTS, PER_TARGET, TARGETS, back, quantiles},
     scale::{RESOURCES, Resource},
 };
 
@@ -29,11 +29,15 @@ pub struct Weights {
     pub median: f32,
     /// Of the next step, relative to the other targets: its errors are the smallest, and would count least.
     pub next: f32,
+    /// Of half the square of what the median is off by on the scale. Where nothing else counts the mean is learnt in the
+    /// median's place, as most published forecasters do it.
+    #[serde(default)]
+    pub squares: f32,
 }
 
 impl Default for Weights {
     fn default() -> Self {
-        Self { percent: 1.0, relative: 0.5, traffic: 0.1, median: 2.0, next: 2.0 }
+        Self { percent: 1.0, relative: 0.5, traffic: 0.1, median: 2.0, next: 2.0, squares: 0.0 }
     }
 }
 
@@ -84,7 +88,9 @@ fn pinballs(
             *by = slope * weights.traffic;
         }
     }
-    (sum, by_quantile)
+    let off = quantiles[MEDIAN] - wanted;
+    by_quantile[MEDIAN] += weights.squares * off;
+    (sum + 0.5 * weights.squares * off * off, by_quantile)
 }
 
 /// Highest value at which percents are reckoned: a network that is far off must not answer with infinity.

@@ -4,5 +4,5 @@ pub mod folder;
 mod set;
 mod truth;
 
-pub use set::{Series, Set};
+pub use set::{NO_ANCHORS, Series, Set};
 pub use truth::Futures;

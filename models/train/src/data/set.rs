@@ -2,7 +2,8 @@
 
 use ballast_core::history::{History, SLOTS_PER_DAY};
 use ballast_models::{
-    features::{Anchors, COMMON, Encoded, INPUTS, OWN, encode},
+    features::{Anchors, COMMON, Encoded, HIGHS, INPUTS, MEDIANS, OWN, encode},
+    network::TARGETS,
     past::Past,
     scale::{RESOURCES, Resource},
 };
@@ -64,6 +65,27 @@ impl Series {
         series
     }
 
+    /// The same with nothing but the levels of its channels: for a network that has to find out about the vm's past by itself.
+    pub fn of_levels(history: &History, weight: f32) -> Self {
+        let slots = history.slots.len();
+        let mut past = Past::new(history.first);
+        let inputs = history.slots.iter().map(|observed| {
+            past.step(observed);
+            levels_alone(&past)
+        });
+        Self {
+            name: history.name.clone(),
+            first: history.first,
+            inputs: inputs.collect(),
+            own: vec![[[0.0; OWN]; RESOURCES]; slots],
+            common: vec![[0.0; COMMON]; slots],
+            anchors: vec![NO_ANCHORS; slots],
+            futures: Futures::of(history),
+            weight,
+            seen: history.slots.iter().map(|slot| !slot.is_missing()).collect(),
+        }
+    }
+
     fn push(&mut self, encoded: &Encoded) {
         self.inputs.push(encoded.inputs);
         self.own.push(encoded.own.map(|own| own.map(f16::from_f32)));
@@ -90,6 +112,17 @@ impl Series {
     pub fn is_empty(&self) -> bool {
         self.inputs.is_empty()
     }
+}
+
+/// Anchors of which an answer is independent.
+pub const NO_ANCHORS: [Anchors; RESOURCES] =
+    [Anchors { base: 0.0, spread: 1.0, medians: [[0.0; MEDIANS]; TARGETS], highs: [0.0; HIGHS] }; RESOURCES];
+
+/// What the cell gets of a past where it gets the newest levels and nothing else; as the encoder has them.
+fn levels_alone(past: &Past) -> [f32; INPUTS] {
+    let mut inputs = [0.0; INPUTS];
+    inputs.iter_mut().zip(past.channels()).for_each(|(input, level)| *input = level / 4.0);
+    inputs
 }
 
 impl Set {
