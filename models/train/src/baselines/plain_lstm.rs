@@ -45,7 +45,7 @@ pub struct LstmEffort {
 impl Default for LstmEffort {
     fn default() -> Self {
         // The sizes are those of the forecaster that is compared with it.
-        Self { sizes: (64, 64), epochs: 4, slots_max: 2_000_000 }
+        Self { sizes: (64, 64), epochs: 4, slots_max: 1_500_000 }
     }
 }
 

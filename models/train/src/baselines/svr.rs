@@ -134,7 +134,8 @@ impl Standard {
         let number = inputs.len() as f64;
         let mean = |index: usize| inputs.iter().map(|input| f64::from(input[index])).sum::<f64>() / number;
         let mean: [f64; CONTEXT] = std::array::from_fn(mean);
-        let squares = |index: usize| inputs.iter().map(|input| (f64::from(input[index]) - mean[index]).powi(2)).sum();
+        let square = |input: &[f32; CONTEXT], index: usize| (f64::from(input[index]) - mean[index]).powi(2);
+        let squares = |index: usize| inputs.iter().map(|input| square(input, index)).sum::<f64>();
         // A feature that never changes says nothing, whatever it is divided by.
         let deviation = std::array::from_fn(|index| (squares(index) / number).sqrt().max(1e-3));
         Self { mean, deviation }

@@ -21,7 +21,8 @@ pub struct Series {
     pub first: u32,
     /// What the recurrent cell gets, per slot.
     pub inputs: Vec<[f32; INPUTS]>,
-    /// What the head of each resource gets besides, per slot; in 16 bits, for it is most of what is kept.
+    /// What the head of each resource gets besides, per slot; in 16 bits, for it is most of what is kept. Empty where it gets
+    /// nothing.
     own: Vec<[[f16; OWN]; RESOURCES]>,
     /// What every head gets besides, per slot.
     pub common: Vec<[f32; COMMON]>,
@@ -77,7 +78,7 @@ impl Series {
             name: history.name.clone(),
             first: history.first,
             inputs: inputs.collect(),
-            own: vec![[[0.0; OWN]; RESOURCES]; slots],
+            own: Vec::new(),
             common: vec![[0.0; COMMON]; slots],
             anchors: vec![NO_ANCHORS; slots],
             futures: Futures::of(history),
@@ -95,7 +96,7 @@ impl Series {
 
     /// What the head of a resource gets besides, of the slot at `index`.
     pub fn own(&self, index: usize, resource: Resource) -> [f32; OWN] {
-        self.own[index][resource as usize].map(f16::to_f32)
+        self.own.get(index).map_or([0.0; OWN], |own| own[resource as usize].map(f16::to_f32))
     }
 
     /// Its length in slots.
