@@ -23,15 +23,12 @@ use super::{
 /// How hard the trees try: perpetual's only number to choose.
 const BUDGET: f32 = 0.5;
 
-/// Trees of one ensemble at most: fewer are the rule.
-const TREES_MAX: usize = 200;
-
 /// Bins that a feature's values are sorted into: more of them made no tree better.
 const BINS: u16 = 64;
 
 /// Memory of one ensemble in GB. Without a limit perpetual takes most of what the machine has, and how far its trees grow
 /// depends on how much that is.
-const MEMORY_GB: f32 = 0.3;
+const MEMORY_GB: f32 = 0.15;
 
 /// Index of the first level that trees are grown for; .9 and .95 follow it.
 const FIRST_GROWN: usize = 1;
@@ -62,12 +59,13 @@ impl std::fmt::Debug for Boosting {
 }
 
 impl Boosting {
-    /// Grows trees on `rows`.
+    /// Grows trees on `rows`, at most so many for one resource, target and level.
     ///
     /// # Errors
     /// Where perpetual refuses.
-    pub fn fit(rows: &[Row], seed: u64) -> anyhow::Result<Self> {
-        let each = |index: usize| Ensembles::fit(rows, Resource::ALL[index / TARGETS], index % TARGETS, seed);
+    pub fn fit(rows: &[Row], trees_max: usize, seed: u64) -> anyhow::Result<Self> {
+        let each =
+            |index: usize| Ensembles::fit(rows, (Resource::ALL[index / TARGETS], index % TARGETS), trees_max, seed);
         let all: anyhow::Result<Vec<_>> = (0..RESOURCES * TARGETS).into_par_iter().map(each).collect();
         let mut boosting = Self { ensembles: Default::default() };
         for (place, ensembles) in boosting.ensembles.as_flattened_mut().iter_mut().zip(all?) {
@@ -78,7 +76,12 @@ impl Boosting {
 }
 
 impl Ensembles {
-    fn fit(rows: &[Row], resource: Resource, target: usize, seed: u64) -> anyhow::Result<Option<Self>> {
+    fn fit(
+        rows: &[Row],
+        (resource, target): (Resource, usize),
+        trees_max: usize,
+        seed: u64,
+    ) -> anyhow::Result<Option<Self>> {
         let (check, fitted): (Vec<_>, Vec<_>) = known(rows, resource, target).partition(|(row, _)| row.is_check);
         if fitted.is_empty() {
             return Ok(None);
@@ -90,8 +93,8 @@ impl Ensembles {
         let table = columns(fitted.iter().map(|(row, _)| context(&row.encoded, resource)));
         let matrix = Matrix::new(&table, fitted.len(), CONTEXT);
         let weights: Vec<f64> = fitted.iter().map(|(row, _)| f64::from(row.weight(resource))).collect();
-        let levels =
-            [0, 1, 2].map(|index| grown(&matrix, &wanted(&fitted), &weights, LEVELS[FIRST_GROWN + index], seed));
+        let sought = (wanted(&fitted), weights);
+        let levels = [0, 1, 2].map(|index| grown(&matrix, &sought, LEVELS[FIRST_GROWN + index], trees_max, seed));
         let [median, high, higher] = levels;
         let levels = [median?, high?, higher?];
         let table = columns(check.iter().map(|(row, _)| context(&row.encoded, resource)));
@@ -135,16 +138,16 @@ fn columns(rows: impl ExactSizeIterator<Item = [f32; CONTEXT]>) -> Vec<f64> {
 
 fn grown(
     matrix: &Matrix<'_, f64>,
-    wanted: &[f64],
-    weights: &[f64],
+    (wanted, weights): &(Vec<f64>, Vec<f64>),
     level: f64,
+    trees_max: usize,
     seed: u64,
 ) -> anyhow::Result<PerpetualBooster> {
     // One thread each: there are many ensembles, and perpetual makes a pool of its own for every one.
     let mut booster = PerpetualBooster::default()
         .set_objective(Objective::QuantileLoss { quantile: Some(level) })
         .set_budget(BUDGET)
-        .set_iteration_limit(Some(TREES_MAX))
+        .set_iteration_limit(Some(trees_max))
         .set_max_bin(BINS)
         .set_memory_limit(Some(MEMORY_GB))
         .set_num_threads(Some(1))

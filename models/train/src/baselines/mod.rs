@@ -46,6 +46,8 @@ pub struct Effort {
     pub rows: usize,
     /// Of these, how many support vectors are looked for among, for each resource and target.
     pub svr_rows: usize,
+    /// Trees for each resource, target and level at most; fewer are the rule.
+    pub trees_max: usize,
     /// For the plain LSTM.
     pub lstm: plain_lstm::LstmEffort,
 }
@@ -53,7 +55,7 @@ pub struct Effort {
 impl Default for Effort {
     fn default() -> Self {
         // Some minutes on two cores; more rows changed no result by more than its interval.
-        Self { rows: 60_000, svr_rows: 2_000, lstm: plain_lstm::LstmEffort::default() }
+        Self { rows: 60_000, svr_rows: 2_000, trees_max: 200, lstm: plain_lstm::LstmEffort::default() }
     }
 }
 
@@ -121,7 +123,7 @@ impl<'a> Trainer<'a> {
             Method::OwnWindow => Box::new(Simple::OWN_WINDOW),
             Method::Linear => Box::new(Linear::fit(self.rows()?)?),
             Method::Svr => Box::new(Svr::fit(self.rows()?, effort.svr_rows, seed)?),
-            Method::Boosting => Box::new(Boosting::fit(self.rows()?, seed)?),
+            Method::Boosting => Box::new(Boosting::fit(self.rows()?, effort.trees_max, seed)?),
             Method::PlainLstm => Box::new(PlainLstm::fit(self.material, &effort.lstm, seed)?),
         })
     }
