@@ -117,10 +117,10 @@ impl Predictor for Linear {
             for resource in Resource::ALL {
                 let (r, anchors) = (resource as usize, &known.encoded.anchors[resource as usize]);
                 let window = window(known.past, resource, anchors.base);
-                for target in 0..TARGETS {
+                for (target, place) in answer[r].iter_mut().enumerate() {
                     let value =
                         said(&self.rules[r][target], &inputs(&window, known.encoded, resource, target), anchors);
-                    answer[r][target] = spread_out(value, &self.residuals[r][target], Unit::Spread, anchors);
+                    *place = spread_out(value, &self.residuals[r][target], Unit::Spread, anchors);
                 }
             }
             consistent(answer);
