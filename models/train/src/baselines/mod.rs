@@ -1,7 +1,6 @@
 //! Methods that are trained and that the forecaster is compared with: each learns from the same histories and answers the same
 //! questions, through [`Predictor`].
 
-pub mod boosting;
 pub mod linear;
 pub mod plain_lstm;
 pub mod residuals;
@@ -13,7 +12,6 @@ mod tests;
 use ballast_core::history::{History, SLOTS_PER_DAY};
 use ballast_models::{predictor::Predictor, simple::Simple};
 
-use boosting::Boosting;
 use linear::Linear;
 use plain_lstm::PlainLstm;
 use rows::Row;
@@ -46,8 +44,6 @@ pub struct Effort {
     pub rows: usize,
     /// Of these, how many support vectors are looked for among, for each resource and target.
     pub svr_rows: usize,
-    /// Trees for each resource, target and level at most; fewer are the rule.
-    pub trees_max: usize,
     /// For the plain LSTM.
     pub lstm: plain_lstm::LstmEffort,
 }
@@ -55,7 +51,7 @@ pub struct Effort {
 impl Default for Effort {
     fn default() -> Self {
         // Some minutes on two cores; more rows changed no result by more than its interval.
-        Self { rows: 60_000, svr_rows: 2_000, trees_max: 200, lstm: plain_lstm::LstmEffort::default() }
+        Self { rows: 60_000, svr_rows: 2_000, lstm: plain_lstm::LstmEffort::default() }
     }
 }
 
@@ -75,24 +71,14 @@ pub enum Method {
     Linear,
     /// Support-vector regression.
     Svr,
-    /// Gradient-boosted trees.
-    Boosting,
     /// The paper's LSTM.
     PlainLstm,
 }
 
 impl Method {
     /// All of them, from the simplest.
-    pub const ALL: [Self; 8] = [
-        Self::LastValue,
-        Self::Mean12,
-        Self::Seasonal,
-        Self::OwnWindow,
-        Self::Linear,
-        Self::Svr,
-        Self::Boosting,
-        Self::PlainLstm,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::LastValue, Self::Mean12, Self::Seasonal, Self::OwnWindow, Self::Linear, Self::Svr, Self::PlainLstm];
 }
 
 /// Trains methods; what several of them need is worked out once.
@@ -123,7 +109,6 @@ impl<'a> Trainer<'a> {
             Method::OwnWindow => Box::new(Simple::OWN_WINDOW),
             Method::Linear => Box::new(Linear::fit(self.rows()?)?),
             Method::Svr => Box::new(Svr::fit(self.rows()?, effort.svr_rows, seed)?),
-            Method::Boosting => Box::new(Boosting::fit(self.rows()?, effort.trees_max, seed)?),
             Method::PlainLstm => Box::new(PlainLstm::fit(self.material, &effort.lstm, seed)?),
         })
     }

@@ -10,7 +10,6 @@ use crate::baselines::{Effort, Method};
 const EFFORT: Effort = Effort {
     rows: 2000,
     svr_rows: 100,
-    trees_max: 10,
     lstm: crate::baselines::plain_lstm::LstmEffort { sizes: (4, 4), epochs: 1, slots_max: 10_000 },
 };
 
