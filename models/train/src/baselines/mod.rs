@@ -50,7 +50,7 @@ pub struct Effort {
 
 impl Default for Effort {
     fn default() -> Self {
-        // Some minutes on two cores; more rows changed no result by more than its interval.
+        // First choices: whether more would change a result has not been measured.
         Self { rows: 60_000, svr_rows: 2_000, lstm: plain_lstm::LstmEffort::default() }
     }
 }
