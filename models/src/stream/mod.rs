@@ -146,6 +146,7 @@ fn work_off(predictor: &dyn Predictor, batch: &mut [(&mut Followed, Size)]) {
     let length = predictor.state_len();
     let mut rows: Vec<usize> = (0..batch.len()).collect();
     let (mut encoded, mut states): (Vec<Encoded>, Vec<f32>) = (Vec::new(), Vec::new());
+    let mut newest: Vec<Option<Encoded>> = vec![None; batch.len()];
     while !rows.is_empty() {
         rows.retain(|row| {
             let (followed, size) = &mut batch[*row];
@@ -157,6 +158,7 @@ fn work_off(predictor: &dyn Predictor, batch: &mut [(&mut Followed, Size)]) {
         });
         encoded.clear();
         encoded.extend(rows.iter().map(|row| encode(&batch[*row].0.past, &batch[*row].1.shape())));
+        rows.iter().zip(&encoded).for_each(|(row, encoded)| newest[*row] = Some(*encoded));
         states.clear();
         rows.iter().for_each(|row| states.extend_from_slice(&batch[*row].0.state));
         if length > 0 {
@@ -166,18 +168,22 @@ fn work_off(predictor: &dyn Predictor, batch: &mut [(&mut Followed, Size)]) {
             }
         }
     }
-    answer(predictor, batch);
+    answer(predictor, batch, &newest);
 }
 
-/// What is said of each vm of a batch, after its last slot.
-fn answer(predictor: &dyn Predictor, batch: &mut [(&mut Followed, Size)]) {
-    let encoded: Vec<Encoded> = batch.iter().map(|(followed, size)| encode(&followed.past, &size.shape())).collect();
-    let states: Vec<f32> = batch.iter().flat_map(|(followed, _)| followed.state.iter().copied()).collect();
+/// What is said of each vm of a batch, after its last slot, which is `newest`; a vm without one keeps its answer.
+fn answer(predictor: &dyn Predictor, batch: &mut [(&mut Followed, Size)], newest: &[Option<Encoded>]) {
+    let mut asked: Vec<(&mut Followed, &Encoded)> = batch
+        .iter_mut()
+        .zip(newest)
+        .filter_map(|((followed, _), encoded)| Some((&mut **followed, encoded.as_ref()?)))
+        .collect();
+    let states: Vec<f32> = asked.iter().flat_map(|(followed, _)| followed.state.iter().copied()).collect();
     let known: Vec<Known<'_>> =
-        batch.iter().zip(&encoded).map(|((followed, _), encoded)| Known { past: &followed.past, encoded }).collect();
-    let mut answers = vec![UNKNOWN; batch.len()];
+        asked.iter().map(|(followed, encoded)| Known { past: &followed.past, encoded }).collect();
+    let mut answers = vec![UNKNOWN; asked.len()];
     predictor.predict(&known, &states, &mut answers);
-    for ((followed, _), answer) in batch.iter_mut().zip(answers) {
+    for ((followed, _), answer) in asked.iter_mut().zip(answers) {
         followed.answer = Some(answer);
     }
 }
