@@ -85,6 +85,11 @@ pub struct History {
 }
 
 impl History {
+    /// Whether it is of a day or less: such a recording has no yesterday.
+    pub fn is_short(&self) -> bool {
+        self.slots.len() <= SLOTS_PER_DAY as usize
+    }
+
     /// What was seen in `slot`; missing outside the recording.
     pub fn at(&self, slot: u32) -> Observed {
         let index = slot.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());

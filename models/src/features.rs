@@ -128,6 +128,21 @@ pub struct Encoded {
     pub anchors: [Anchors; RESOURCES],
 }
 
+impl Encoded {
+    /// What the head of a resource gets besides the cell's state.
+    pub fn context(&self, resource: Resource) -> [f32; CONTEXT] {
+        context(&self.own[resource as usize], &self.common)
+    }
+}
+
+/// What a head gets besides the cell's state: the resource's own values, then those of every head.
+pub fn context(own: &[f32; OWN], common: &[f32; COMMON]) -> [f32; CONTEXT] {
+    let mut context = [0.0; CONTEXT];
+    context[..OWN].copy_from_slice(own);
+    context[OWN..].copy_from_slice(common);
+    context
+}
+
 /// Encodes a past. Values are of the order of one; none is NaN.
 pub fn encode(past: &Past, shape: &Shape) -> Encoded {
     let windows = Resource::ALL.map(|resource| past.track(resource).window());

@@ -84,8 +84,7 @@ impl Network {
 /// Adds a layer's input: what comes from the layer below, and the context.
 fn join(joined: &mut Vec<f32>, below: &[f32], resource: Resource, encoded: &Encoded) {
     joined.extend_from_slice(below);
-    joined.extend_from_slice(&encoded.own[resource as usize]);
-    joined.extend_from_slice(&encoded.common);
+    joined.extend_from_slice(&encoded.context(resource));
 }
 
 /// What the bare outputs of one resource say.

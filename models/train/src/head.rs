@@ -1,7 +1,7 @@
 //! The head of one resource forward and back.
 
 use ballast_models::{
-    features::{Anchors, BASE, CONTEXT, LEVEL_UNIT, OWN},
+    features::{Anchors, BASE, CONTEXT, LEVEL_UNIT, context},
     kernel::{
         dense::{Dense, DenseGradients, DenseTape},
         error::ShapeError,
@@ -52,9 +52,7 @@ impl Row {
     pub fn of(set: &Set, sample: &Sample, resource: Resource) -> Self {
         let series = &set.series[sample.series];
         let (r, shift) = (resource as usize, sample.shift[resource as usize]);
-        let mut context = [0.0; CONTEXT];
-        context[..OWN].copy_from_slice(&series.own(sample.index, resource));
-        context[OWN..].copy_from_slice(&series.common[sample.index]);
+        let mut context = context(&series.own(sample.index, resource), &series.common[sample.index]);
         context[BASE] += shift * LEVEL_UNIT;
         Self {
             context,

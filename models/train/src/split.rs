@@ -10,8 +10,9 @@ use ballast_core::{
 
 use crate::data::folder::Recorded;
 
-/// Ids of neighbouring vms are often those of clones: so many of them stay on one side of a split.
-const BLOCK: u32 = 10;
+/// Ids of neighbouring vms are often those of clones, for vms that were made together have ids side by side: so many of them
+/// stay on one side of a split, and are drawn together for intervals.
+pub(crate) const BLOCK: u32 = 10;
 
 /// Slots between two moments that are judged: coprime with an hour and with a day, so that all times are judged alike.
 const LONG_STRIDE: usize = 47;
@@ -68,8 +69,7 @@ impl Split {
         let mut parts = Parts::default();
         for history in recorded.histories {
             let is_held = self.held.contains(group(&history)) || self.held.contains(&history.name);
-            let short = history.slots.len() <= SLOTS_PER_DAY as usize;
-            let until = self.until.filter(|_| !short);
+            let until = self.until.filter(|_| !history.is_short());
             if is_held {
                 parts.judged.push(history, until);
                 continue;
@@ -91,8 +91,8 @@ impl Split {
 impl Judged {
     /// Adds a history to be judged from `from` on.
     pub fn push(&mut self, history: History, from: Option<u32>) {
-        let short = history.slots.len() <= SLOTS_PER_DAY as usize;
-        let (least, stride) = if short { (SHORT_FROM, SHORT_STRIDE) } else { (SLOTS_PER_DAY, LONG_STRIDE) };
+        let (least, stride) =
+            if history.is_short() { (SHORT_FROM, SHORT_STRIDE) } else { (SLOTS_PER_DAY, LONG_STRIDE) };
         let from = from.unwrap_or(history.first + least).max(history.first + SHORT_FROM);
         let last = history.first + u32::try_from(history.slots.len()).unwrap_or(u32::MAX);
         let known = |slot: &u32| {

@@ -9,7 +9,7 @@ pub mod svr;
 #[cfg(test)]
 mod tests;
 
-use ballast_core::history::{History, SLOTS_PER_DAY};
+use ballast_core::history::History;
 use ballast_models::{predictor::Predictor, simple::Simple};
 
 use linear::Linear;
@@ -29,13 +29,10 @@ pub struct Material<'a> {
 impl<'a> Material<'a> {
     /// Every history with the weight of its slots.
     pub fn weighed(self) -> impl Iterator<Item = (f32, &'a History)> {
-        let weight = move |history: &History| if history.slots.len() <= DAY { self.short_weight } else { 1.0 };
+        let weight = move |history: &History| if history.is_short() { self.short_weight } else { 1.0 };
         self.histories.iter().copied().flatten().map(move |history| (weight(history), history))
     }
 }
-
-/// Slots of a day.
-const DAY: usize = SLOTS_PER_DAY as usize;
 
 /// How much is learnt from.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -2,7 +2,7 @@
 
 use ballast_core::history::History;
 use ballast_models::{
-    features::{Anchors, COMMON, CONTEXT, Encoded, OWN, encode},
+    features::{Anchors, Encoded, encode},
     past::{Past, WINDOW},
     scale::{RESOURCES, Resource},
 };
@@ -10,7 +10,11 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_pcg::Pcg64Mcg;
 use rayon::prelude::*;
 
-use crate::{baselines::Material, data::Futures, loss::Truth};
+use crate::{
+    baselines::Material,
+    data::Futures,
+    loss::{PERCENT_FROM, Truth},
+};
 
 /// Vms that are neighbours in their recording and so likely to be alike; fewer in a small recording.
 const NEIGHBOURS: usize = 10;
@@ -18,10 +22,7 @@ const NEIGHBOURS: usize = 10;
 /// One block of neighbours of so many is left out of fitting.
 const CHECKED: usize = 4;
 
-/// Level at which percents are reckoned at most, as in the loss.
-const LEVEL_MAX: f32 = 6.5;
-
-/// Share of the loss of CPU and memory that counts on the scale, as in the loss.
+/// Share of the weight of CPU and memory that counts on the scale; in the network's loss it is 0.5.
 const RELATIVE: f32 = 0.3;
 
 /// One moment of one vm.
@@ -41,7 +42,7 @@ impl Row {
     /// What an error in units of the spread costs, as the network's loss counts it: in percent where there are percents.
     pub fn weight(&self, resource: Resource) -> f32 {
         let Anchors { base, spread, .. } = self.encoded.anchors[resource as usize];
-        if resource.is_share() { spread * (base.min(LEVEL_MAX).cosh() + RELATIVE) } else { spread }
+        if resource.is_share() { spread * (base.min(PERCENT_FROM).cosh() + RELATIVE) } else { spread }
     }
 }
 
@@ -49,14 +50,6 @@ impl Row {
 pub fn window(past: &Past, resource: Resource, missing: f32) -> [f32; WINDOW] {
     let track = past.track(resource);
     std::array::from_fn(|ago| track.lag(ago).unwrap_or(missing))
-}
-
-/// What the head of a resource gets of the network's input besides the cell's state.
-pub fn context(encoded: &Encoded, resource: Resource) -> [f32; CONTEXT] {
-    let mut context = [0.0; CONTEXT];
-    context[..OWN].copy_from_slice(&encoded.own[resource as usize]);
-    context[OWN..OWN + COMMON].copy_from_slice(&encoded.common);
-    context
 }
 
 /// About `wanted` rows, each slot of `material` with the same chance times its weight; those in which nothing was seen are not

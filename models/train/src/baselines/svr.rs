@@ -21,7 +21,7 @@ use rayon::prelude::*;
 
 use super::{
     residuals::{Residuals, Unit, residuals, spread_out},
-    rows::{Row, context, known},
+    rows::{Row, known},
 };
 
 /// Width of the kernel `exp(-|x - x'|² / width)`: the mean square of the distance of two standardised rows.
@@ -87,7 +87,7 @@ impl Regression {
         if fitted.is_empty() {
             return Ok(None);
         }
-        let inputs: Vec<[f32; CONTEXT]> = fitted.iter().map(|(row, _)| context(&row.encoded, resource)).collect();
+        let inputs: Vec<[f32; CONTEXT]> = fitted.iter().map(|(row, _)| row.encoded.context(resource)).collect();
         let relative =
             |row: &Row, came: f32| f64::from(Unit::Relative.of(came, &row.encoded.anchors[resource as usize]));
         let standard = Standard::of(&inputs);
@@ -102,7 +102,7 @@ impl Regression {
         let off = check.into_iter().step_by(stride).map(|(row, came)| {
             #[expect(clippy::cast_possible_truncation, reason = "relative values are of the order of one")]
             let came = relative(row, came) as f32;
-            came - regression.say(&context(&row.encoded, resource))
+            came - regression.say(&row.encoded.context(resource))
         });
         regression.residuals = residuals(off.collect());
         Ok(Some(regression))
@@ -157,7 +157,7 @@ impl Predictor for Svr {
                 let anchors = &known.encoded.anchors[resource as usize];
                 // What was never seen of a vm stays at its anchor: there is nothing to weigh.
                 let is_seen = known.past.track(resource).values() > 0;
-                let inputs = context(known.encoded, resource);
+                let inputs = known.encoded.context(resource);
                 for (target, regression) in self.regressions[resource as usize].iter().enumerate() {
                     answer[resource as usize][target] = match regression.as_ref().filter(|_| is_seen) {
                         Some(one) => spread_out(one.say(&inputs), &one.residuals, Unit::Relative, anchors),

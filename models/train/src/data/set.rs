@@ -1,8 +1,8 @@
 //! A set of histories with their features, as training walks through them.
 
-use ballast_core::history::{History, SLOTS_PER_DAY};
+use ballast_core::history::History;
 use ballast_models::{
-    features::{Anchors, COMMON, Encoded, HIGHS, INPUTS, MEDIANS, OWN, encode},
+    features::{Anchors, COMMON, Encoded, HIGHS, INPUTS, LEVEL_UNIT, MEDIANS, OWN, encode},
     network::TARGETS,
     past::Past,
     scale::{RESOURCES, Resource},
@@ -122,14 +122,14 @@ pub const NO_ANCHORS: [Anchors; RESOURCES] =
 /// What the cell gets of a past where it gets the newest levels and nothing else; as the encoder has them.
 fn levels_alone(past: &Past) -> [f32; INPUTS] {
     let mut inputs = [0.0; INPUTS];
-    inputs.iter_mut().zip(past.channels()).for_each(|(input, level)| *input = level / 4.0);
+    inputs.iter_mut().zip(past.channels()).for_each(|(input, level)| *input = level * LEVEL_UNIT);
     inputs
 }
 
 impl Set {
     /// Encodes histories, in their order; those of a day or less have the weight `short`, the others 1.
     pub fn of(histories: &[History], short: f32) -> Self {
-        let weight = |history: &History| if history.slots.len() <= SLOTS_PER_DAY as usize { short } else { 1.0 };
+        let weight = |history: &History| if history.is_short() { short } else { 1.0 };
         Self { series: histories.par_iter().map(|history| Series::of(history, weight(history))).collect() }
     }
 

@@ -9,14 +9,13 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_pcg::Pcg64Mcg;
 use serde::Serialize;
 
+use crate::split::BLOCK;
+
 /// Draws of all vms.
 const RESAMPLES: usize = 1000;
 
 /// Ends of the interval: nineteen draws of twenty lie in it.
 const ENDS: [f64; 2] = [0.025, 0.975];
-
-/// Ids of a block: vms that were made together have ids side by side and do the same.
-const BLOCK: u32 = 10;
 
 /// Errors of a method and of its reference, summed over one vm.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
