@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use ballast_core::{oversight::Report, units::nanos_of};
+use ballast_core::{oversight::Report, risk::RiskReport, units::nanos_of};
 
 use crate::engine::Impairment;
 
@@ -89,6 +89,7 @@ pub struct Counters {
     ack_delay_nanos: AtomicU64,
     tables: Mutex<Tables>,
     forecasting: Mutex<Report>,
+    risk: Mutex<Option<RiskReport>>,
 }
 
 #[derive(Debug, Default)]
@@ -184,6 +185,16 @@ impl Counters {
     /// How forecasting stood at its newest cycle.
     pub fn forecasting(&self) -> Report {
         self.forecasting.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How measuring risk stands.
+    pub fn set_risk(&self, report: Option<RiskReport>) {
+        *self.risk.lock().unwrap_or_else(PoisonError::into_inner) = report;
+    }
+
+    /// How measuring risk stood at the newest cycle; `None` where nothing is measured.
+    pub fn risk(&self) -> Option<RiskReport> {
+        self.risk.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// A newer scheduler was seen; true the first time.

@@ -3,7 +3,7 @@
 //! The state task owns one and feeds it live; replay owns one and feeds it a recorded log. Neither goes around it, so
 //! that a replayed day is the day that was.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use ballast_core::{
     fleet::{FleetSettings, FleetState},
@@ -12,8 +12,10 @@ use ballast_core::{
     inventory::Inventory,
     oversight::Supervised,
     plausibility,
+    risk::HostRisk,
     sample::{Batch, VmSample, VmState},
     snapshot::{Event, Snapshot},
+    tuning::Tuning,
     units::Timestamp,
 };
 
@@ -41,13 +43,19 @@ pub(crate) struct Intake {
     settings: FleetSettings,
     /// Who forecasts; where the model runs beside, its owner hands it what is learned here too.
     pub(crate) forecaster: Supervised,
+    /// What hosts were promised and what came of it, where the operator wants it measured.
+    pub(crate) risk: HostRisk,
+    tuning: Tuning,
     inventories: BTreeMap<HostId, Inventory>,
 }
 
 impl Intake {
-    pub(crate) fn new(epoch: Epoch, settings: FleetSettings, forecaster: Supervised) -> Self {
+    /// A fleet nothing is known of yet; `period` is the time between two samples.
+    pub(crate) fn new(epoch: Epoch, period: Duration, tuning: &Tuning, forecaster: Supervised) -> Self {
+        let settings = FleetSettings { period, silent_periods: tuning.silent_periods, cpu_limit: tuning.cpu_limit };
         let fleet = FleetState::new(epoch, settings);
-        Self { ingest: Ingest::default(), fleet, settings, forecaster, inventories: BTreeMap::new() }
+        let (risk, tuning) = (HostRisk::default(), tuning.clone());
+        Self { ingest: Ingest::default(), fleet, settings, forecaster, risk, tuning, inventories: BTreeMap::new() }
     }
 
     /// A link opened; returns where its agent shall resume.
@@ -107,6 +115,7 @@ impl Intake {
 
     fn learn_and_apply(&mut self, batch: &Batch, absurd: &[String], at: Timestamp) -> Vec<String> {
         self.learn(batch);
+        self.risk.observe(batch);
         self.event(&Event::Batch { batch: Box::new(batch.clone()), absurd: absurd.to_vec() }, at)
     }
 
@@ -119,14 +128,20 @@ impl Intake {
         self.fleet.snapshot(now)
     }
 
-    /// A cycle of forecasting: what was foretold is judged. Vms that no host knows any more are forgotten here.
+    /// A cycle of forecasting: what was foretold of vms and promised to hosts is judged. Vms that no host knows any more are
+    /// forgotten here.
     pub(crate) fn cycle(&mut self, snapshot: &Snapshot) {
         self.forecaster.cycle(snapshot);
+        if self.tuning.overload_share_max.is_some() {
+            self.risk.inform(snapshot, &mut self.forecaster.forecasts(snapshot), &self.tuning);
+        }
     }
 
-    /// What the vms of `snapshot` are expected to want.
+    /// What the vms of `snapshot` are expected to want, and how far they stray together.
     pub(crate) fn forecasts(&self, snapshot: &Snapshot) -> Forecasts {
-        self.forecaster.forecasts(snapshot)
+        let mut forecasts = self.forecaster.forecasts(snapshot);
+        self.risk.tell(&mut forecasts);
+        forecasts
     }
 }
 

@@ -55,6 +55,7 @@ enum Item {
     Event { at: Timestamp, event: Box<Event> },
     Window(Arc<Batch>),
     Model { states: Vec<SavedState>, memory: Option<Vec<u8>> },
+    Risk(Vec<u8>),
     Close(oneshot::Sender<()>),
 }
 
@@ -95,6 +96,11 @@ impl Recorder {
     /// What the model knows, and how it has done, for the store.
     pub(crate) async fn model(&self, states: Vec<SavedState>, memory: Option<Vec<u8>>) {
         drop(self.items.send(Item::Model { states, memory }).await);
+    }
+
+    /// What was measured of the fleet's risk, for the store.
+    pub(crate) async fn risk(&self, risk: Vec<u8>) {
+        drop(self.items.send(Item::Risk(risk)).await);
     }
 
     /// Writes out what waits and closes log and store; returns when that is done.
@@ -228,6 +234,7 @@ impl Files {
             match item {
                 Item::Window(batch) => windows.push(batch),
                 Item::Model { states, memory } => self.keep_model(&states, memory.as_deref(), shared),
+                Item::Risk(risk) => self.keep_risk(&risk, shared),
                 Item::Close(done) => closing = Some(done),
                 other => {
                     if let Item::Opened { inventory, .. } | Item::Inventory { inventory, .. } = &other {
@@ -264,7 +271,7 @@ impl Files {
                 (at, Content::Closed { host, boot })
             }
             Item::Event { at, event } => (at, Content::Event(event)),
-            Item::Window(_) | Item::Model { .. } | Item::Close(_) => return None,
+            Item::Window(_) | Item::Model { .. } | Item::Risk(_) | Item::Close(_) => return None,
         };
         Some(LogRecord { at, content }.encode())
     }
@@ -291,6 +298,11 @@ impl Files {
         let Some(store) = self.store.as_mut() else { return };
         let kept = store.put_model(states, memory).map_err(|error| error.to_string());
         shared.counters.store_written(kept, 0);
+    }
+
+    fn keep_risk(&mut self, risk: &[u8], shared: &Shared) {
+        let Some(store) = self.store.as_mut() else { return };
+        shared.counters.store_written(store.put_risk(risk).map_err(|error| error.to_string()), 0);
     }
 
     fn write_store(&mut self, windows: &[Arc<Batch>], shared: &Shared, last: bool) {

@@ -132,7 +132,7 @@ impl State {
         answer.await.ok()
     }
 
-    /// Has what the model knows kept; returns once the recorder has it, or there is nothing to wait for.
+    /// Has what the model knows and what was measured of risk kept; returns once the recorder has it, or there is nothing to wait for.
     pub(crate) async fn save(&self) {
         let (done, answer) = oneshot::channel();
         if self.requests.send(Request::Save(done)).await.is_ok() {

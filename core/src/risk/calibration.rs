@@ -6,7 +6,8 @@
 //! Prediction*): after every step `z += GAIN (broken share - allowed share)`. Whatever demand does, the shares of any
 //! `T` steps in a row then add up to what was allowed within `|change of z| / (GAIN T)`: for a day of 288 steps 0.035
 //! percentage points for each unit that z has moved. The gain is ten times what the literature uses because a class pools
-//! the promises to many hosts, so that a share of one step is a measurement and no coin toss; a small class has a smaller one.
+//! the promises to many hosts, so that a share of one step is a measurement and no coin toss; a small class has a smaller one,
+//! and so has one of which much is allowed.
 //!
 //! One exception is meant: what one step raises z by comes back within [`STEPS_BACK`] good ones. A jump of the load, in which
 //! every host strays at once, is no reason to reserve for a day what would have been needed in the minutes of the jump.
@@ -25,6 +26,12 @@ const GAIN: f64 = 10.0;
 /// Most that one broken promise raises z: what bounds the gain of a class of few hosts. One step may raise it as much
 /// where next to nothing is allowed.
 const RAISE_PER_HOST: f64 = 0.5;
+
+/// Most that a step without a broken promise lowers z by: what bounds the gain where much is allowed.
+const FALL_MAX: f64 = 0.2;
+
+/// Most that one step raises z by, however many promises it breaks.
+const RAISE_MAX: f64 = 2.0;
 
 /// Steps without a broken promise after which z is back where one step, however bad, has raised it from: 50 minutes.
 /// At a share of 1 % that is a raise by one deviation; twelve would not leave two hours for a jump that
@@ -86,8 +93,8 @@ impl Track {
     fn learn(&mut self, kept: Kept, allowed: f64) {
         let hosts = count(usize::try_from(kept.promises).unwrap_or(usize::MAX));
         self.hosts += if self.hosts > 0.0 { NEWEST * (hosts - self.hosts) } else { hosts };
-        let gain = GAIN.min(RAISE_PER_HOST * hosts);
-        let most = (STEPS_BACK * gain * allowed).max(RAISE_PER_HOST);
+        let gain = GAIN.min(RAISE_PER_HOST * hosts).min(FALL_MAX / allowed);
+        let most = (STEPS_BACK * gain * allowed).clamp(RAISE_PER_HOST, RAISE_MAX);
         self.z = (self.z + (gain * (kept.share() - allowed)).min(most)).clamp(0.0, Z_MAX);
     }
 }

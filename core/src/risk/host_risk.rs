@@ -1,7 +1,7 @@
 //! Measures a fleet's risk while it runs: makes promises, judges them a step later, learns from what came.
 //!
-//! Whoever decides owns one, feeds it every batch, and has it [`HostRisk::inform`] the forecasts before each decision;
-//! what was learned is kept across restarts, open promises are not. Without the operator's wish
+//! Whoever decides owns one, feeds it every batch, and has it [`HostRisk::inform`] the forecasts before each decision, or
+//! [`HostRisk::tell`] what it knows where no time has passed; what was learned is kept across restarts, open promises are not. Without the operator's wish
 //! ([`Tuning::overload_share_max`]) it does nothing.
 
 use std::sync::Arc;
@@ -19,6 +19,15 @@ use crate::{
     snapshot::Snapshot,
     tuning::Tuning,
 };
+
+/// How measuring stands.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RiskReport {
+    /// All promises so far.
+    pub kept: Kept,
+    /// What the newest promises were made by.
+    pub measured: Arc<MeasuredRisk>,
+}
 
 /// What is known of a fleet's risk.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -47,14 +56,19 @@ impl HostRisk {
     pub fn inform(&mut self, snapshot: &Snapshot, forecasts: &mut Forecasts, tuning: &Tuning) -> Option<Kept> {
         let allowed = tuning.overload_share_max?;
         if self.open.as_ref().is_some_and(|promises| !promises.is_over(snapshot.taken_at)) {
-            forecasts.risk.clone_from(&self.measured);
+            self.tell(forecasts);
             return None;
         }
         let kept = self.open.take().map(|promises| self.learn(promises.end(), snapshot, allowed, tuning));
         self.measured = Some(Arc::new(self.measure(tuning)));
-        forecasts.risk.clone_from(&self.measured);
+        self.tell(forecasts);
         self.open = Some(Promises::begin(snapshot, forecasts, &Risk::of(tuning)));
         kept
+    }
+
+    /// Tells `forecasts` what is measured, and nothing else: nothing where nothing is.
+    pub fn tell(&self, forecasts: &mut Forecasts) {
+        forecasts.risk.clone_from(&self.measured);
     }
 
     fn learn(&mut self, ended: Ended, snapshot: &Snapshot, allowed: f64, tuning: &Tuning) -> Kept {
@@ -77,6 +91,12 @@ impl HostRisk {
             loadings: self.correlations.loadings(assumed),
             bundles: self.correlations.bundles(assumed),
         }
+    }
+
+    /// How measuring stands; `None` where nothing is measured.
+    pub fn report(&self) -> Option<RiskReport> {
+        let measured = self.measured.as_ref()?;
+        Some(RiskReport { kept: self.kept, measured: Arc::clone(measured) })
     }
 
     /// What was measured when the newest promises were made.

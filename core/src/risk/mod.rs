@@ -24,7 +24,7 @@ pub use class::HostClass;
 pub use correlation::Correlations;
 pub use fleet::FleetLoad;
 pub use host::HostLoad;
-pub use host_risk::HostRisk;
+pub use host_risk::{HostRisk, RiskReport};
 pub use measured::MeasuredRisk;
 pub use promise::PROMISED_FOR;
 pub use vm::VmLoad;

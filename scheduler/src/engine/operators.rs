@@ -199,6 +199,7 @@ impl Engine {
             log_bytes: get(&counters.log_bytes),
             store_dropped: get(&counters.store_dropped),
             forecast: self.forecast_stats(),
+            risk: counters.risk(),
             store_quarantined: get(&counters.store_quarantined),
             journal_records,
             journal_failures,

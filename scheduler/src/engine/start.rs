@@ -10,7 +10,6 @@ use std::{
 };
 
 use ballast_core::{
-    fleet::FleetSettings,
     id::{Epoch, HostId},
     inventory::Inventory,
     oversight::{Memory, ModelMode},
@@ -60,15 +59,6 @@ impl EngineSettings {
     pub fn store_dir(&self) -> std::path::PathBuf {
         self.data_dir.join(STORE_DIR)
     }
-
-    /// The numbers the fleet's state depends on.
-    pub(crate) fn fleet(&self) -> FleetSettings {
-        FleetSettings {
-            period: self.period,
-            silent_periods: self.tuning.silent_periods,
-            cpu_limit: self.tuning.cpu_limit,
-        }
-    }
 }
 
 /// Opens everything, takes up where the last start ended, and starts the tasks.
@@ -87,8 +77,10 @@ pub(super) async fn start(settings: EngineSettings, models: Models, clock: Clock
 
     let now = shared.clock.now();
     let store = open_store(&shared, now);
-    let mut intake = Intake::new(epoch, shared.settings.fleet(), shared.settings.forecast.supervised());
+    let EngineSettings { period, tuning, forecast, .. } = &shared.settings;
+    let mut intake = Intake::new(epoch, *period, tuning, forecast.supervised());
     let identity = load_model(&mut intake, &models, store.as_deref(), &shared, now).await;
+    take_up_risk(&mut intake, store.as_deref());
     let known = warm_up(&mut intake, &ledger, store.as_deref(), &shared, now);
     let log = open_log(&shared);
     let model = beside(&mut intake, &shared)?;
@@ -138,6 +130,15 @@ fn take_up(intake: &mut Intake, kept: KeptModel, shared: &Shared, now: Timestamp
     // Of an older version it may not be understood; the model then has to prove itself anew.
     let memory = memory.and_then(|bytes| serde_json::from_slice::<Memory>(&bytes).ok());
     memory.into_iter().for_each(|memory| intake.forecaster.oversight.recall(memory));
+}
+
+/// Takes up what was measured of the fleet's risk. What cannot be read, or is of a version that is not understood, is measured
+/// anew.
+fn take_up_risk(intake: &mut Intake, store: Option<&dyn Store>) {
+    let kept = store.and_then(|store| store.risk().ok().flatten());
+    if let Some(risk) = kept.and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
+        intake.risk = risk;
+    }
 }
 
 /// The model on a thread of its own, warm, where it is to run there.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use ballast_core::{decision::Mode, id::Epoch, oversight::Report};
+use ballast_core::{decision::Mode, id::Epoch, oversight::Report, risk::RiskReport};
 
 /// Why the engine does less than it should; each is shown until it is over.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,6 +87,8 @@ pub struct EngineStats {
     pub store_dropped: u64,
     /// How forecasting stands.
     pub forecast: ForecastStats,
+    /// How measuring risk stands, where it is measured.
+    pub risk: Option<RiskReport>,
     /// Times the store was found damaged and rebuilt.
     pub store_quarantined: u64,
     /// Records journalled.

@@ -39,6 +39,7 @@ mod fleet;
 mod forecast;
 pub mod http;
 pub mod names;
+mod risk;
 #[cfg(test)]
 mod tests;
 
@@ -131,6 +132,7 @@ impl Metrics {
             let mut moment = Registry::default();
             moment.register_collector(Box::new(engine::Counts(Arc::clone(&look))));
             moment.register_collector(Box::new(forecast::Forecasting(Arc::clone(&look))));
+            moment.register_collector(Box::new(risk::Promises(Arc::clone(&look))));
             moment.register_collector(Box::new(fleet::Fleet { look, now, per_vm: self.per_vm }));
             text::encode_registry(&mut text, &moment)?;
         }

@@ -97,6 +97,10 @@ names! {
     FORECAST_STATES = "ballast_forecast_states";
     /// Bundles that were refused.
     FORECAST_REFUSED = "ballast_forecast_models_refused";
+    /// Promises to hosts that were judged, by whether they were kept.
+    RISK_PROMISES = "ballast_risk_promises";
+    /// Standard deviations above the mean that hosts are promised, by class of host.
+    RISK_DEVIATIONS = "ballast_risk_deviations";
     /// One for each thing that does not work.
     IMPAIRED = "ballast_impaired";
     /// Energy of all hosts.

@@ -5,7 +5,6 @@ use std::time::Duration;
 use ballast_core::{
     decide::{DecideInput, decide},
     decision::{Decision, Mode, Step, Trigger},
-    fleet::FleetSettings,
     id::{DecisionId, Epoch, Seq},
     oversight::{ModelMode, Supervised},
     policy::{self, Policy, View},
@@ -57,14 +56,9 @@ impl<'a> Feed<'a> {
     pub(super) fn new(settings: &'a ReplaySettings) -> Result<Self, ReplayError> {
         let name = &settings.policy;
         let policy = policy::any_by_name(name).ok_or_else(|| ReplayError::UnknownPolicy { name: name.clone() })?;
-        let fleet = FleetSettings {
-            period: settings.period,
-            silent_periods: settings.tuning.silent_periods,
-            cpu_limit: settings.tuning.cpu_limit,
-        };
         Ok(Self {
             settings,
-            intake: Intake::new(EPOCH, fleet, forecaster(settings)?),
+            intake: Intake::new(EPOCH, settings.period, &settings.tuning, forecaster(settings)?),
             policy,
             now: Timestamp::EPOCH,
             next_round: None,

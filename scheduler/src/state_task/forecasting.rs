@@ -27,6 +27,9 @@ use crate::{
 /// Time between two times that the model's states are kept: two of its steps, which a killed scheduler's model lacks.
 pub(super) const SAVE_EVERY: Duration = Duration::from_secs(600);
 
+/// Who waits for something to be kept, where somebody does: told by being let go of.
+type Done = Option<oneshot::Sender<()>>;
+
 /// News of the model.
 pub(super) enum News {
     Heard(Heard),
@@ -120,6 +123,7 @@ impl StateTask {
             }
         }
         self.shared.counters.set_forecasting(oversight.report());
+        self.shared.counters.set_risk(self.intake.risk.report());
     }
 
     /// Puts a model in the place of the one there is. It takes up what that one knows, where it understands it and the other
@@ -161,9 +165,28 @@ impl StateTask {
         Ok(())
     }
 
-    /// Has what the model knows kept, by the recorder, without waiting for either here. `done` is let go of when that is done,
-    /// or when there is nothing to wait for.
-    pub(super) fn save(&mut self, done: Option<oneshot::Sender<()>>) {
+    /// Has what the model knows and what was measured of risk kept, by the recorder, without waiting for anyone here. `done` is
+    /// let go of when that is done, or when there is nothing to wait for.
+    pub(super) fn save(&mut self, done: Done) {
+        let done = Arc::new(done);
+        self.save_risk(Arc::clone(&done));
+        self.save_model(done);
+    }
+
+    fn save_risk(&self, done: Arc<Done>) {
+        if self.intake.risk.report().is_none() {
+            return;
+        }
+        // What is no number is no measurement: the next life then begins anew.
+        let Ok(risk) = serde_json::to_vec(&self.intake.risk) else { return };
+        let recorder = self.recorder.clone();
+        tokio::spawn(async move {
+            recorder.risk(risk).await;
+            drop(done);
+        });
+    }
+
+    fn save_model(&mut self, done: Arc<Done>) {
         let memory = self.intake.forecaster.oversight.memory();
         let recorder = self.recorder.clone();
         let Some(memory) = memory else { return };

@@ -1,5 +1,5 @@
-//! What can be rebuilt and saves time when it is there: recent windows, inventories, what the model knew. Nothing here is
-//! the truth.
+//! What can be rebuilt and saves time when it is there: recent windows, inventories, what the model knew, what was measured
+//! of the fleet's risk. Nothing here is the truth.
 //!
 //! The recorder writes it, `engine::start` warms up from it. Deleting its directory loses that warm-up and nothing else.
 
@@ -58,6 +58,18 @@ pub(crate) trait Store: Send {
     /// # Errors
     /// [`StoreError`] when nothing can be read.
     fn model(&self) -> Result<KeptModel, StoreError>;
+
+    /// Keeps what was measured of the fleet's risk, in the place of what was kept before.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it is not kept.
+    fn put_risk(&mut self, risk: &[u8]) -> Result<(), StoreError>;
+
+    /// What [`Store::put_risk`] kept; `None` where nothing was, or it is damaged.
+    ///
+    /// # Errors
+    /// [`StoreError`] when nothing can be read.
+    fn risk(&self) -> Result<Option<Vec<u8>>, StoreError>;
 
     /// Writes out what is buffered.
     ///

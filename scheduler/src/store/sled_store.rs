@@ -30,6 +30,9 @@ const MARK: &[u8] = b"ballast";
 /// The key of how a model has done: no vm's, for it is shorter.
 const MEMORY: &[u8] = b"memory";
 
+/// The key of what was measured of the fleet's risk.
+const RISK: &[u8] = b"risk";
+
 /// Directories set aside that are kept for a look; older ones go.
 const QUARANTINED_MAX: usize = 2;
 
@@ -197,6 +200,19 @@ impl Store for SledStore {
             Ok(())
         })?;
         Ok(kept)
+    }
+
+    fn put_risk(&mut self, risk: &[u8]) -> Result<(), StoreError> {
+        guarded(|| self.db.insert(RISK, seal(risk.to_vec())).map(drop))
+    }
+
+    fn risk(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        let mut risk = None;
+        guarded(|| {
+            risk = self.db.get(RISK)?.and_then(|value| open(&value).map(<[u8]>::to_vec));
+            Ok(())
+        })?;
+        Ok(risk)
     }
 
     fn flush(&mut self) -> Result<(), StoreError> {

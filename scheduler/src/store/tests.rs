@@ -137,6 +137,17 @@ fn what_a_model_knew_comes_back_and_nothing_of_vms_that_are_gone() {
 }
 
 #[test]
+fn what_was_measured_of_risk_comes_back_as_it_was_kept_last() {
+    let (_dir, path) = filled();
+    let mut store = opened(&path);
+    assert_eq!(store.risk().unwrap(), None);
+    [&b"first"[..], b"last"].iter().for_each(|risk| store.put_risk(risk).unwrap());
+    store.flush().unwrap();
+    drop(store);
+    assert_eq!(opened(&path).risk().unwrap().as_deref(), Some(&b"last"[..]));
+}
+
+#[test]
 fn a_state_that_is_not_whole_is_no_state() {
     let saved = SavedState { vm: vm(1), at: NOW, state: vec![1, 2, 3] };
     let (key, value) = packed::pack_state(&saved);

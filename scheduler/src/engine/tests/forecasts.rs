@@ -73,11 +73,13 @@ impl World {
         self.jump(CYCLE).await;
     }
 
-    /// The next look at the bundle, and what comes of it. Other threads read it: time stands still meanwhile.
+    /// The next look at the bundle, two cycles on, and what comes of it: each cycle's answer is waited for, lest the second find
+    /// the model busy. Other threads read it: time stands still meanwhile.
     async fn look(&self) {
         let looks = || self.engine().shared().counters.bundle_looks.load(Relaxed);
         let before = looks();
-        self.jump(Duration::from_secs(30)).await;
+        self.cycle().await;
+        self.cycle().await;
         self.await_that("a look at the bundle", async |_| looks() > before).await;
     }
 

@@ -5,5 +5,6 @@ mod forecasts;
 mod harness;
 mod operators;
 mod restart;
+mod risk;
 mod telemetry;
 mod trouble;
