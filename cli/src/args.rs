@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
-use crate::{demo::DemoArgs, offline::Offline, plan::PlanArgs, replay::ReplayArgs, score::ScoreArgs};
+use crate::{
+    demo::DemoArgs, history::HistoryArgs, offline::Offline, plan::PlanArgs, replay::ReplayArgs, score::ScoreArgs,
+};
 
 /// Keeps a fleet of libvirt hosts level: looks at it, moves its vms, explains why.
 #[derive(Debug, Parser)]
@@ -56,6 +58,8 @@ pub enum Command {
     Demo(DemoArgs),
     /// Recorded telemetry through the real decision path: what would have been decided, when, and why.
     Replay(ReplayArgs),
+    /// Recorded telemetry as a table of five-minute means, to train a forecaster on.
+    History(HistoryArgs),
     /// Policies played on a scenario, day by day and seed by seed, beside the least that was possible.
     Score(ScoreArgs),
     /// A fleet written down in a file: the whole plan for it, or why what is asked cannot be done.

@@ -18,6 +18,7 @@ pub mod args;
 pub mod client;
 mod commands;
 pub mod demo;
+pub mod history;
 pub mod offline;
 pub mod plan;
 pub mod replay;
@@ -60,6 +61,7 @@ async fn dispatch(args: Args, out: &mut dyn Write) -> anyhow::Result<()> {
     match command {
         Command::Demo(demo) => demo::run(&demo, output, out).await,
         Command::Replay(args) => replay::run(&args, output, out),
+        Command::History(args) => history::run(&args, out),
         Command::Score(args) => score::run(&args, output, out),
         Command::Plan(args) => plan::run(&args, out),
         Command::Top(top) => top::run(client::connect(&connection).await?, &top, &Clock::system()).await,

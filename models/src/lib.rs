@@ -7,6 +7,7 @@ pub mod network;
 pub mod offline;
 pub mod past;
 pub mod predictor;
+pub mod recording;
 #[cfg(feature = "burn")]
 pub mod reference;
 pub mod scale;

@@ -37,6 +37,20 @@ async fn the_same_log_and_seed_give_the_same_bytes() {
 }
 
 #[tokio::test]
+async fn what_a_fleet_recorded_can_be_trained_on() {
+    let (fleet, log) = recording().await;
+    let table = fleet.scheduler_dir().join("history.csv");
+    let args = ballast::history::HistoryArgs { files: vec![log], out: Some(table.clone()) };
+    ballast::history::run(&args, &mut Vec::new()).unwrap();
+    let text = std::fs::read_to_string(&table).unwrap();
+    let histories = ballast_sim::trace::history::csv("history.csv", &text, &std::collections::BTreeMap::new()).unwrap();
+    assert_eq!(histories.len(), 3);
+    let busiest = histories.iter().flat_map(|history| &history.slots).map(|slot| slot.cpu).fold(0.0, f32::max);
+    assert!((0.4..=1.01).contains(&busiest), "a share of its vcpus: {busiest}");
+    assert!(histories.iter().all(|history| history.shape.memory_mib.is_some() && !history.slots[0].memory.is_nan()));
+}
+
+#[tokio::test]
 async fn a_malformed_telemetry_log_is_refused_with_file_and_place() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("0000000000000001.seg");

@@ -3,7 +3,7 @@
 //! Per vm it keeps the slot being filled, the past, the recurrent state and the last answer: `docs/forecaster.md` states how
 //! many bytes that is. All of it is one step per slot, whatever the length of the history.
 
-mod slot;
+pub(crate) mod slot;
 #[cfg(test)]
 mod tests;
 mod vm;
@@ -27,8 +27,9 @@ use crate::{
     network::Network,
     predictor::{Known, Predictor, UNKNOWN},
 };
+use slot::Size;
 use slot::slot_of_sample;
-use vm::{Followed, Size};
+use vm::Followed;
 
 /// Vms that are worked off together: their scratch stays in the cache.
 const BATCH: usize = 256;

@@ -4,12 +4,12 @@ use std::collections::VecDeque;
 
 use ballast_core::{
     forecast::{LEVELS, Quantiles, ResourceForecast, STEPS, VmForecast},
-    history::{Observed, Shape},
+    history::Observed,
     sample::VmSample,
 };
 use serde::{Deserialize, Serialize};
 
-use super::slot::{Means, OpenSlot, slot_of_sample};
+use super::slot::{Means, OpenSlot, Size, slot_of_sample};
 use crate::{
     network::TARGETS,
     past::{GAP_MAX, Past},
@@ -20,20 +20,6 @@ use crate::{
 /// Closed slots that may wait to be worked off: an hour's, far more than one cycle brings. Beyond, the oldest go and are a
 /// gap.
 const WAITING_MAX: usize = 12;
-
-/// A vm's size, without which its shares mean nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub(super) struct Size {
-    pub(super) vcpus: f64,
-    pub(super) memory: f64,
-}
-
-impl Size {
-    #[expect(clippy::cast_possible_truncation, reason = "a size in MiB")]
-    pub(super) fn shape(self) -> Shape {
-        Shape { vcpus: Some(self.vcpus as f32), memory_mib: Some((self.memory / f64::from(1 << 20)) as f32) }
-    }
-}
 
 /// What is kept of one vm.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

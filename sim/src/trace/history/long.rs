@@ -1,6 +1,9 @@
 //! The long form: one row per vm and slot, columns found by name, in any order, the values' columns all optional.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+};
 
 use ballast_core::history::{CHANNELS, History, Observed, Shape};
 
@@ -13,6 +16,9 @@ pub(super) const VALUES: [&str; CHANNELS] =
 /// The column of the capacity at the moment, which wobbles: the table of vms is preferred.
 pub(super) const CAPACITY: &str = "mem_cap_mib";
 
+/// The column of a vm's virtual CPUs; the table of vms is preferred.
+pub(super) const CORES: &str = "cores";
+
 /// Slots that a recording may span: twenty years.
 const SPAN_MAX: u32 = 20 * 366 * 288;
 
@@ -22,6 +28,7 @@ pub(super) struct Row {
     pub(super) step: u32,
     pub(super) values: [f32; CHANNELS],
     pub(super) capacity_mib: f32,
+    pub(super) cores: f32,
 }
 
 /// Histories in the making, row by row, in any order.
@@ -70,10 +77,10 @@ fn history(name: String, mut rows: Vec<Row>, shapes: &BTreeMap<String, Shape>) -
     Ok(History { name, shape, first, slots })
 }
 
-/// Without a table of vms a vm's memory is the largest capacity its rows tell.
+/// Without a table of vms a vm is of the largest size that its rows tell.
 fn shape_from(rows: &[Row]) -> Shape {
-    let largest = rows.iter().map(|row| row.capacity_mib).fold(f32::NAN, f32::max);
-    Shape { vcpus: None, memory_mib: Some(largest).filter(|mib| *mib > 0.0) }
+    let largest = |of: fn(&Row) -> f32| Some(rows.iter().map(of).fold(f32::NAN, f32::max)).filter(|size| *size > 0.0);
+    Shape { vcpus: largest(|row| row.cores), memory_mib: largest(|row| row.capacity_mib) }
 }
 
 /// Percents to shares and KB/s to bytes per second. A vm whose capacity is 0 was off: it wanted nothing.
@@ -95,7 +102,7 @@ pub fn csv(file: &str, text: &str, shapes: &BTreeMap<String, Shape>) -> Result<V
     let table = Table::new(file, text, &[])?;
     let (vm, step) = (table.column("vm")?, table.column("step")?);
     let values = VALUES.map(|name| table.column(name).ok());
-    let capacity = table.column(CAPACITY).ok();
+    let [capacity, cores] = [CAPACITY, CORES].map(|name| table.column(name).ok());
     let mut assembly = Assembly::default();
     for row in table.rows() {
         let row = row?;
@@ -110,9 +117,35 @@ pub fn csv(file: &str, text: &str, shapes: &BTreeMap<String, Shape>) -> Result<V
         for (value, column) in read.iter_mut().zip(values) {
             *value = number(column)?;
         }
-        assembly.take(row.text(vm), Row { step, values: read, capacity_mib: number(capacity)? });
+        let (capacity_mib, cores) = (number(capacity)?, number(cores)?);
+        assembly.take(row.text(vm), Row { step, values: read, capacity_mib, cores });
     }
     assembly.finish(file, shapes)
+}
+
+/// Writes histories as such a table: what [`csv`] reads back. A slot of which nothing is known has no row.
+///
+/// # Errors
+/// Where `out` cannot be written.
+pub fn write_csv(histories: &[History], out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "vm,step,{CORES},{CAPACITY},{}", VALUES.join(","))?;
+    for history in histories {
+        let Shape { vcpus, memory_mib } = history.shape;
+        let size = format!("{},{}", field(vcpus.unwrap_or(f32::NAN)), field(memory_mib.unwrap_or(f32::NAN)));
+        for (step, slot) in (history.first..).zip(&history.slots).filter(|(_, slot)| !slot.is_missing()) {
+            let [cpu, memory, rates @ ..] = slot.channels();
+            let values = [cpu * 100.0, memory * memory_mib.unwrap_or(f32::NAN)];
+            let values = values.into_iter().chain(rates.into_iter().map(|rate| rate / 1000.0));
+            let values: Vec<String> = values.map(field).collect();
+            writeln!(out, "{},{step},{size},{}", history.name, values.join(","))?;
+        }
+    }
+    Ok(())
+}
+
+/// An empty field is a missing one.
+fn field(value: f32) -> String {
+    if value.is_nan() { String::new() } else { value.to_string() }
 }
 
 #[cfg(test)]
@@ -137,6 +170,16 @@ mod tests {
         let all = read("vm,step,cpu_pct,mem_cap_mib\n8,1,,64\n8,2,5,0\n").unwrap();
         assert!(all[0].slots[0].cpu.is_nan());
         assert_eq!((all[0].slots[1].cpu, all[0].shape.memory_mib), (0.0, Some(64.0)));
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let all = read("vm,step,cpu_pct,mem_mib,net_tx_kbs\n7,1,5,250,\n7,3,6,,1.5\n").unwrap();
+        let mut written = Vec::new();
+        write_csv(&all, &mut written).unwrap();
+        let again = csv("t.csv", std::str::from_utf8(&written).unwrap(), &BTreeMap::new()).unwrap();
+        // Missing values are no numbers, which equal nothing: both are compared as text.
+        assert_eq!(format!("{again:?}"), format!("{all:?}"));
     }
 
     #[test]

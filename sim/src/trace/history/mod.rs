@@ -12,7 +12,7 @@ use ballast_core::history::Shape;
 
 use super::{TraceError, table::Table};
 
-pub use long::csv;
+pub use long::{csv, write_csv};
 #[cfg(feature = "parquet")]
 pub use parquet::parquet;
 pub use wide::{google, planetlab};

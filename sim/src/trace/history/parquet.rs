@@ -11,7 +11,7 @@ use ::parquet::{
 use ballast_core::history::{CHANNELS, History, Shape};
 use bytes::Bytes;
 
-use super::long::{Assembly, CAPACITY, Row, VALUES};
+use super::long::{Assembly, CAPACITY, CORES, Row, VALUES};
 use crate::trace::TraceError;
 
 /// Reads a recording; columns as for [`super::csv`].
@@ -44,6 +44,7 @@ struct Columns {
     vm: Vec<String>,
     step: Vec<Option<f64>>,
     values: [Option<Vec<Option<f64>>>; CHANNELS],
+    cores: Option<Vec<Option<f64>>>,
     capacity: Option<Vec<Option<f64>>>,
 }
 
@@ -57,7 +58,7 @@ impl Columns {
         for (column, name) in values.iter_mut().zip(VALUES) {
             *column = numbers(name)?;
         }
-        Ok(Self { vm, step, values, capacity: numbers(CAPACITY)? })
+        Ok(Self { vm, step, values, cores: numbers(CORES)?, capacity: numbers(CAPACITY)? })
     }
 
     fn row(&self, row: usize) -> Result<Row, Wrong> {
@@ -69,10 +70,11 @@ impl Columns {
         for ((value, column), name) in values.iter_mut().zip(&self.values).zip(VALUES) {
             *value = field(column.as_deref(), row, name)?;
         }
+        let cores = field(self.cores.as_deref(), row, CORES)?;
         let capacity_mib = field(self.capacity.as_deref(), row, CAPACITY)?;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole and in range, just checked")]
         let step = step as u32;
-        Ok(Row { step, values, capacity_mib })
+        Ok(Row { step, values, capacity_mib, cores })
     }
 }
 
