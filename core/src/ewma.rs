@@ -9,7 +9,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
-    forecast::{Forecaster, LEVELS, Quantiles, ResourceForecast, STEP, STEPS, VmForecast},
+    forecast::{Forecaster, LEVELS, NORMAL, Quantiles, ResourceForecast, STEP, STEPS, VmForecast},
     id::VmId,
     sample::{Reading, VmSample},
     units::{Bytes, BytesPerSec, Cores, Timestamp},
@@ -44,11 +44,7 @@ const VALUES_FEW: u32 = 12;
 /// That assumption: standard deviation as a share of the mean.
 const SPREAD_ASSUMED: f64 = 0.5;
 
-/// Standard normal quantiles at [`LEVELS`].
-const Z: [f64; LEVELS.len()] =
-    [-1.281_551_565_544_600_4, 0.0, 1.281_551_565_544_600_4, 1.644_853_626_951_472_2, 2.326_347_874_040_840_8];
-
-/// The same for the largest of 6 independent values (levels to the power of 1/6): 30 minutes in steps of 5.
+/// [`NORMAL`] for the largest of 6 independent values (levels to the power of 1/6): 30 minutes in steps of 5.
 const Z_MAX_OF_6: [f64; LEVELS.len()] =
     [0.471_314_921_032_217, 1.231_321_714_074_395, 2.110_519_744_666_185, 2.386_169_781_535_702, 2.933_901_171_925_719];
 
@@ -143,7 +139,8 @@ impl Track {
         let steps = STEPS.map(|step| {
             let ahead = STEP.as_secs_f64() * crate::units::count(step);
             let spread = self.spread() * (1.0 + ahead / SPREAD_DOUBLES.as_secs_f64()).sqrt();
-            quantiles(|level| self.mean() + Z[level] * spread)
+            // Below zero too: cut off, they would no longer be those of a normal distribution with this mean.
+            Quantiles(NORMAL.map(|z| self.mean() + z * spread))
         });
         let (max_30_min, max_60_min) = (self.highest(&Z_MAX_OF_6), self.highest(&Z_MAX_OF_12));
         ResourceForecast { steps, max_30_min, max_60_min }
@@ -155,7 +152,7 @@ impl Track {
         let spread = self.spread();
         quantiles(|level| {
             let by_chance = self.mean() + z_max[level] * spread;
-            let once_more = self.peak + Z[level] * spread / 2.0;
+            let once_more = self.peak + NORMAL[level] * spread / 2.0;
             by_chance.max(once_more)
         })
     }
@@ -320,7 +317,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn quantiles_never_cross_and_are_never_negative(
+        fn quantiles_never_cross_and_the_median_is_never_negative(
             values in prop::collection::vec((0..2000u64, 0.0..1e13f64), 12..80),
         ) {
             let mut forecaster = EwmaForecaster::default();
@@ -331,7 +328,7 @@ mod tests {
             }
             let forecast = cpu(&forecaster).unwrap();
             for q in forecast.steps.iter().chain([&forecast.max_30_min, &forecast.max_60_min]) {
-                prop_assert!(q.0[0] >= 0.0 && q.0.is_sorted() && q.0.iter().all(|value| value.is_finite()));
+                prop_assert!(q.median() >= 0.0 && q.0.is_sorted() && q.0.iter().all(|value| value.is_finite()));
             }
             let longer = forecast.max_30_min.0.iter().zip(forecast.max_60_min.0).all(|(m30, m60)| *m30 <= m60);
             prop_assert!(longer, "the maximum over the longer time is not lower");

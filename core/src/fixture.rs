@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::{
     decide::DecideInput,
     decision::{Decision, Mode, Trigger},
-    forecast::{Forecasts, Quantiles, ResourceForecast, VmForecast},
+    forecast::{Forecasts, NORMAL, Quantiles, ResourceForecast, VmForecast},
     id::{BootId, CommandId, DecisionId, Epoch, Generation, HostId, VmId},
     inventory::{CpuNeed, Inventory, SleepSupport, VmLabels, VmRecord},
     plan::play,
@@ -133,7 +133,8 @@ impl Fleet {
 }
 
 pub(crate) fn forecast_of(median: f64, q95: f64) -> VmForecast {
-    let quantiles = Quantiles([median, median, median * q95, median * q95, median * q95]);
+    let deviation = median * (q95 - 1.0) / NORMAL[3];
+    let quantiles = Quantiles(NORMAL.map(|z| median + z * deviation));
     let cpu = ResourceForecast { steps: [quantiles; 3], max_30_min: quantiles, max_60_min: quantiles };
     VmForecast { cpu, ..VmForecast::default() }
 }

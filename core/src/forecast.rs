@@ -21,7 +21,7 @@ pub const STEPS: [usize; 3] = [1, 6, 12];
 /// Length of one forecast step.
 pub const STEP: Duration = Duration::from_secs(300);
 
-/// One value per level of [`LEVELS`], never falling.
+/// One value per level of [`LEVELS`], never falling. The lowest may lie below zero where demand was taken for normal.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Quantiles(pub [f64; LEVELS.len()]);
@@ -37,14 +37,55 @@ impl Quantiles {
         self.0[3]
     }
 
-    /// Mean and standard deviation of the normal distribution through the median and the 95 % quantile: what adding up
-    /// vms on a host works with.
-    pub fn normal(&self) -> (f64, f64) {
-        /// Standard normal quantile at 0.95.
-        const Z95: f64 = 1.644_853_626_951_472_2;
-        (self.median(), ((self.q95() - self.median()) / Z95).max(0.0))
+    /// Mean and standard deviation: what adding up vms on a host works with.
+    ///
+    /// The value is taken to be a function of a standard normal, linear between the quantiles and going on as it goes at both
+    /// ends. A normal distribution thus keeps its moments exactly; of a vm that is mostly idle and sometimes busy the mean is
+    /// well above the median, and a sum of medians would promise a host too little.
+    pub fn moments(&self) -> (f64, f64) {
+        let median = self.median();
+        let from_median = self.0.map(|value| value - median);
+        let (mut mean, mut square) = (0.0, 0.0);
+        for piece in &PIECES {
+            let [(z_low, low), (z_high, high)] = piece.knots.map(|knot| (NORMAL[knot], from_median[knot]));
+            let slope = (high - low) / (z_high - z_low);
+            let start = low - slope * z_low;
+            mean += start * piece.mass + slope * piece.first;
+            square += start * start * piece.mass + 2.0 * start * slope * piece.first + slope * slope * piece.second;
+        }
+        (median + mean, (square - mean * mean).max(0.0).sqrt())
     }
 }
+
+/// Standard normal quantiles at [`LEVELS`].
+pub const NORMAL: [f64; LEVELS.len()] =
+    [-1.281_551_565_544_600_4, 0.0, 1.281_551_565_544_600_4, 1.644_853_626_951_472_2, 2.326_347_874_040_840_8];
+
+/// A stretch of the standard normal over which a value is linear.
+struct Piece {
+    /// The two quantiles it goes through.
+    knots: [usize; 2],
+    /// Its probability, and the integrals of z and z² over it.
+    mass: f64,
+    first: f64,
+    second: f64,
+}
+
+/// Density of the standard normal at 0, at its 90 % and at its 95 % quantile.
+const DENSITY: [f64; 3] = [0.398_942_280_401_432_7, 0.175_498_331_932_486_6, 0.103_135_640_375_113_9];
+
+/// Below the median, up to 90 %, up to 95 %, and beyond.
+const PIECES: [Piece; 4] = [
+    Piece { knots: [0, 1], mass: 0.5, first: -DENSITY[0], second: 0.5 },
+    Piece { knots: [1, 2], mass: 0.4, first: DENSITY[0] - DENSITY[1], second: 0.4 - NORMAL[2] * DENSITY[1] },
+    Piece {
+        knots: [2, 3],
+        mass: 0.05,
+        first: DENSITY[1] - DENSITY[2],
+        second: 0.05 + NORMAL[2] * DENSITY[1] - NORMAL[3] * DENSITY[2],
+    },
+    Piece { knots: [3, 4], mass: 0.05, first: DENSITY[2], second: 0.05 + NORMAL[3] * DENSITY[2] },
+];
 
 /// The forecast of one resource of one vm.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -140,5 +181,40 @@ pub trait Forecaster: Send {
     /// [`StateRefused`] where it is of another model, version or length; the vm then begins anew.
     fn restore(&mut self, _vm: VmId, _state: &[u8]) -> Result<(), StateRefused> {
         Err(StateRefused { reason: format!("{} keeps no state of a vm", self.name()) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_vm_that_is_mostly_idle_wants_more_than_its_median_on_average() {
+        // Idle nine times out of ten, else busy with a core.
+        let (mean, deviation) = Quantiles([0.0, 0.0, 0.1, 1.0, 1.0]).moments();
+        assert!((0.05..0.15).contains(&mean) && (0.2..0.35).contains(&deviation), "{mean} {deviation}");
+    }
+
+    #[test]
+    fn what_is_certain_has_no_deviation() {
+        assert_eq!(Quantiles([3.7e11; LEVELS.len()]).moments(), (3.7e11, 0.0));
+    }
+
+    proptest! {
+        #[test]
+        fn a_normal_distribution_keeps_its_moments(mean in -1e3..1e3f64, deviation in 0.0..1e3f64) {
+            let (found, spread) = Quantiles(NORMAL.map(|z| mean + z * deviation)).moments();
+            prop_assert!((found - mean).abs() < 1e-9 * (1.0 + deviation), "{found}");
+            prop_assert!((spread - deviation).abs() < 1e-6 * (1.0 + deviation), "{spread}");
+        }
+
+        #[test]
+        fn the_mean_lies_between_the_outer_quantiles(mut values in prop::array::uniform5(0.0..1e6f64)) {
+            values.sort_by(f64::total_cmp);
+            let (mean, deviation) = Quantiles(values).moments();
+            prop_assert!((values[0] - deviation..=values[4]).contains(&mean), "{mean} of {values:?}");
+        }
     }
 }

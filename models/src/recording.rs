@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn a_slot_is_the_mean_of_its_samples_and_silence_is_a_gap() {
         let running = |minutes, cores| batch(minutes, cores, VmState::Running);
-        let all = recorded(&[running(0, 0.5), running(4, 1.5), running(10, 2.0)]);
+        let all = recorded(&[running(1, 0.5), running(5, 1.5), running(12, 2.0)]);
         let cpu: Vec<f32> = all[0].slots.iter().map(|slot| slot.cpu).collect();
         assert_eq!((all.len(), all[0].first, cpu[0], cpu[1].is_nan(), cpu[2]), (1, slot_of(START), 0.5, true, 1.0));
         assert_eq!(all[0].shape.vcpus, Some(2.0));
@@ -148,7 +148,7 @@ mod tests {
     #[test]
     fn what_comes_after_a_newer_slot_is_left_out_and_counted() {
         let mut recording = Recording::default();
-        [6, 1].iter().for_each(|minutes| recording.batch(&batch(*minutes, 1.0, VmState::Running)));
+        [7, 2].iter().for_each(|minutes| recording.batch(&batch(*minutes, 1.0, VmState::Running)));
         assert_eq!(recording.late(), 1);
     }
 

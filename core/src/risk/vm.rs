@@ -36,7 +36,7 @@ impl VmLoad {
         let (mean, deviation, memory) = ([now; MOMENTS], [0.0; MOMENTS], vm.memory_reserved());
         let mut load = Self { mean, deviation, own: 1.0, shared: 1.0, ceiling, memory };
         for (index, quantiles) in forecast.iter().flat_map(|known| known.cpu.steps.iter()).enumerate() {
-            let (mean, deviation) = quantiles.normal();
+            let (mean, deviation) = quantiles.moments();
             if mean.is_finite() && deviation.is_finite() {
                 load.mean[index + 1] = mean.clamp(0.0, ceiling);
                 load.deviation[index + 1] = deviation;

@@ -1,5 +1,7 @@
 //! From samples every few seconds to one observation per slot.
 
+use std::time::Duration;
+
 use ballast_core::{
     history::{CHANNELS, Observed, Shape, slot_of},
     sample::{Reading, VmSample},
@@ -77,7 +79,8 @@ impl Means {
     }
 }
 
-/// The slot of a sample.
+/// The slot of a sample: its rates are means over the time before it was read, so that one read on the stroke belongs to the slot
+/// that ends there, and is known when the next begins.
 pub(crate) fn slot_of_sample(sample: &VmSample) -> u32 {
-    slot_of(sample.taken_at)
+    slot_of(sample.taken_at.before(Duration::from_nanos(1)))
 }
