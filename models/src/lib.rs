@@ -6,6 +6,7 @@ pub mod kernel;
 pub mod network;
 pub mod offline;
 pub mod past;
+pub mod policy;
 pub mod predictor;
 pub mod recording;
 #[cfg(feature = "burn")]

@@ -25,8 +25,40 @@ pub(super) const HEADROOM: f64 = 0.9;
 /// Evacuations in a row for which no place was found before the round gives up looking: what is left is harder still.
 const FAILURES: usize = 32;
 
+/// Who says whether a host is emptied, and how cautiously.
+pub(super) trait Judge {
+    /// How cautiously evacuations are planned: multiples of the risk that the tuning asks for.
+    fn levels(&self) -> &[f64];
+
+    /// Which of the plans for emptying `slot` is followed; `None` leaves the host as it is.
+    fn choose(&mut self, board: &Board<'_>, slot: usize, plans: &[Evacuation]) -> Option<usize>;
+}
+
+/// A way to empty a host, and what comes of it.
+pub(super) struct Evacuation {
+    /// The level it was planned at.
+    pub(super) level: f64,
+    pub(super) moves: Vec<Move>,
+    pub(super) expected: Expectation,
+    /// The hosts that take its vms, as they will be.
+    pub(super) takers: Vec<HostLoad>,
+}
+
+/// Empties a host where the model says that it pays.
+pub(super) struct Gain;
+
+impl Judge for Gain {
+    fn levels(&self) -> &[f64] {
+        &[1.0]
+    }
+
+    fn choose(&mut self, board: &Board<'_>, slot: usize, plans: &[Evacuation]) -> Option<usize> {
+        plans.iter().position(|plan| pays(board, slot, &plan.expected))
+    }
+}
+
 /// Proposes evacuations, at most as many as there may be moves at a time.
-pub(super) fn consolidate(board: &mut Board<'_>, advice: &mut Advice) {
+pub(super) fn consolidate(board: &mut Board<'_>, advice: &mut Advice, judge: &mut dyn Judge) {
     let (mut found, mut unplaced, mut unpaid, mut failures) = (0, 0, 0, 0);
     let mut rest = Rest::of(board);
     for slot in candidates(board) {
@@ -39,7 +71,7 @@ pub(super) fn consolidate(board: &mut Board<'_>, advice: &mut Advice) {
             break;
         }
         failures += 1;
-        match evacuate(board, slot) {
+        match evacuate(board, slot, judge) {
             Ok(proposal) => {
                 advice.proposals.push(proposal);
                 rest.empty(&board.slots[slot].load);
@@ -135,24 +167,47 @@ impl Rest {
     }
 }
 
-fn evacuate(board: &mut Board<'_>, slot: usize) -> Result<Proposal, NoWay> {
-    let host = board.slots[slot].host.id().clone();
+fn evacuate(board: &mut Board<'_>, slot: usize, judge: &mut dyn Judge) -> Result<Proposal, NoWay> {
     let (mut units, stuck) = units_on(board, slot);
     if stuck > 0 {
         return Err(NoWay::Unplaced);
     }
     by_size(board, slot, &mut units);
+    let levels = judge.levels().to_vec();
+    let mut plans: Vec<Evacuation> = Vec::with_capacity(levels.len());
+    for level in levels {
+        // More caution where less finds no room finds none either.
+        let Some(plan) = planned(board, slot, &units, level) else { break };
+        if plans.last().is_none_or(|before| before.moves != plan.moves) {
+            plans.push(plan);
+        }
+    }
+    if plans.is_empty() {
+        return Err(NoWay::Unplaced);
+    }
+    let chosen = judge.choose(board, slot, &plans).filter(|chosen| *chosen < plans.len()).ok_or(NoWay::Unpaid)?;
+    let Evacuation { moves, expected, .. } = plans.swap_remove(chosen);
+    board.slots[slot].emptied = true;
+    moves.iter().for_each(|one| board.play(one));
+    let host = board.slots[slot].host.id().clone();
+    let motive = Motive::Consolidation { host: host.clone() };
+    Ok(Proposal { action: Action::Evacuate { host, moves }, motive, expected })
+}
+
+/// Where the host's units would go at that level of caution, all of them or none; the board is left as it was.
+fn planned(board: &mut Board<'_>, slot: usize, units: &[Unit<'_>], level: f64) -> Option<Evacuation> {
+    let host = board.slots[slot].host.id().clone();
     let mut undo = vec![(slot, board.slots[slot].clone())];
     board.slots[slot].emptied = true;
+    board.risk.times = level;
     let mut moves = Vec::new();
-    let mut played = Vec::new();
-    for unit in &units {
+    let mut is_whole = true;
+    for unit in units {
         let Some(to) = board.best_target(unit, board.tuning().cpu_fill_limit, Slot::is_inhabited) else {
-            board.restore(undo, &moves);
-            return Err(NoWay::Unplaced);
+            is_whole = false;
+            break;
         };
-        if !played.contains(&to) {
-            played.push(to);
+        if undo.iter().all(|(known, _)| *known != to) {
             undo.push((to, board.slots[to].clone()));
         }
         for vm in &unit.vms {
@@ -161,14 +216,16 @@ fn evacuate(board: &mut Board<'_>, slot: usize) -> Result<Proposal, NoWay> {
             moves.push(one);
         }
     }
+    board.risk.times = 1.0;
     let before = |id: &HostId| undo.iter().find(|(_, slot)| slot.host.id() == id).map(|(_, slot)| slot.load);
-    let expected = board.objective().evacuate(&host, &moves, &board.fleet, before);
-    if pays(board, slot, &expected) {
-        let motive = Motive::Consolidation { host: host.clone() };
-        return Ok(Proposal { action: Action::Evacuate { host, moves }, motive, expected });
-    }
+    let plan = is_whole.then(|| Evacuation {
+        level,
+        expected: board.objective().evacuate(&host, &moves, &board.fleet, before),
+        takers: undo.iter().skip(1).map(|(taker, _)| board.slots[*taker].load).collect(),
+        moves: moves.clone(),
+    });
     board.restore(undo, &moves);
-    Err(NoWay::Unpaid)
+    plan
 }
 
 /// Puts a host's units first that take the largest share of any resource: the hardest to place.

@@ -30,7 +30,7 @@ impl Policy for RiskGreedy {
         if unhelped || short || homeless {
             advice.notes.push("no host is emptied while capacity is short".into());
         } else {
-            consolidate::consolidate(&mut board, &mut advice);
+            consolidate::consolidate(&mut board, &mut advice, &mut consolidate::Gain);
             capacity::sleep_idle(&mut board, &mut advice);
         }
         advice

@@ -15,6 +15,7 @@ mod misplaced_tests;
 mod none;
 mod offer;
 pub mod peers;
+pub mod ranked;
 mod relieve;
 mod shelf;
 mod swap;
@@ -24,6 +25,7 @@ pub mod textbook;
 
 pub use greedy::RiskGreedy;
 pub use none::LeaveAlone;
+pub use ranked::Ranked;
 
 use crate::{forecast::Forecasts, proposal::Proposal, snapshot::Snapshot, tuning::Tuning};
 

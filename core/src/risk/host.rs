@@ -110,7 +110,7 @@ impl HostLoad {
 
     /// CPU wanted at `moment` at the risk quantile: never more than the vms' vCPUs can use.
     pub fn at(&self, moment: usize, risk: &Risk) -> Cores {
-        let wanted = self.mean[moment] + self.z.unwrap_or(risk.z) * self.spread(moment, risk.correlation);
+        let wanted = self.mean[moment] + self.z.unwrap_or(risk.z) * risk.times * self.spread(moment, risk.correlation);
         self.base + Cores(wanted.min(self.ceiling.max(self.mean[moment])))
     }
 
@@ -137,6 +137,16 @@ impl HostLoad {
             expected_excess(mean, self.spread(moment, risk.correlation), self.capacity.get())
         };
         Cores((0..MOMENTS).map(|moment| risk.weights[moment] * at(moment)).sum())
+    }
+
+    /// Mean CPU wanted by the vms at `moment`, in cores.
+    pub fn mean_at(&self, moment: usize) -> f64 {
+        self.mean[moment]
+    }
+
+    /// Standard deviation of that, in cores.
+    pub fn deviation_at(&self, moment: usize, correlation: f64) -> f64 {
+        self.spread(moment, correlation)
     }
 
     /// True where anything is uncertain at `moment`.

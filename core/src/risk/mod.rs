@@ -42,6 +42,8 @@ pub const MOMENTS: usize = STEPS.len() + 1;
 pub struct Risk {
     /// Standard deviations above the mean that count as risk, on hosts for which none were measured.
     pub z: f64,
+    /// What those are multiplied with, measured or not: more than one plans more cautiously than need be.
+    pub times: f64,
     /// Correlation between the demands of two vms of a host, likewise.
     pub correlation: f64,
     /// Share of the horizon that each moment stands for; they add up to one.
@@ -51,7 +53,12 @@ pub struct Risk {
 impl Risk {
     /// As `tuning` has it.
     pub fn of(tuning: &Tuning) -> Self {
-        Self { z: tuning.risk_z, correlation: tuning.correlation, weights: weights(tuning.horizon.as_secs_f64()) }
+        Self {
+            z: tuning.risk_z,
+            times: 1.0,
+            correlation: tuning.correlation,
+            weights: weights(tuning.horizon.as_secs_f64()),
+        }
     }
 }
 

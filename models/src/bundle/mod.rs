@@ -127,7 +127,7 @@ impl Bundle {
     }
 }
 
-fn mismatch(field: impl Into<String>, found: impl Into<String>, needed: impl Into<String>) -> BundleError {
+pub(crate) fn mismatch(field: impl Into<String>, found: impl Into<String>, needed: impl Into<String>) -> BundleError {
     BundleError::Mismatch { field: field.into(), found: found.into(), needed: needed.into() }
 }
 
@@ -169,7 +169,7 @@ fn weights(card: &Card, views: &[TensorView<'_>]) -> Result<Weights, BundleError
 }
 
 /// Hash of the card and of all tensors in their order.
-fn checksum<'a>(card: &str, tensors: impl Iterator<Item = &'a [u8]>) -> String {
+pub(crate) fn checksum<'a>(card: &str, tensors: impl Iterator<Item = &'a [u8]>) -> String {
     let mut hasher = blake3::Hasher::new();
     hasher.update(card.as_bytes());
     for tensor in tensors {

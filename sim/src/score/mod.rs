@@ -71,6 +71,31 @@ pub struct Played {
     pub deciding: Duration,
 }
 
+/// Plays `scenario` under `policy` and tells `each` what the fleet has cost at the beginning of every round, before the policy is
+/// asked, and at the end: what each of its decisions came to.
+pub fn watch(
+    scenario: &Scenario,
+    seed: u64,
+    pace: &Pace,
+    (forecaster, policy): (&mut dyn Forecaster, &mut dyn Policy),
+    each: &mut dyn FnMut(&Ledger),
+) -> Ledger {
+    let mut play = play::Play::new(World::new(scenario, seed), seed, pace, (forecaster, policy), &|| Duration::ZERO);
+    let mut now = scenario.start();
+    play.look(now);
+    while now < scenario.end() {
+        now = now.after(pace.period);
+        play.look(now);
+        if play.is_round(now) {
+            each(&play.ledger());
+        }
+        play.act(now);
+    }
+    let ledger = play.end().0.ledger();
+    each(&ledger);
+    ledger
+}
+
 /// Plays `scenario` under `policy` with the forecasts of `forecaster`.
 pub fn play(
     scenario: &Scenario,

@@ -21,7 +21,7 @@ use ballast_core::{
 };
 
 use super::{Pace, Stopwatch};
-use crate::{flight::FlightEvent, world::World};
+use crate::{flight::FlightEvent, ledger::Ledger, world::World};
 
 /// Time a command would be good for; it is given and begun at once here.
 const TTL: Duration = Duration::from_secs(60);
@@ -129,7 +129,22 @@ impl<'a> Play<'a> {
     /// Lets time pass until `now`, reads the fleet, and decides.
     pub(super) fn step(&mut self, now: Timestamp) {
         self.look(now);
-        if now >= self.next_round {
+        self.act(now);
+    }
+
+    /// Whether a regular round is due.
+    pub(super) fn is_round(&self, now: Timestamp) -> bool {
+        now >= self.next_round
+    }
+
+    /// What the fleet has cost so far.
+    pub(super) fn ledger(&self) -> Ledger {
+        self.world.ledger()
+    }
+
+    /// Decides on what was read, where it is time.
+    pub(super) fn act(&mut self, now: Timestamp) {
+        if self.is_round(now) {
             self.next_round = now.after(self.pace.round);
             self.decide(Trigger::Round, now);
         } else if self.pace.relieves && self.is_any_hot {

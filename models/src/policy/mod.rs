@@ -1,0 +1,91 @@
+//! The learned judgement of evacuations: a Q-network's ensemble behind the policy `dqn`.
+
+pub mod bundle;
+pub mod network;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use ballast_core::policy::{
+    Ranked,
+    ranked::{Chooser, OWN, Question, SHARED},
+};
+use serde::{Deserialize, Serialize};
+
+use network::Ensemble;
+
+/// Name of the policy.
+pub const NAME: &str = "dqn";
+
+/// Standard deviations by which a plan must be worth more than leaving the host alone: what the members differ by is no gain.
+pub const CAUTION: f32 = 0.5;
+
+/// How far beyond what was seen in training a feature may lie, in widths of what was seen.
+const BEYOND: f32 = 0.5;
+
+/// Features of a question that may lie beyond before it is one that the network was not trained for.
+const STRANGE_MAX: usize = 2;
+
+/// The range of every feature in training.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Seen {
+    /// The least of each, shared features first.
+    pub low: Vec<f32>,
+    /// The most.
+    pub high: Vec<f32>,
+}
+
+impl Seen {
+    /// True where the network was trained for plans like this.
+    pub fn is_familiar(&self, shared: &[f32; SHARED], own: &[f32; OWN]) -> bool {
+        let ranges = self.low.iter().zip(&self.high);
+        let is_beyond = |(value, (low, high)): &(&f32, (&f32, &f32))| {
+            let reach = BEYOND * (**high - **low);
+            **value < **low - reach || **value > **high + reach
+        };
+        shared.iter().chain(own).zip(ranges).filter(is_beyond).count() <= STRANGE_MAX
+    }
+}
+
+/// Chooses by an ensemble's lower confidence bound; where the ensemble has no number, or was not trained for such a question, as
+/// the greedy policy would.
+#[derive(Debug, Clone)]
+pub struct Dqn {
+    ensemble: Arc<Ensemble>,
+    seen: Arc<Seen>,
+}
+
+impl Dqn {
+    /// Chooses by what a bundle holds.
+    pub fn of(bundle: &bundle::Bundle) -> Self {
+        Self { ensemble: Arc::new(bundle.ensemble.clone()), seen: Arc::new(bundle.card.seen.clone()) }
+    }
+
+    /// The policy of a bundle.
+    pub fn policy(bundle: &bundle::Bundle) -> Ranked {
+        Ranked::new(Box::new(Self::of(bundle)))
+    }
+
+    /// What each plan is worth at least, over leaving the host alone; `None` where that cannot be said.
+    fn bounds(&self, question: &Question) -> Option<Vec<f32>> {
+        let bound = |own: &[f32; OWN]| {
+            let judged = self.ensemble.judge(&question.shared, own);
+            let bound = judged.mean - CAUTION * judged.deviation;
+            (bound.is_finite() && self.seen.is_familiar(&question.shared, own)).then_some(bound)
+        };
+        question.plans.iter().map(bound).collect()
+    }
+}
+
+impl Chooser for Dqn {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn choose(&mut self, question: &Question) -> Option<usize> {
+        let Some(bounds) = self.bounds(question) else { return question.greedy };
+        let best = bounds.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(&a.0)));
+        best.filter(|(_, bound)| **bound > 0.0).map(|(plan, _)| plan)
+    }
+}

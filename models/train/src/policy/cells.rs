@@ -1,0 +1,143 @@
+//! Small fleets to learn on: hosts and vms drawn from recorded days, on terms that vary.
+//!
+//! A cell is small so that one decision shows in its cost. What a network sees of a fleet does not depend on the fleet's size, so
+//! that what it learns there it knows elsewhere. Domain randomisation (Tobin et al. 2017): load, mix of hosts, memory, bandwidth
+//! and the risk that the operator accepts differ from cell to cell.
+
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
+
+use anyhow::Context as _;
+use ballast_core::units::{Bytes, BytesPerSec, Cores};
+use ballast_sim::{
+    scenario::{
+        HostSpec, Scenario, VmSpec,
+        file::{Data, DataFile, builtin, day_of},
+    },
+    score::Pace,
+};
+use rand::{RngExt as _, SeedableRng as _};
+use rand_pcg::Pcg64;
+
+/// The scenario whose hosts, vms and terms cells are drawn from.
+const SOURCE: &str = "planetlab-corrected";
+
+/// Hosts of a cell.
+const HOSTS: std::ops::RangeInclusive<usize> = 6..=14;
+
+/// Share of the memory of a cell's hosts that its vms may take: the rest leaves a choice.
+const MEMORY_FILL: f64 = 0.6;
+
+/// A fleet to play, and how.
+#[derive(Debug, Clone)]
+pub struct Cell {
+    /// The fleet.
+    pub scenario: Scenario,
+    /// The pace and the numbers it is decided by.
+    pub pace: Pace,
+    /// Seed of what the scenario leaves open.
+    pub seed: u64,
+}
+
+/// Days of recordings, made ready.
+#[derive(Debug, Clone)]
+pub struct Days {
+    days: Vec<(String, Arc<Scenario>)>,
+    pace: Pace,
+    /// Hash of the files.
+    pub hash: String,
+}
+
+impl Days {
+    /// Reads those days, or all there are, of the PlanetLab recordings in `folder`.
+    ///
+    /// # Errors
+    /// Where a file cannot be read or is damaged, or a day is not there.
+    pub fn read(folder: &Path, wanted: &[String]) -> anyhow::Result<Self> {
+        let file = builtin(SOURCE).with_context(|| format!("{SOURCE} does not come with this program"))??;
+        let mut found = BTreeMap::new();
+        for entry in fs::read_dir(folder).with_context(|| format!("read the folder {}", folder.display()))? {
+            let path = entry.with_context(|| format!("read the folder {}", folder.display()))?.path();
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            if let Some(day) = day_of(&name).filter(|_| name.ends_with(".csv.gz")) {
+                found.insert(day.to_owned(), (name, path));
+            }
+        }
+        let names: Vec<String> = if wanted.is_empty() { found.keys().cloned().collect() } else { wanted.to_vec() };
+        let (mut days, mut hasher) = (Vec::new(), blake3::Hasher::new());
+        for day in names {
+            let (name, path) = found.get(&day).with_context(|| format!("{}: no day {day}", folder.display()))?;
+            let bytes = fs::read(path).with_context(|| format!("read {}", path.display()))?;
+            hasher.update(&bytes);
+            let data = Data { files: vec![DataFile { name: name.clone(), bytes }], ..Data::default() };
+            days.push((day.clone(), Arc::new(file.build(&data, Some(&day), 0)?)));
+        }
+        anyhow::ensure!(!days.is_empty(), "{}: no recorded day is there", folder.display());
+        let pace = file.pace().cloned().unwrap_or_default();
+        Ok(Self { days, pace, hash: hasher.finalize().to_hex().to_string() })
+    }
+
+    /// Names of the days.
+    pub fn names(&self) -> Vec<String> {
+        self.days.iter().map(|(name, _)| name.clone()).collect()
+    }
+
+    /// The cell of that seed.
+    ///
+    /// # Errors
+    /// Where the cell makes no sense, which no seed should lead to.
+    pub fn cell(&self, seed: u64) -> anyhow::Result<Cell> {
+        let mut rng = Pcg64::seed_from_u64(seed);
+        let (_, day) = &self.days[rng.random_range(0..self.days.len())];
+        let hosts = hosts(day, &mut rng);
+        let vms = vms(day, &hosts, &mut rng);
+        let mut series = Vec::with_capacity(vms.len());
+        let vms = vms.into_iter().enumerate().map(|(index, vm)| {
+            series.push(Arc::clone(day.series(vm.series)));
+            VmSpec { series: index, ..vm }
+        });
+        let vms: Vec<VmSpec> = vms.collect();
+        let scenario = Scenario::new(day.start(), day.duration(), hosts, vms, series)?.with_terms(day.terms().clone())?;
+        let mut pace = self.pace.clone();
+        pace.tuning.risk_z = [0.75, 1.0, 1.25, 1.5][rng.random_range(0..4)];
+        Ok(Cell { scenario, pace, seed })
+    }
+}
+
+fn hosts(day: &Scenario, rng: &mut Pcg64) -> Vec<HostSpec> {
+    let number = rng.random_range(HOSTS);
+    let memory = [0.5, 1.0, 1.0, 2.0][rng.random_range(0..4)];
+    let link = [0.5, 1.0, 1.0, 4.0][rng.random_range(0..4)];
+    // A share of each kind that differs from cell to cell: kinds alternate in the scenario.
+    let of_first = rng.random::<f64>();
+    let kind = |rng: &mut Pcg64| usize::from(rng.random::<f64>() > of_first);
+    (0..number)
+        .map(|index| {
+            let pick = (2 * index + kind(rng)) % day.hosts().len();
+            let spec = day.hosts()[pick].clone();
+            let memory_capacity = spec.memory_capacity.scale(memory);
+            let migration_bandwidth = BytesPerSec(spec.migration_bandwidth.get() * link);
+            HostSpec { memory_capacity, migration_bandwidth, ..spec }
+        })
+        .collect()
+}
+
+/// Vms that the hosts' memory holds with room to spare, spread over them.
+fn vms(day: &Scenario, hosts: &[HostSpec], rng: &mut Pcg64) -> Vec<VmSpec> {
+    let load = 0.6 + rng.random::<f64>();
+    let number = hosts.len() * rng.random_range(2..=6);
+    let mut free: Vec<Bytes> = hosts.iter().map(|host| host.memory_capacity.scale(MEMORY_FILL)).collect();
+    let mut taken = std::collections::BTreeSet::new();
+    let mut vms = Vec::new();
+    for _ in 0..number {
+        let pick = rng.random_range(0..day.vms().len());
+        let home = vms.len() % hosts.len();
+        let spec = &day.vms()[pick];
+        if spec.memory_max > free[home] || !taken.insert(pick) {
+            continue;
+        }
+        free[home] = free[home].saturating_sub(spec.memory_max);
+        let cpu_full = Cores((spec.cpu_full.get() * load).min(f64::from(spec.vcpus)));
+        vms.push(VmSpec { cpu_full, home: Some(home), ..spec.clone() });
+    }
+    vms
+}
