@@ -14,6 +14,7 @@ pub mod learner;
 pub mod loss;
 pub mod optimizer;
 pub mod plots;
+pub mod policy;
 pub mod recipe;
 pub mod score;
 pub mod split;

@@ -2,6 +2,7 @@
 
 use ballast_train::{
     command::{self, ForecasterArgs},
+    policy::{self, PolicyArgs},
     score::{self, ScoreArgs},
 };
 use clap::{Parser, Subcommand};
@@ -20,6 +21,8 @@ enum Command {
     Forecaster(Box<ForecasterArgs>),
     /// Judges bundles beside simple rules and trained methods, on vms and days that none was trained on.
     ForecastScore(ScoreArgs),
+    /// Trains the policy on small fleets drawn from recorded days and writes a bundle.
+    Policy(PolicyArgs),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -27,5 +30,6 @@ fn main() -> anyhow::Result<()> {
     match Args::parse().command {
         Command::Forecaster(args) => command::run(&args, &mut out),
         Command::ForecastScore(args) => score::run(&args, &mut out),
+        Command::Policy(args) => policy::run(&args, &mut out),
     }
 }

@@ -96,7 +96,8 @@ impl Days {
             VmSpec { series: index, ..vm }
         });
         let vms: Vec<VmSpec> = vms.collect();
-        let scenario = Scenario::new(day.start(), day.duration(), hosts, vms, series)?.with_terms(day.terms().clone())?;
+        let scenario =
+            Scenario::new(day.start(), day.duration(), hosts, vms, series)?.with_terms(day.terms().clone())?;
         let mut pace = self.pace.clone();
         pace.tuning.risk_z = [0.75, 1.0, 1.25, 1.5][rng.random_range(0..4)];
         Ok(Cell { scenario, pace, seed })

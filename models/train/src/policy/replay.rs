@@ -157,7 +157,8 @@ impl Replay {
             return Vec::new();
         }
         let places: Vec<usize> = (0..count).map(|_| self.find(rng.random::<f64>() * self.tree[1])).collect();
-        let often = |place: usize| (self.tree[self.capacity + place] / self.tree[1] * self.kept.len() as f64).max(1e-12);
+        let often =
+            |place: usize| (self.tree[self.capacity + place] / self.tree[1] * self.kept.len() as f64).max(1e-12);
         let raw: Vec<f64> = places.iter().map(|place| often(*place).powf(-correction)).collect();
         let most = raw.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
         places.into_iter().zip(raw).map(|(place, raw)| Drawn { place, weight: (raw / most) as f32 }).collect()

@@ -1,0 +1,145 @@
+//! What is drawn again, what an answer is paid, and a run from end to end.
+
+use std::{fs, path::Path, sync::Arc};
+
+use ballast_core::policy::ranked::{OWN, SHARED};
+use ballast_models::policy::bundle::Bundle;
+use rand::SeedableRng as _;
+use rand_pcg::Pcg64;
+
+use super::{
+    episode::{Asked, Episode, Step},
+    replay::{Experience, Replay, Returns, experiences},
+    *,
+};
+use crate::device::Device;
+
+const RETURNS: Returns = Returns { discount: 0.5, rounds: 2, rounds_max: 4 };
+
+fn step(round: usize) -> Step {
+    let asked = Asked { shared: [0.0; SHARED], plans: vec![[0.0; OWN]], greedy: None };
+    Step { round, asked: Arc::new(asked), choice: Some(0) }
+}
+
+/// What an episode of these questions teaches, in which every round saved as much as its number over the greedy policy.
+fn taught(rounds: &[usize]) -> Vec<Experience> {
+    let greedy: Vec<f64> = (0..=10).map(|round| f64::from(round) * 100.0).collect();
+    let saved = |round: i32| f64::from((0..round).sum::<i32>());
+    let costs = (0..=10).map(|round| f64::from(round) * 100.0 - 10.0 * saved(round)).collect();
+    let episode = Episode { steps: rounds.iter().map(|round| step(*round)).collect(), costs };
+    experiences(&episode, &greedy, 10.0, RETURNS)
+}
+
+#[test]
+fn an_answer_is_paid_what_its_rounds_saved_until_the_network_is_asked_again() {
+    let taught = taught(&[1, 2, 3]);
+    // Rounds 1 and 2, then the question of round 3.
+    assert_eq!((taught[0].reward, taught[0].discount, taught[0].next.is_some()), (1.0 + 0.5 * 2.0, 0.25, true));
+}
+
+#[test]
+fn what_nobody_asks_about_again_is_paid_to_its_horizon_and_no_further() {
+    let taught = taught(&[1, 9]);
+    let sum = 1.0 + 0.5 * 2.0 + 0.25 * 3.0 + 0.125 * 4.0;
+    assert_eq!((taught[0].reward, taught[0].discount, taught[0].next.is_none()), (sum, 0.0, true));
+    assert_eq!((taught[1].reward, taught[1].discount), (9.0, 0.0), "the day is over");
+}
+
+#[test]
+fn what_was_learnt_badly_is_drawn_more_often_and_counts_less_for_it() {
+    let mut replay = Replay::new(4);
+    taught(&[1, 2, 3]).into_iter().for_each(|one| replay.push(one));
+    replay.learnt(0, 10.0);
+    replay.learnt(1, 0.1);
+    replay.learnt(2, 0.1);
+    let drawn = replay.draw(400, 1.0, &mut Pcg64::seed_from_u64(1));
+    let of = |place: usize| drawn.iter().filter(|drawn| drawn.place == place).count();
+    assert!(of(0) > 3 * of(1) && of(1) > 0, "{} {}", of(0), of(1));
+    let weight = |place: usize| drawn.iter().find(|drawn| drawn.place == place).map(|drawn| drawn.weight);
+    assert!(weight(0) < weight(1));
+}
+
+#[test]
+fn the_oldest_makes_room_and_an_error_that_is_no_number_changes_nothing() {
+    let mut replay = Replay::new(2);
+    taught(&[1, 2, 3]).into_iter().for_each(|one| replay.push(one));
+    assert_eq!((replay.len(), replay.at(0).reward), (2, 3.0 + 0.5 * 4.0 + 0.25 * 5.0 + 0.125 * 6.0));
+    replay.learnt(1, f32::NAN);
+    assert_eq!(replay.draw(8, 0.5, &mut Pcg64::seed_from_u64(1)).len(), 8);
+    assert_eq!(Replay::new(2).draw(8, 0.5, &mut Pcg64::seed_from_u64(1)), []);
+}
+
+/// A folder with the two small days of the repository.
+fn days() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let traces = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../sim/traces");
+    for day in ["20110303", "20110403"] {
+        fs::copy(traces.join(format!("planetlab-40vm-{day}.csv.gz")), folder.path().join(format!("{day}.csv.gz")))
+            .unwrap();
+    }
+    folder
+}
+
+fn args(folder: &Path, out: &str) -> PolicyArgs {
+    PolicyArgs {
+        data: folder.to_owned(),
+        days: Vec::new(),
+        tune: vec!["20110403".into()],
+        out: folder.join(out),
+        turns: 2,
+        cells: 2,
+        steps: 3,
+        warm_up: 1,
+        rate: 1e-3,
+        chance: 0.1,
+        discount: 0.97,
+        rounds: 6,
+        seed: 1,
+        device: Device::Cpu,
+    }
+}
+
+#[test]
+fn the_same_seed_trains_the_same_networks() {
+    let folder = days();
+    let (first, again) = (args(folder.path(), "first"), args(folder.path(), "again"));
+    let mut told = Vec::new();
+    run(&first, &mut told).unwrap();
+    run(&again, &mut Vec::new()).unwrap();
+    let bytes = fs::read(&first.out).unwrap();
+    assert_eq!(bytes, fs::read(&again.out).unwrap());
+    let card = Bundle::from_bytes(&bytes).unwrap().card;
+    assert_eq!((card.data[0].files.as_slice(), card.seed), (["20110303".to_owned()].as_slice(), 1));
+    let told = String::from_utf8(told).unwrap();
+    assert!(told.starts_with("training on 20110303, tuned on 20110403\n"), "{told}");
+}
+
+#[test]
+fn a_day_that_is_not_there_or_trained_on_and_tuned_on_is_refused_by_name() {
+    let folder = days();
+    let missing = PolicyArgs { tune: vec!["20110101".into()], ..args(folder.path(), "x") };
+    assert!(run(&missing, &mut Vec::new()).unwrap_err().to_string().ends_with("no day 20110101"));
+    let both = PolicyArgs { days: vec!["20110403".into()], ..args(folder.path(), "x") };
+    let error = run(&both, &mut Vec::new()).unwrap_err().to_string();
+    assert_eq!(error, "--tune 20110403: the day is trained on too");
+}
+
+#[test]
+fn a_cell_is_the_same_for_the_same_seed_and_small() {
+    let folder = days();
+    let days = Days::read(folder.path(), &[]).unwrap();
+    for seed in 0..20 {
+        let cell = days.cell(seed).unwrap();
+        assert_eq!(format!("{:?}", cell.scenario.vms()), format!("{:?}", days.cell(seed).unwrap().scenario.vms()));
+        assert!((6..=14).contains(&cell.scenario.hosts().len()) && !cell.scenario.vms().is_empty());
+    }
+}
+
+#[test]
+fn left_to_the_greedy_policy_a_cell_costs_what_it_costs_the_greedy_policy() {
+    let folder = days();
+    let cell = Days::read(folder.path(), &[]).unwrap().cell(3).unwrap();
+    let episode = episode::explore(&cell, Answers::Greedy, 0.0, Pcg64::seed_from_u64(1));
+    assert_eq!(episode.costs, episode::greedy(&cell));
+    assert!(!episode.steps.is_empty() && episode.cost() > 0.0);
+}
