@@ -19,7 +19,11 @@ async fn recording() -> (SimFleet, PathBuf) {
 }
 
 fn replayed(log: &std::path::Path, seed: u64) -> String {
-    let mut settings = ReplaySettings::new("risk-greedy");
+    replayed_by("risk-greedy", log, seed)
+}
+
+fn replayed_by(policy: &str, log: &std::path::Path, seed: u64) -> String {
+    let mut settings = ReplaySettings::new(policy);
     settings.seed = seed;
     settings.period = std::time::Duration::from_secs(1);
     settings.round_interval = std::time::Duration::from_secs(10);
@@ -34,6 +38,14 @@ async fn the_same_log_and_seed_give_the_same_bytes() {
     let first = replayed(&log, 1);
     assert!(first.contains("kvm1"), "nothing was decided:\n{first}");
     assert_eq!(first, replayed(&log, 1));
+}
+
+#[tokio::test]
+async fn the_learned_policy_is_replayed_as_any_other() {
+    let (_fleet, log) = recording().await;
+    let said = replayed_by("dqn", &log, 1);
+    assert!(said.contains("kvm1"), "nothing was decided:\n{said}");
+    assert_eq!(said, replayed_by("dqn", &log, 1));
 }
 
 #[tokio::test]

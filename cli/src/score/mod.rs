@@ -61,6 +61,9 @@ pub struct ScoreArgs {
     /// What ballast's own policies forecast by: ewma, lstm (the model that ships), or a bundle's path.
     #[arg(long, default_value = "ewma", value_name = "FORECASTER")]
     pub forecaster: ForecasterArg,
+    /// The networks that the policy dqn plays with [default: those that ship].
+    #[arg(long, value_name = "FILE")]
+    pub policy_bundle: Option<PathBuf>,
     /// The policy that the others are compared with [default: the first].
     #[arg(long, value_name = "POLICY")]
     pub against: Option<String>,
@@ -131,7 +134,8 @@ impl ScoreArgs {
 
 /// Scores; the table or the JSON goes to `out`, the picture to its file.
 pub(crate) fn run(args: &ScoreArgs, output: Output, out: &mut dyn Write) -> anyhow::Result<()> {
-    let stage = stage::open(&args.scenario, args.data.as_deref(), &args.days, &args.forecaster)?;
+    let bundle = args.policy_bundle.as_deref();
+    let stage = stage::open(&args.scenario, args.data.as_deref(), &args.days, &args.forecaster, bundle)?;
     // Opened before anything is played: what cannot be written should not take a night to find out.
     let drawing = args.svg.as_deref().map(|path| Ok::<_, anyhow::Error>((path, create(path)?))).transpose()?;
     let board = play(stage.runner.as_ref(), &args.plan(&stage))?;

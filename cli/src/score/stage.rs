@@ -3,7 +3,11 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use anyhow::{Context as _, bail};
-use ballast_models::stream::Streaming;
+use ballast_core::policy::Policy;
+use ballast_models::{
+    policy::{self, Dqn, bundle::Bundle},
+    stream::Streaming,
+};
 use ballast_sim::{
     scenario::file::{BUILTINS, Data, DemandSpec, ScenarioFile, builtin},
     score::{board::Runner, runner::FileRunner},
@@ -22,21 +26,32 @@ pub(super) struct Stage {
 }
 
 /// Opens the scenario of that name, or the file; `data` is the folder with the traces, of which only `days` are read where
-/// any are named. ballast's own policies play with `forecaster`.
+/// any are named. ballast's own policies play with `forecaster`, and `dqn` with the
+/// networks of the bundle `policy`, or of the one that ships.
 pub(super) fn open(
     scenario: &str,
     data: Option<&Path>,
     days: &[String],
     forecaster: &ForecasterArg,
+    policy: Option<&Path>,
 ) -> anyhow::Result<Stage> {
     let file = read(scenario)?;
     let (policies, seeds) = (file.policies().to_vec(), file.seeds().to_vec());
     let days = with_data(&file, data, days)?;
-    let mut runner = FileRunner::new(file, days);
+    let learned = policy_of(policy)?;
+    let make = move || Box::new(Dqn::policy(&learned)) as Box<dyn Policy>;
+    let mut runner = FileRunner::new(file, days).with_policy(policy::NAME, Box::new(make));
     if let Some(bundle) = forecaster.bundle()? {
         runner = runner.with_forecaster(Box::new(move || Box::new(Streaming::of(&bundle))));
     }
     Ok(Stage { runner: Box::new(runner), policies, seeds })
+}
+
+/// The learned policy of that file, or the one that ships.
+fn policy_of(path: Option<&Path>) -> anyhow::Result<Bundle> {
+    let Some(path) = path else { return Ok(policy::shipped()?) };
+    let bytes = fs::read(path).with_context(|| format!("read {}", path.display()))?;
+    Bundle::from_bytes(&bytes).with_context(|| path.display().to_string())
 }
 
 /// A name first, then a path: a file of the same name in the working folder changes nothing.

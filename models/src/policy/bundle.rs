@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Seen,
-    network::{Ensemble, Member, NAMES, SHAPES, TENSORS},
+    network::{Ensemble, Member, SHAPES, TENSOR_NAMES, TENSORS},
 };
 use crate::bundle::{BundleError, DataSet, checksum, mismatch};
 
@@ -114,7 +114,7 @@ impl Bundle {
 }
 
 fn name(index: usize) -> String {
-    format!("{}.{}", index / TENSORS, NAMES[index % TENSORS])
+    format!("{}.{}", index / TENSORS, TENSOR_NAMES[index % TENSORS])
 }
 
 fn bytes_of(tensor: &[f32]) -> Vec<u8> {
@@ -126,7 +126,7 @@ fn member(views: &[TensorView<'_>]) -> Result<Member, BundleError> {
     for ((index, view), tensor) in views.iter().enumerate().zip(&mut tensors) {
         if view.dtype() != Dtype::F32 || view.shape() != SHAPES[index] {
             let found = format!("{:?} {:?}", view.dtype(), view.shape());
-            return Err(mismatch(NAMES[index], found, format!("F32 {:?}", SHAPES[index])));
+            return Err(mismatch(TENSOR_NAMES[index], found, format!("F32 {:?}", SHAPES[index])));
         }
         let (numbers, _) = view.data().as_chunks::<4>();
         *tensor = numbers.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();

@@ -8,15 +8,46 @@ mod tests;
 use std::sync::Arc;
 
 use ballast_core::policy::{
-    Ranked,
+    LeaveAlone, Policy, Ranked, RiskGreedy,
     ranked::{Chooser, OWN, Question, SHARED},
 };
 use serde::{Deserialize, Serialize};
 
+use crate::bundle::BundleError;
 use network::Ensemble;
 
 /// Name of the policy.
 pub const NAME: &str = "dqn";
+
+/// Names of ballast's own policies, this one among them: what a scheduler may be run with.
+pub const NAMES: [&str; 3] = [RiskGreedy::NAME, LeaveAlone::NAME, NAME];
+
+/// The policy that comes with ballast.
+///
+/// # Errors
+/// Where this program was built with another one than it asks questions of.
+pub fn shipped() -> Result<bundle::Bundle, BundleError> {
+    bundle::Bundle::from_bytes(include_bytes!("../../bundles/policy.safetensors"))
+}
+
+/// ballast's own policy of that name; `None` for a name that is not among [`NAMES`].
+pub fn by_name(name: &str) -> Option<Box<dyn Policy>> {
+    if name == NAME {
+        // A test holds that it can be read.
+        return shipped().ok().map(|bundle| Box::new(Dqn::policy(&bundle)) as Box<dyn Policy>);
+    }
+    ballast_core::policy::by_name(name)
+}
+
+/// The policy of that name, other systems' rules among them; `None` for a name that nobody has.
+pub fn any_by_name(name: &str) -> Option<Box<dyn Policy>> {
+    by_name(name).or_else(|| ballast_core::policy::any_by_name(name))
+}
+
+/// The names that [`any_by_name`] knows, for people.
+pub fn known() -> String {
+    format!("{NAME}, {}", ballast_core::policy::known())
+}
 
 /// Standard deviations by which a plan must be worth more than leaving the host alone: what the members differ by is no gain.
 pub const CAUTION: f32 = 0.5;
@@ -57,9 +88,14 @@ pub struct Dqn {
 }
 
 impl Dqn {
+    /// Chooses by an ensemble that has seen so much.
+    pub fn new(ensemble: Ensemble, seen: Seen) -> Self {
+        Self { ensemble: Arc::new(ensemble), seen: Arc::new(seen) }
+    }
+
     /// Chooses by what a bundle holds.
     pub fn of(bundle: &bundle::Bundle) -> Self {
-        Self { ensemble: Arc::new(bundle.ensemble.clone()), seen: Arc::new(bundle.card.seen.clone()) }
+        Self::new(bundle.ensemble.clone(), bundle.card.seen.clone())
     }
 
     /// The policy of a bundle.

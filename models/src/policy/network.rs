@@ -14,7 +14,7 @@ pub const MEMBERS: usize = 3;
 pub const TENSORS: usize = 10;
 
 /// Names of the tensors, in order: matrices as `[inputs, outputs]`, each with its bias.
-pub const NAMES: [&str; TENSORS] = [
+pub const TENSOR_NAMES: [&str; TENSORS] = [
     "value.0.weight",
     "value.0.bias",
     "value.1.weight",
@@ -48,7 +48,7 @@ pub const SHAPES: [&[usize]; TENSORS] = [
 /// One network.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Member {
-    /// Its tensors as [`NAMES`] and [`SHAPES`] have them, row by row.
+    /// Its tensors as [`TENSOR_NAMES`] and [`SHAPES`] have them, row by row.
     pub tensors: [Vec<f32>; TENSORS],
 }
 

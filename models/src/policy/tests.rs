@@ -77,6 +77,15 @@ fn what_does_not_fit_is_refused_by_name() {
 }
 
 #[test]
+fn the_policy_that_ships_is_one_that_this_program_asks() {
+    assert_eq!(shipped().unwrap().card.schema, SCHEMA);
+    for name in NAMES {
+        assert_eq!(by_name(name).map(|policy| policy.name()), Some(name));
+    }
+    assert!(any_by_name("vmware-drs").is_some() && any_by_name("nobody").is_none());
+}
+
+#[test]
 fn a_damaged_file_is_refused() {
     let mut bytes = bundle().to_bytes().unwrap();
     let last = bytes.len() - 1;

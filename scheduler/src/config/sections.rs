@@ -7,7 +7,7 @@ use std::{
 
 use ballast_core::{
     decision::Mode,
-    policy::{self, RiskGreedy},
+    policy::RiskGreedy,
     units::{Bytes, seconds},
 };
 use ballast_daemon::{config::Problems, tls::TlsFiles};
@@ -98,8 +98,8 @@ impl Scheduler {
         within(problems, "scheduler.period_seconds", self.period_seconds, 0.5, 300.0);
         within(problems, "scheduler.round_seconds", self.round_seconds, self.period_seconds.max(1.0), 3600.0);
         within(problems, "scheduler.relief_seconds", self.relief_seconds, 0.1, 300.0);
-        if !policy::NAMES.contains(&self.policy.as_str()) {
-            let expected = format!("one of {} is needed", policy::NAMES.join(", "));
+        if !ballast_models::policy::NAMES.contains(&self.policy.as_str()) {
+            let expected = format!("one of {} is needed", ballast_models::policy::NAMES.join(", "));
             problems.push("scheduler.policy", quoted(&self.policy), expected);
         }
         if self.epoch_min == 0 {

@@ -63,9 +63,9 @@ impl EngineSettings {
 
 /// Opens everything, takes up where the last start ended, and starts the tasks.
 pub(super) async fn start(settings: EngineSettings, models: Models, clock: Clock) -> Result<Engine, EngineError> {
-    let policy = policy::by_name(&settings.policy).ok_or_else(|| EngineError::UnknownPolicy {
+    let policy = ballast_models::policy::by_name(&settings.policy).ok_or_else(|| EngineError::UnknownPolicy {
         name: settings.policy.clone(),
-        known: policy::NAMES.iter().map(ToString::to_string).collect(),
+        known: ballast_models::policy::NAMES.iter().map(ToString::to_string).collect(),
     })?;
     let counters = Arc::new(Counters::default());
     let (journal, ledger) = open_journal(&settings, &clock, &counters)?;

@@ -7,7 +7,7 @@ use ballast_core::{
     decision::{Decision, Mode, Step, Trigger},
     id::{DecisionId, Epoch, Seq},
     oversight::{ModelMode, Supervised},
-    policy::{self, Policy, View},
+    policy::{Policy, View},
     snapshot::Snapshot,
     units::Timestamp,
 };
@@ -55,7 +55,8 @@ pub(super) struct Feed<'a> {
 impl<'a> Feed<'a> {
     pub(super) fn new(settings: &'a ReplaySettings) -> Result<Self, ReplayError> {
         let name = &settings.policy;
-        let policy = policy::any_by_name(name).ok_or_else(|| ReplayError::UnknownPolicy { name: name.clone() })?;
+        let policy = ballast_models::policy::any_by_name(name)
+            .ok_or_else(|| ReplayError::UnknownPolicy { name: name.clone() })?;
         Ok(Self {
             settings,
             intake: Intake::new(EPOCH, settings.period, &settings.tuning, forecaster(settings)?),

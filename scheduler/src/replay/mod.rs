@@ -12,9 +12,7 @@ use std::{
     time::Duration,
 };
 
-use ballast_core::{
-    decision::Decision, explain::explain, policy, snapshot::Snapshot, tuning::Tuning, units::Timestamp,
-};
+use ballast_core::{decision::Decision, explain::explain, snapshot::Snapshot, tuning::Tuning, units::Timestamp};
 use ballast_daemon::segments::{self, SegmentError};
 use serde::Serialize;
 
@@ -96,7 +94,7 @@ pub enum ReplayError {
         path: PathBuf,
     },
     /// No policy of that name.
-    #[error("policy {name:?} is not known: one of {} is needed", policy::known())]
+    #[error("policy {name:?} is not known: one of {} is needed", ballast_models::policy::known())]
     UnknownPolicy {
         /// What was given.
         name: String,

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use ballast_core::{oversight::ModelMode, units::Timestamp};
+use ballast_core::{oversight::ModelMode, policy::RiskGreedy, units::Timestamp};
 use ballast_daemon::segments::{Options, SegmentWriter};
 use tempfile::TempDir;
 
@@ -46,7 +46,7 @@ fn write_log(records: &[Vec<u8>]) -> TempDir {
 
 fn run(path: &std::path::Path, format: Format) -> Result<(Summary, String), ReplayError> {
     let mut out = Vec::new();
-    let settings = ReplaySettings::new(policy::RiskGreedy::NAME);
+    let settings = ReplaySettings::new(RiskGreedy::NAME);
     let summary = replay(&[path.to_path_buf()], &settings, format, &mut out)?;
     Ok((summary, String::from_utf8(out).unwrap()))
 }
@@ -63,7 +63,7 @@ fn the_same_log_and_seed_print_the_same_bytes() {
 fn with_a_model_the_same_log_and_seed_print_the_same_bytes_and_name_it() {
     let dir = write_log(&recorded());
     let run = || {
-        let mut settings = ReplaySettings::new(policy::RiskGreedy::NAME);
+        let mut settings = ReplaySettings::new(RiskGreedy::NAME);
         settings.forecast.oversight.mode = ModelMode::Active;
         settings.models = models::of_files(models::Tape::default());
         let mut out = Vec::new();
@@ -77,7 +77,7 @@ fn with_a_model_the_same_log_and_seed_print_the_same_bytes_and_name_it() {
 
 #[test]
 fn a_replay_with_a_bundle_that_cannot_be_used_says_so() {
-    let mut settings = ReplaySettings::new(policy::RiskGreedy::NAME);
+    let mut settings = ReplaySettings::new(RiskGreedy::NAME);
     settings.forecast.model = Some("/nonexistent/model".into());
     settings.models = models::of_files(models::Tape::default());
     let error = decisions(&[], &settings, |_, _| ()).unwrap_err().to_string();
@@ -114,7 +114,7 @@ fn duplicates_in_the_log_change_no_decision() {
     let doubled = write_log(&doubled);
     let decided = |dir: &TempDir| {
         let mut all = Vec::new();
-        let settings = ReplaySettings::new(policy::RiskGreedy::NAME);
+        let settings = ReplaySettings::new(RiskGreedy::NAME);
         let summary = decisions(&[dir.path().into()], &settings, |decision, _| all.push(decision.clone())).unwrap();
         (all, summary.batches, summary.batches_dropped)
     };

@@ -3,6 +3,8 @@
 //! [`play()`] plays a policy against a fleet without daemons, sockets or tasks, but through the same state, forecaster,
 //! guard and planner as the scheduler; it is what a policy is developed and judged with.
 
+#[cfg(test)]
+mod adversary_tests;
 pub mod board;
 pub mod contestant;
 pub mod figure;

@@ -120,6 +120,12 @@ impl<'a> Play<'a> {
         self.end_flights(now);
     }
 
+    /// The fleet as it is.
+    #[cfg(test)]
+    pub(super) fn world(&self) -> &World {
+        &self.world
+    }
+
     /// How often what was promised of hosts was kept so far.
     #[cfg(test)]
     pub(super) fn kept(&self) -> Kept {

@@ -7,7 +7,10 @@ use std::collections::BTreeMap;
 
 use ballast_core::{
     forecast::Forecaster,
-    policy::textbook::{self, Rule},
+    policy::{
+        Policy, RiskGreedy,
+        textbook::{self, Rule},
+    },
     units::Joules,
 };
 
@@ -29,11 +32,19 @@ use crate::{
 /// Makes a forecaster for one run of ballast's own policies.
 pub type MakeForecaster = dyn Fn() -> Box<dyn Forecaster> + Send + Sync;
 
+/// What one of ballast's own policies plays with in place of the usual: a forecaster, and a learned policy.
+type Own = (Option<Box<dyn Forecaster>>, Option<Box<dyn Policy>>);
+
+/// Makes a policy for one run.
+pub type MakePolicy = dyn Fn() -> Box<dyn Policy> + Send + Sync;
+
 /// Plays one scenario file on its days.
 pub struct FileRunner {
     file: ScenarioFile,
     days: BTreeMap<Option<String>, Data>,
     forecaster: Option<Box<MakeForecaster>>,
+    /// Policies of ballast's own that this crate does not know, by name.
+    learned: BTreeMap<String, Box<MakePolicy>>,
 }
 
 impl std::fmt::Debug for FileRunner {
@@ -45,13 +56,20 @@ impl std::fmt::Debug for FileRunner {
 impl FileRunner {
     /// Plays `file` on `days`, each with its data; a single `None` where it has no days.
     pub fn new(file: ScenarioFile, days: BTreeMap<Option<String>, Data>) -> Self {
-        Self { file, days, forecaster: None }
+        Self { file, days, forecaster: None, learned: BTreeMap::new() }
     }
 
     /// Has ballast's own policies play with another forecaster than the one without a model.
     #[must_use]
     pub fn with_forecaster(self, forecaster: Box<MakeForecaster>) -> Self {
         Self { forecaster: Some(forecaster), ..self }
+    }
+
+    /// Lets a learned policy play under that name, on the terms of ballast's own.
+    #[must_use]
+    pub fn with_policy(mut self, name: &str, policy: Box<MakePolicy>) -> Self {
+        self.learned.insert(name.to_owned(), policy);
+        self
     }
 
     fn data(&self, day: Option<&str>) -> Result<&Data, ScoreError> {
@@ -95,18 +113,18 @@ impl Runner for FileRunner {
         if self.file.faithful().is_some() {
             return vec![textbook::rule::GRAMMAR.to_owned()];
         }
-        contestant::names()
+        contestant::names().into_iter().chain(self.learned.keys().cloned()).collect()
     }
 
     fn knows(&self, policy: &str) -> bool {
         match self.file.faithful() {
             Some(_) => policy.parse::<Rule>().is_ok(),
-            None => known_on_a_fleet(policy),
+            None => self.learned.contains_key(policy) || known_on_a_fleet(policy),
         }
     }
 
     fn has_risk_knob(&self, policy: &str) -> bool {
-        self.file.faithful().is_none() && contestant::has_risk_knob(policy)
+        self.file.faithful().is_none() && (self.learned.contains_key(policy) || contestant::has_risk_knob(policy))
     }
 
     fn bounds(&self, day: Option<&str>, seed: u64) -> Result<Option<Bounds>, ScoreError> {
@@ -122,8 +140,9 @@ impl Runner for FileRunner {
         }
         let scenario = self.scenario(job.day.as_deref(), job.seed)?;
         let pace = self.file.pace().cloned().unwrap_or_default();
-        let other = self.forecaster.as_deref().filter(|_| contestant::has_risk_knob(&job.policy)).map(|make| make());
-        play(job, (&scenario, other), &pace, self.file.price(), stopwatch)
+        let other = self.forecaster.as_deref().filter(|_| self.has_risk_knob(&job.policy)).map(|make| make());
+        let learned = self.learned.get(&job.policy).map(|make| make());
+        play(job, &scenario, (other, learned), &pace, self.file.price(), stopwatch)
     }
 }
 
@@ -137,15 +156,19 @@ fn known_on_a_fleet(policy: &str) -> bool {
 
 fn play(
     job: &Job,
-    (scenario, other): (&Scenario, Option<Box<dyn Forecaster>>),
+    scenario: &Scenario,
+    (other, learned): Own,
     pace: &Pace,
     price: f64,
     stopwatch: Stopwatch<'_>,
 ) -> Result<Run, ScoreError> {
-    let who = contestant::contestant(&job.policy, scenario, job.seed, pace, job.knob);
+    // A learned policy plays on the terms of the greedy one.
+    let name = if learned.is_some() { RiskGreedy::NAME } else { &job.policy };
+    let who = contestant::contestant(name, scenario, job.seed, pace, job.knob);
     let who = who.map_err(|error| ScoreError::Failed { job: job.label(), reason: error.to_string() })?;
     let Contestant { mut policy, forecaster, pace } = who;
     let mut forecaster = other.unwrap_or(forecaster);
+    policy = learned.unwrap_or(policy);
     let played = super::play(scenario, job.seed, &pace, (&mut *forecaster, &mut *policy), stopwatch);
     let score = Score::of(&job.policy, job.day.as_deref(), job.seed, &played, Joules(price));
     Ok(Run { score, deciding: played.deciding })

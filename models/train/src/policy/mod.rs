@@ -13,7 +13,7 @@ pub mod replay;
 mod tests;
 pub mod trial;
 
-use std::{fs, io::Write, path::PathBuf, sync::Arc, time::Instant};
+use std::{fs, io::Write, path::PathBuf, sync::Arc};
 
 use anyhow::Context as _;
 use ballast_core::policy::ranked::{FEATURES, LEVELS};
@@ -137,7 +137,6 @@ pub fn run(args: &PolicyArgs, out: &mut dyn Write) -> anyhow::Result<()> {
     writeln!(out, "training on {}, tuned on {}", days.names().join(", "), tuned_on.names().join(", "))?;
     let trial = trial::Trial::new(&tuned_on, TRIAL)?;
     let mut training = Training::new(args, &device);
-    let begun = Instant::now();
     let (mut best, mut best_at): (Option<(trial::Outcome, Ensemble)>, usize) = (None, 0);
     for turn in 0..args.turns {
         let error = training.turn(args, &days, turn)?;
@@ -148,11 +147,9 @@ pub fn run(args: &PolicyArgs, out: &mut dyn Write) -> anyhow::Result<()> {
             let is_better = best.as_ref().is_none_or(|(before, _)| outcome.ratio < before.ratio);
             writeln!(
                 out,
-                "turn {}: {} experiences, error {error:.3}, {} after {:.0} s{}",
+                "turn {}: {} experiences, error {error:.3}, {outcome}{}",
                 turn + 1,
                 training.replay[0].len(),
-                outcome,
-                begun.elapsed().as_secs_f64(),
                 if is_better { ", best so far" } else { "" }
             )?;
             if is_better {

@@ -1,13 +1,12 @@
 //! Networks against the greedy policy on cells that nothing was learnt on.
 
-use std::{fmt, sync::Arc};
+use std::fmt;
 
-use ballast_core::{policy::RiskGreedy, tuning::Tuning};
-use ballast_models::policy::{
-    Dqn, Seen,
-    bundle::{Bundle, Card},
-    network::Ensemble,
+use ballast_core::{
+    policy::{Ranked, RiskGreedy},
+    tuning::Tuning,
 };
+use ballast_models::policy::{Dqn, Seen, network::Ensemble};
 use ballast_sim::score::Pace;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_pcg::Pcg64;
@@ -71,29 +70,13 @@ impl Trial {
 
     /// Plays networks as they would serve.
     pub fn play(&self, ensemble: &Ensemble, seen: &Seen) -> Outcome {
-        let card = Card { seen: seen.clone(), ..blank() };
-        let bundle = Arc::new(Bundle { card, ensemble: ensemble.clone() });
+        let dqn = Dqn::new(ensemble.clone(), seen.clone());
         let costs: Vec<f64> = self
             .cells
             .par_iter()
-            .map(|cell| last(&episode::costs(cell, &mut Dqn::policy(&bundle), &mut || ())))
+            .map(|cell| last(&episode::costs(cell, &mut Ranked::new(Box::new(dqn.clone())), &mut || ())))
             .collect();
         outcome(&costs, &self.greedy)
-    }
-}
-
-fn blank() -> Card {
-    Card {
-        schema: String::new(),
-        features: 0,
-        levels: Vec::new(),
-        members: 0,
-        version: String::new(),
-        seed: 0,
-        recipe: serde_json::Value::Null,
-        data: Vec::new(),
-        tuned: None,
-        seen: Seen { low: Vec::new(), high: Vec::new() },
     }
 }
 
