@@ -23,6 +23,9 @@ pub struct ReplayArgs {
     /// Policy that proposes [default: the configuration's, or risk-greedy].
     #[arg(long)]
     pub policy: Option<String>,
+    /// The networks that the policy dqn judges by [default: the configuration's, or those that ship].
+    #[arg(long, value_name = "FILE")]
+    pub policy_bundle: Option<PathBuf>,
     /// Seed of every random choice [default: the configuration's, or 1].
     #[arg(long)]
     pub seed: Option<u64>,
@@ -52,6 +55,7 @@ fn settings(args: &ReplayArgs) -> anyhow::Result<ReplaySettings> {
         None => ReplaySettings::default(),
     };
     args.policy.iter().for_each(|policy| settings.policy.clone_from(policy));
+    settings.policy_bundle = args.policy_bundle.clone().or(settings.policy_bundle);
     settings.seed = args.seed.unwrap_or(settings.seed);
     Ok(settings)
 }
@@ -62,7 +66,7 @@ mod tests {
 
     fn args(policy: Option<&str>) -> ReplayArgs {
         let files = vec![PathBuf::from("missing.seg")];
-        ReplayArgs { files, policy: policy.map(str::to_owned), seed: Some(7), config: None }
+        ReplayArgs { files, policy: policy.map(str::to_owned), policy_bundle: None, seed: Some(7), config: None }
     }
 
     #[test]

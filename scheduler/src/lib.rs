@@ -33,6 +33,7 @@ pub mod journal;
 mod links;
 pub mod metrics;
 pub mod model;
+mod proposer;
 mod recorder;
 mod repeats;
 pub mod replay;

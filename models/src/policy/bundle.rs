@@ -21,8 +21,9 @@ const MEMBERS_MAX: usize = 16;
 /// Largest file that is read.
 const BYTES_MAX: usize = 16 << 20;
 
+/// The one key of the container's metadata (several would be written in any order, and the same networks as other bytes): the
+/// checksum, a space, the card.
 const CARD: &str = "ballast";
-const CHECKSUM: &str = "blake3";
 
 /// What a policy's bundle says of itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -73,7 +74,7 @@ impl Bundle {
         }
         let card = serde_json::to_string(&self.card).map_err(|error| broken(&error))?;
         let checksum = checksum(&card, data.iter().map(Vec::as_slice));
-        let metadata = HashMap::from([(CARD.to_owned(), card), (CHECKSUM.to_owned(), checksum)]);
+        let metadata = HashMap::from([(CARD.to_owned(), format!("{checksum} {card}"))]);
         safetensors::serialize(views, Some(metadata)).map_err(|error| broken(&error))
     }
 
@@ -93,7 +94,8 @@ impl Bundle {
         let container = SafeTensors::deserialize(bytes).map_err(|error| broken(&error))?;
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| broken(&error))?;
         let metadata = header.metadata().clone().unwrap_or_default();
-        let text = metadata.get(CARD).ok_or_else(|| mismatch("card", "missing", "a card"))?;
+        let entry = metadata.get(CARD).and_then(|entry| entry.split_once(' '));
+        let (checked, text) = entry.ok_or_else(|| mismatch("card", "missing", "a card"))?;
         let card: Card =
             serde_json::from_str(text).map_err(|error| BundleError::Container(format!("card: {error}")))?;
         fits(&card)?;
@@ -102,8 +104,8 @@ impl Bundle {
             data.push(container.tensor(&name(index)).map_err(|_| mismatch(name(index), "missing", "a tensor"))?);
         }
         let found = checksum(text, data.iter().map(TensorView::data));
-        if metadata.get(CHECKSUM) != Some(&found) {
-            return Err(mismatch("checksum", metadata.get(CHECKSUM).cloned().unwrap_or_default(), found));
+        if checked != found {
+            return Err(mismatch("checksum", checked, found));
         }
         let mut members = Vec::new();
         for of_member in data.chunks_exact(TENSORS) {

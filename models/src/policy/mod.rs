@@ -30,18 +30,15 @@ pub fn shipped() -> Result<bundle::Bundle, BundleError> {
     bundle::Bundle::from_bytes(include_bytes!("../../bundles/policy.safetensors"))
 }
 
-/// ballast's own policy of that name; `None` for a name that is not among [`NAMES`].
-pub fn by_name(name: &str) -> Option<Box<dyn Policy>> {
-    if name == NAME {
-        // A test holds that it can be read.
-        return shipped().ok().map(|bundle| Box::new(Dqn::policy(&bundle)) as Box<dyn Policy>);
+/// The policy of that name, other systems' rules among them, a learned one with the networks of `bundle` or else with those that
+/// ship; `None` for a name that nobody has.
+pub fn any_by_name(name: &str, bundle: Option<&bundle::Bundle>) -> Option<Box<dyn Policy>> {
+    if name != NAME {
+        return ballast_core::policy::any_by_name(name);
     }
-    ballast_core::policy::by_name(name)
-}
-
-/// The policy of that name, other systems' rules among them; `None` for a name that nobody has.
-pub fn any_by_name(name: &str) -> Option<Box<dyn Policy>> {
-    by_name(name).or_else(|| ballast_core::policy::any_by_name(name))
+    // A test holds that those that ship can be read.
+    let dqn = bundle.map_or_else(|| shipped().ok().map(|bundle| Dqn::of(&bundle)), |bundle| Some(Dqn::of(bundle)))?;
+    Some(Box::new(Ranked::new(Box::new(dqn))))
 }
 
 /// The names that [`any_by_name`] knows, for people.

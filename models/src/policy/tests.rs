@@ -80,9 +80,9 @@ fn what_does_not_fit_is_refused_by_name() {
 fn the_policy_that_ships_is_one_that_this_program_asks() {
     assert_eq!(shipped().unwrap().card.schema, SCHEMA);
     for name in NAMES {
-        assert_eq!(by_name(name).map(|policy| policy.name()), Some(name));
+        assert_eq!(any_by_name(name, None).map(|policy| policy.name()), Some(name));
     }
-    assert!(any_by_name("vmware-drs").is_some() && any_by_name("nobody").is_none());
+    assert!(any_by_name("vmware-drs", None).is_some() && any_by_name("nobody", None).is_none());
 }
 
 #[test]

@@ -37,6 +37,8 @@ pub(super) struct Scheduler {
     pub(super) relief_seconds: f64,
     /// Policy that proposes.
     pub(super) policy: String,
+    /// The file with the networks of a learned policy; empty for those that ship.
+    pub(super) policy_bundle: PathBuf,
     /// Mode of the first start; later the journal remembers.
     pub(super) mode: Mode,
     /// Seed of every random choice.
@@ -62,6 +64,7 @@ impl Default for Scheduler {
             round_seconds: 60.0,
             relief_seconds: 1.0,
             policy: RiskGreedy::NAME.to_owned(),
+            policy_bundle: PathBuf::new(),
             // A newcomer sees what would be done before anything is done.
             mode: Mode::Recommend,
             seed: 1,
@@ -101,6 +104,14 @@ impl Scheduler {
         if !ballast_models::policy::NAMES.contains(&self.policy.as_str()) {
             let expected = format!("one of {} is needed", ballast_models::policy::NAMES.join(", "));
             problems.push("scheduler.policy", quoted(&self.policy), expected);
+        }
+        if !self.policy_bundle.as_os_str().is_empty() && !self.policy_bundle.is_absolute() {
+            let shown = quoted(&self.policy_bundle.to_string_lossy());
+            problems.push(
+                "scheduler.policy_bundle",
+                shown,
+                "an absolute path is needed, or nothing for the one that ships",
+            );
         }
         if self.epoch_min == 0 {
             problems.push("scheduler.epoch_min", 0, "at least 1 is needed");

@@ -29,6 +29,7 @@ use crate::{
     dispatch::Dispatch,
     engine::{Approval, ManualMove, ManualResult, ModeChange, OperatorError},
     journal::Journal,
+    proposer::Proposer,
     repeats::Repeats,
     shared::Shared,
     state_task::State,
@@ -80,6 +81,8 @@ pub(crate) struct ControlLoop {
     journal: Journal,
     state: State,
     dispatch: Dispatch,
+    proposer: Proposer,
+    /// As it was left by the round before; made anew where that was the end of it.
     policy: Option<Box<dyn Policy>>,
     pressure: Arc<Notify>,
     requests: mpsc::Receiver<Request>,
@@ -95,14 +98,14 @@ pub(crate) struct ControlLoop {
 }
 
 impl ControlLoop {
-    /// A loop that lets `policy` propose; `known` are the hosts waited for before the first decision.
+    /// A loop that lets the policy of `proposer` propose; `known` are the hosts waited for before the first decision.
     #[allow(clippy::too_many_arguments)] // Each is a part it is wired to; a struct of them would only rename the list.
     pub(crate) fn new(
         shared: Arc<Shared>,
         journal: Journal,
         state: State,
         dispatch: Dispatch,
-        policy: Box<dyn Policy>,
+        proposer: Proposer,
         pressure: Arc<Notify>,
         known: BTreeSet<HostId>,
         beat: Arc<AtomicU64>,
@@ -114,7 +117,8 @@ impl ControlLoop {
             journal,
             state,
             dispatch,
-            policy: Some(policy),
+            proposer,
+            policy: None,
             pressure,
             requests,
             beat,

@@ -58,7 +58,7 @@ impl ControlLoop {
     ) -> Option<Decision> {
         let (id, mode, settings) = (self.shared.decision_id(), self.shared.mode(), &self.shared.settings);
         let (tuning, seed) = (settings.tuning.clone(), settings.seed.wrapping_add(id.number));
-        let mut policy = self.policy.take().or_else(|| ballast_models::policy::by_name(&settings.policy))?;
+        let mut policy = self.policy.take().or_else(|| self.proposer.make())?;
         let thinking = tokio::task::spawn_blocking(move || {
             let view = View { snapshot: &snapshot, forecasts: &forecasts, tuning: &tuning, seed };
             let decision = decide(&DecideInput { view, id, trigger, mode }, &mut *policy);

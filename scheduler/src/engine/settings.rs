@@ -27,6 +27,8 @@ pub struct EngineSettings {
     pub tuning: Tuning,
     /// Name of the policy that proposes.
     pub policy: String,
+    /// The file with the networks of a learned policy; `None` for those that ship.
+    pub policy_bundle: Option<PathBuf>,
     /// Seed of every random choice.
     pub seed: u64,
     /// Mode of a first start; later ones take up the journalled mode.
@@ -124,6 +126,7 @@ impl EngineSettings {
             relief_interval: Duration::from_secs(1),
             tuning: Tuning::default(),
             policy: ballast_core::policy::RiskGreedy::NAME.to_owned(),
+            policy_bundle: None,
             seed: 1,
             initial_mode: Mode::Recommend,
             epoch_min: 1,

@@ -13,7 +13,6 @@ use ballast_core::{
     id::{Epoch, HostId},
     inventory::Inventory,
     oversight::{Memory, ModelMode},
-    policy,
     units::Timestamp,
 };
 use ballast_daemon::clock::Clock;
@@ -32,6 +31,7 @@ use crate::{
     intake::Intake,
     journal::{self, Journal, Ledger, Record, error_chain},
     model::{Models, Reloader, Worker},
+    proposer::Proposer,
     recorder::RecorderTask,
     shared::Shared,
     state_task::{StateTask, restored},
@@ -63,10 +63,13 @@ impl EngineSettings {
 
 /// Opens everything, takes up where the last start ended, and starts the tasks.
 pub(super) async fn start(settings: EngineSettings, models: Models, clock: Clock) -> Result<Engine, EngineError> {
-    let policy = ballast_models::policy::by_name(&settings.policy).ok_or_else(|| EngineError::UnknownPolicy {
-        name: settings.policy.clone(),
-        known: ballast_models::policy::NAMES.iter().map(ToString::to_string).collect(),
-    })?;
+    let known = ballast_models::policy::NAMES;
+    if !known.contains(&settings.policy.as_str()) {
+        let known = known.iter().map(ToString::to_string).collect();
+        return Err(EngineError::UnknownPolicy { name: settings.policy.clone(), known });
+    }
+    let proposer = Proposer::new(&settings.policy, settings.policy_bundle.as_deref());
+    let policy = proposer.map_err(|why| EngineError::Unusable { what: "the policy's bundle", why })?;
     let counters = Arc::new(Counters::default());
     let (journal, ledger) = open_journal(&settings, &clock, &counters)?;
     let epoch = begin_epoch(&journal, &ledger, settings.epoch_min).await?;
@@ -246,7 +249,7 @@ fn assemble(
     ledger: &Ledger,
     forecasting: (Intake, Option<Worker>),
     (log, store): Files,
-    policy: Box<dyn policy::Policy>,
+    policy: Proposer,
     known: BTreeSet<HostId>,
     (models, identity): (Models, Option<String>),
 ) -> Engine {

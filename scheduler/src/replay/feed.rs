@@ -17,6 +17,7 @@ use crate::{
     control::{WARM_UP_PERIODS, needs_relief},
     ingest::Admission,
     intake::Intake,
+    proposer::Proposer,
     repeats::Repeats,
     telemetry_log::{Content, LogRecord},
 };
@@ -55,8 +56,9 @@ pub(super) struct Feed<'a> {
 impl<'a> Feed<'a> {
     pub(super) fn new(settings: &'a ReplaySettings) -> Result<Self, ReplayError> {
         let name = &settings.policy;
-        let policy = ballast_models::policy::any_by_name(name)
-            .ok_or_else(|| ReplayError::UnknownPolicy { name: name.clone() })?;
+        let proposer = Proposer::new(name, settings.policy_bundle.as_deref());
+        let proposer = proposer.map_err(|why| ReplayError::PolicyBundle { why })?;
+        let policy = proposer.make().ok_or_else(|| ReplayError::UnknownPolicy { name: name.clone() })?;
         Ok(Self {
             settings,
             intake: Intake::new(EPOCH, settings.period, &settings.tuning, forecaster(settings)?),

@@ -28,6 +28,8 @@ use feed::Feed;
 pub struct ReplaySettings {
     /// Name of the policy that proposes.
     pub policy: String,
+    /// The file with the networks of a learned one; `None` for those that ship.
+    pub policy_bundle: Option<PathBuf>,
     /// The numbers of the decision core.
     pub tuning: Tuning,
     /// Seed of every random choice.
@@ -49,6 +51,7 @@ impl ReplaySettings {
     pub fn of_engine(engine: &EngineSettings) -> Self {
         Self {
             policy: engine.policy.clone(),
+            policy_bundle: engine.policy_bundle.clone(),
             tuning: engine.tuning.clone(),
             seed: engine.seed,
             period: engine.period,
@@ -98,6 +101,12 @@ pub enum ReplayError {
     UnknownPolicy {
         /// What was given.
         name: String,
+    },
+    /// The policy's networks cannot be used.
+    #[error("the policy's bundle cannot be used: {why}")]
+    PolicyBundle {
+        /// Why.
+        why: String,
     },
     /// The model cannot be used; a replay without it would not be what was asked for.
     #[error("the forecaster's model cannot be used: {why}")]
