@@ -5,16 +5,17 @@
 //! have, a number that is none, a checksum that differs.
 
 mod card;
+pub(crate) mod container;
 mod half;
 #[cfg(test)]
 mod tests;
 
 pub use card::{Card, DataSet, Score};
 
-use std::collections::HashMap;
-
-use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use safetensors::{Dtype, tensor::TensorView};
 use thiserror::Error;
+
+use container::{Opened, Packed};
 
 use crate::{
     features::{CONTEXT, INPUTS, SCHEMA},
@@ -26,10 +27,6 @@ pub const FORMAT: u32 = 1;
 
 /// Largest file that is read: a hundred times the shipped one.
 pub const BYTES_MAX: usize = 64 << 20;
-
-/// Keys of the container's metadata.
-const CARD: &str = "ballast";
-const CHECKSUM: &str = "blake3";
 
 /// How numbers are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,18 +70,13 @@ impl Bundle {
     /// # Errors
     /// Where the container cannot be written.
     pub fn to_bytes(&self, precision: Precision) -> Result<Vec<u8>, BundleError> {
-        let broken = |error: &dyn std::fmt::Display| BundleError::Container(error.to_string());
-        let data: Vec<Vec<u8>> =
-            self.weights.tensors().into_iter().map(|tensor| half::encode(tensor, precision)).collect();
         let dtype = if precision == Precision::Full { Dtype::F32 } else { Dtype::F16 };
-        let mut views = Vec::new();
-        for (index, (shape, data)) in self.weights.shapes().into_iter().zip(&data).enumerate() {
-            views.push((tensor_name(index), TensorView::new(dtype, shape, data).map_err(|error| broken(&error))?));
-        }
-        let card = serde_json::to_string(&self.card).map_err(|error| broken(&error))?;
-        let checksum = checksum(&card, data.iter().map(Vec::as_slice));
-        let metadata = HashMap::from([(CARD.to_owned(), card), (CHECKSUM.to_owned(), checksum)]);
-        safetensors::serialize(views, Some(metadata)).map_err(|error| broken(&error))
+        let tensors = self.weights.tensors().into_iter().zip(self.weights.shapes()).enumerate();
+        let packed = tensors.map(|(index, (tensor, shape))| {
+            let data = half::encode(tensor, precision);
+            Packed { name: tensor_name(index), dtype, shape, data }
+        });
+        container::pack(&self.card, &packed.collect::<Vec<_>>())
     }
 
     /// A short name of just these weights: what a vm's kept state belongs to.
@@ -102,27 +94,10 @@ impl Bundle {
     /// # Errors
     /// [`BundleError`] for anything that does not fit.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, BundleError> {
-        let broken = |error: &dyn std::fmt::Display| BundleError::Container(error.to_string());
-        if bytes.len() > BYTES_MAX {
-            return Err(mismatch("size", format!("{} bytes", bytes.len()), format!("at most {BYTES_MAX}")));
-        }
-        let container = SafeTensors::deserialize(bytes).map_err(|error| broken(&error))?;
-        let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| broken(&error))?;
-        let empty = HashMap::new();
-        let metadata = header.metadata().as_ref().unwrap_or(&empty);
-        let text = metadata.get(CARD).ok_or_else(|| mismatch("card", "missing", "a card"))?;
-        let card: Card =
-            serde_json::from_str(text).map_err(|error| BundleError::Container(format!("card: {error}")))?;
+        let opened = Opened::new(bytes, BYTES_MAX)?;
+        let card: Card = opened.card()?;
         fits(&card)?;
-        let mut views = Vec::with_capacity(TENSORS);
-        for name in (0..TENSORS).map(tensor_name) {
-            views.push(container.tensor(&name).map_err(|_| mismatch(name, "missing", "a tensor"))?);
-        }
-        let found = metadata.get(CHECKSUM).map_or("missing", String::as_str);
-        let needed = checksum(text, views.iter().map(TensorView::data));
-        if found != needed {
-            return Err(mismatch("checksum", found, needed));
-        }
+        let views = opened.tensors((0..TENSORS).map(tensor_name))?;
         Ok(Self { weights: weights(&card, &views)?, card })
     }
 }
@@ -166,16 +141,6 @@ fn weights(card: &Card, views: &[TensorView<'_>]) -> Result<Weights, BundleError
         }
     });
     outcome.map(|()| weights)
-}
-
-/// Hash of the card and of all tensors in their order.
-pub(crate) fn checksum<'a>(card: &str, tensors: impl Iterator<Item = &'a [u8]>) -> String {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(card.as_bytes());
-    for tensor in tensors {
-        hasher.update(tensor);
-    }
-    hasher.finalize().to_hex().to_string()
 }
 
 /// The bundle that ballast ships and uses where no other is named; `docs/forecaster.md` tells how it was made.

@@ -29,6 +29,13 @@ fn a_bundle_comes_back_as_it_was() {
 }
 
 #[test]
+fn the_same_bundle_is_the_same_bytes() {
+    let bundle = bundle(CellKind::Lstm);
+    let bytes = bundle.to_bytes(Precision::Full).unwrap();
+    assert!((0..8).all(|_| bundle.to_bytes(Precision::Full).unwrap() == bytes));
+}
+
+#[test]
 fn half_precision_halves_the_file_and_keeps_three_digits() {
     let bundle = bundle(CellKind::Lstm);
     let (full, half) = (bundle.to_bytes(Precision::Full).unwrap(), bundle.to_bytes(Precision::Half).unwrap());

@@ -1,16 +1,18 @@
 //! A trained policy in one checked file: a safetensors container as the forecaster's ([`crate::bundle`]), with a card of its own.
 
-use std::collections::HashMap;
-
 use ballast_core::policy::ranked::{FEATURES, LEVELS};
-use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use safetensors::{Dtype, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 
 use super::{
     Seen,
     network::{Ensemble, Member, SHAPES, TENSOR_NAMES, TENSORS},
 };
-use crate::bundle::{BundleError, DataSet, checksum, mismatch};
+use crate::bundle::{
+    BundleError, DataSet,
+    container::{self, Opened, Packed},
+    mismatch,
+};
 
 /// Name of what questions say of a host, a fleet and a plan: changes with every change of that.
 pub const SCHEMA: &str = "ballast-policy-1";
@@ -20,10 +22,6 @@ const MEMBERS_MAX: usize = 16;
 
 /// Largest file that is read.
 const BYTES_MAX: usize = 16 << 20;
-
-/// The one key of the container's metadata (several would be written in any order, and the same networks as other bytes): the
-/// checksum, a space, the card.
-const CARD: &str = "ballast";
 
 /// What a policy's bundle says of itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -65,21 +63,12 @@ impl Bundle {
     /// # Errors
     /// Where the container cannot be written.
     pub fn to_bytes(&self) -> Result<Vec<u8>, BundleError> {
-        let broken = |error: &dyn std::fmt::Display| BundleError::Container(error.to_string());
-        let data: Vec<Vec<u8>> = self.tensors().map(|tensor| bytes_of(tensor)).collect();
-        let mut views = Vec::new();
-        for (index, data) in data.iter().enumerate() {
-            let view = TensorView::new(Dtype::F32, SHAPES[index % TENSORS].to_vec(), data);
-            views.push((name(index), view.map_err(|error| broken(&error))?));
-        }
-        let card = serde_json::to_string(&self.card).map_err(|error| broken(&error))?;
-        let checksum = checksum(&card, data.iter().map(Vec::as_slice));
-        let metadata = HashMap::from([(CARD.to_owned(), format!("{checksum} {card}"))]);
-        safetensors::serialize(views, Some(metadata)).map_err(|error| broken(&error))
-    }
-
-    fn tensors(&self) -> impl Iterator<Item = &Vec<f32>> {
-        self.ensemble.members.iter().flat_map(|member| &member.tensors)
+        let tensors = self.ensemble.members.iter().flat_map(|member| &member.tensors).enumerate();
+        let packed = tensors.map(|(index, tensor)| {
+            let data = tensor.iter().flat_map(|number| number.to_le_bytes()).collect();
+            Packed { name: name(index), dtype: Dtype::F32, shape: SHAPES[index % TENSORS].to_vec(), data }
+        });
+        container::pack(&self.card, &packed.collect::<Vec<_>>())
     }
 
     /// Reads a file's bytes.
@@ -87,40 +76,17 @@ impl Bundle {
     /// # Errors
     /// [`BundleError`] for anything that does not fit.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, BundleError> {
-        let broken = |error: &dyn std::fmt::Display| BundleError::Container(error.to_string());
-        if bytes.len() > BYTES_MAX {
-            return Err(mismatch("size", format!("{} bytes", bytes.len()), format!("at most {BYTES_MAX}")));
-        }
-        let container = SafeTensors::deserialize(bytes).map_err(|error| broken(&error))?;
-        let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| broken(&error))?;
-        let metadata = header.metadata().clone().unwrap_or_default();
-        let entry = metadata.get(CARD).and_then(|entry| entry.split_once(' '));
-        let (checked, text) = entry.ok_or_else(|| mismatch("card", "missing", "a card"))?;
-        let card: Card =
-            serde_json::from_str(text).map_err(|error| BundleError::Container(format!("card: {error}")))?;
+        let opened = Opened::new(bytes, BYTES_MAX)?;
+        let card: Card = opened.card()?;
         fits(&card)?;
-        let mut data = Vec::new();
-        for index in 0..card.members * TENSORS {
-            data.push(container.tensor(&name(index)).map_err(|_| mismatch(name(index), "missing", "a tensor"))?);
-        }
-        let found = checksum(text, data.iter().map(TensorView::data));
-        if checked != found {
-            return Err(mismatch("checksum", checked, found));
-        }
-        let mut members = Vec::new();
-        for of_member in data.chunks_exact(TENSORS) {
-            members.push(member(of_member)?);
-        }
+        let views = opened.tensors((0..card.members * TENSORS).map(name))?;
+        let members = views.chunks_exact(TENSORS).map(member).collect::<Result<_, _>>()?;
         Ok(Self { card, ensemble: Ensemble { members } })
     }
 }
 
 fn name(index: usize) -> String {
     format!("{}.{}", index / TENSORS, TENSOR_NAMES[index % TENSORS])
-}
-
-fn bytes_of(tensor: &[f32]) -> Vec<u8> {
-    tensor.iter().flat_map(|number| number.to_le_bytes()).collect()
 }
 
 fn member(views: &[TensorView<'_>]) -> Result<Member, BundleError> {
