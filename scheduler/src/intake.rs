@@ -132,7 +132,7 @@ impl Intake {
     /// forgotten here.
     pub(crate) fn cycle(&mut self, snapshot: &Snapshot) {
         self.forecaster.cycle(snapshot);
-        if self.tuning.overload_share_max.is_some() {
+        if self.tuning.overload_share_max.is_some() && self.risk.is_due(snapshot.taken_at) {
             self.risk.inform(snapshot, &mut self.forecaster.forecasts(snapshot), &self.tuning);
         }
     }

@@ -109,10 +109,19 @@ pub struct Tally {
 }
 
 impl Ledger {
+    /// Core-seconds of demand that went unserved, to overload, copies, pauses and waiting.
+    pub fn unserved_core_seconds(&self) -> f64 {
+        self.overload_core_seconds + self.migration_core_seconds + self.waiting_core_seconds
+    }
+
+    /// What it comes to in joules where a core-second that goes unserved costs `price`.
+    pub fn cost(&self, price: f64) -> f64 {
+        self.energy.get() + self.unserved_core_seconds() * price
+    }
+
     /// Share of the demand that went unserved, to overload, copies, pauses and waiting.
     pub fn unserved_share(&self) -> f64 {
-        let unserved = self.overload_core_seconds + self.migration_core_seconds + self.waiting_core_seconds;
-        unserved / (self.demand_core_seconds + self.waiting_core_seconds).max(f64::MIN_POSITIVE)
+        self.unserved_core_seconds() / (self.demand_core_seconds + self.waiting_core_seconds).max(f64::MIN_POSITIVE)
     }
 
     /// Hosts awake on average.

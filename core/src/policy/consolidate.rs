@@ -28,7 +28,7 @@ const FAILURES: usize = 32;
 /// Who says whether a host is emptied, and how cautiously.
 pub(super) trait Judge {
     /// How cautiously evacuations are planned: multiples of the risk that the tuning asks for.
-    fn levels(&self) -> &[f64];
+    fn levels(&self) -> &'static [f64];
 
     /// Which of the plans for emptying `slot` is followed; `None` leaves the host as it is.
     fn choose(&mut self, board: &Board<'_>, slot: usize, plans: &[Evacuation]) -> Option<usize>;
@@ -48,7 +48,7 @@ pub(super) struct Evacuation {
 pub(super) struct Gain;
 
 impl Judge for Gain {
-    fn levels(&self) -> &[f64] {
+    fn levels(&self) -> &'static [f64] {
         &[1.0]
     }
 
@@ -173,11 +173,11 @@ fn evacuate(board: &mut Board<'_>, slot: usize, judge: &mut dyn Judge) -> Result
         return Err(NoWay::Unplaced);
     }
     by_size(board, slot, &mut units);
-    let levels = judge.levels().to_vec();
+    let levels = judge.levels();
     let mut plans: Vec<Evacuation> = Vec::with_capacity(levels.len());
     for level in levels {
         // More caution where less finds no room finds none either.
-        let Some(plan) = planned(board, slot, &units, level) else { break };
+        let Some(plan) = planned(board, slot, &units, *level) else { break };
         if plans.last().is_none_or(|before| before.moves != plan.moves) {
             plans.push(plan);
         }
@@ -218,14 +218,13 @@ fn planned(board: &mut Board<'_>, slot: usize, units: &[Unit<'_>], level: f64) -
     }
     board.risk.times = 1.0;
     let before = |id: &HostId| undo.iter().find(|(_, slot)| slot.host.id() == id).map(|(_, slot)| slot.load);
-    let plan = is_whole.then(|| Evacuation {
-        level,
-        expected: board.objective().evacuate(&host, &moves, &board.fleet, before),
-        takers: undo.iter().skip(1).map(|(taker, _)| board.slots[*taker].load).collect(),
-        moves: moves.clone(),
+    let outcome = is_whole.then(|| {
+        let expected = board.objective().evacuate(&host, &moves, &board.fleet, before);
+        let takers: Vec<HostLoad> = undo.iter().skip(1).map(|(taker, _)| board.slots[*taker].load).collect();
+        (expected, takers)
     });
     board.restore(undo, &moves);
-    plan
+    outcome.map(|(expected, takers)| Evacuation { level, moves, expected, takers })
 }
 
 /// Puts a host's units first that take the largest share of any resource: the hardest to place.

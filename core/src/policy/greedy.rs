@@ -2,7 +2,13 @@
 //!
 //! The anchor that everything later must beat, and what the scheduler goes on with when it has no model.
 
-use crate::policy::{Advice, Policy, View, board::Board, bundle, capacity, consolidate, drain, misplaced, relieve};
+use crate::policy::{
+    Advice, Policy, View,
+    board::Board,
+    bundle, capacity,
+    consolidate::{self, Gain, Judge},
+    drain, misplaced, relieve,
+};
 
 /// Keeps no state: what it proposes follows from the view alone, so a round that was only half carried out goes on in the
 /// next.
@@ -20,25 +26,35 @@ impl Policy for RiskGreedy {
     }
 
     fn propose(&mut self, view: View<'_>) -> Advice {
-        let mut board = Board::new(view);
-        let mut advice = Advice::default();
-        let unhelped = relieve::relieve(&mut board, &mut advice);
-        let short = capacity::wake_ahead(&mut board, &mut advice);
-        bundle::mend(&mut board, &mut advice);
-        misplaced::mend(&mut board, &mut advice);
-        let homeless = drain::drain(&mut board, &mut advice);
-        if unhelped || short || homeless {
-            advice.notes.push("no host is emptied while capacity is short".into());
-        } else {
-            consolidate::consolidate(&mut board, &mut advice, &mut consolidate::Gain);
-            capacity::sleep_idle(&mut board, &mut advice);
-        }
-        advice
+        round(view, &mut Gain)
     }
 
     fn relieve(&mut self, view: View<'_>) -> Advice {
-        let mut advice = Advice::default();
-        relieve::relieve(&mut Board::new(view), &mut advice);
-        advice
+        relief(view)
     }
+}
+
+/// A whole round, in which `judge` says which hosts are emptied.
+pub(super) fn round(view: View<'_>, judge: &mut dyn Judge) -> Advice {
+    let mut board = Board::new(view);
+    let mut advice = Advice::default();
+    let unhelped = relieve::relieve(&mut board, &mut advice);
+    let short = capacity::wake_ahead(&mut board, &mut advice);
+    bundle::mend(&mut board, &mut advice);
+    misplaced::mend(&mut board, &mut advice);
+    let homeless = drain::drain(&mut board, &mut advice);
+    if unhelped || short || homeless {
+        advice.notes.push("no host is emptied while capacity is short".into());
+    } else {
+        consolidate::consolidate(&mut board, &mut advice, judge);
+        capacity::sleep_idle(&mut board, &mut advice);
+    }
+    advice
+}
+
+/// Relief alone.
+pub(super) fn relief(view: View<'_>) -> Advice {
+    let mut advice = Advice::default();
+    relieve::relieve(&mut Board::new(view), &mut advice);
+    advice
 }

@@ -18,6 +18,7 @@ use crate::{
     sample::Batch,
     snapshot::Snapshot,
     tuning::Tuning,
+    units::Timestamp,
 };
 
 /// How measuring stands.
@@ -51,11 +52,16 @@ impl HostRisk {
         }
     }
 
+    /// True where promises are to be judged, or made for the first time, at `now`.
+    pub fn is_due(&self, now: Timestamp) -> bool {
+        self.open.as_ref().is_none_or(|promises| promises.is_over(now))
+    }
+
     /// Tells `forecasts` what is measured. Promises that are over at the moment of `snapshot` are judged first, and
     /// new ones are made; what came of the old is returned then.
     pub fn inform(&mut self, snapshot: &Snapshot, forecasts: &mut Forecasts, tuning: &Tuning) -> Option<Kept> {
         let allowed = tuning.overload_share_max?;
-        if self.open.as_ref().is_some_and(|promises| !promises.is_over(snapshot.taken_at)) {
+        if !self.is_due(snapshot.taken_at) {
             self.tell(forecasts);
             return None;
         }

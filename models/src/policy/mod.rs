@@ -37,8 +37,9 @@ pub fn any_by_name(name: &str, bundle: Option<&bundle::Bundle>) -> Option<Box<dy
         return ballast_core::policy::any_by_name(name);
     }
     // A test holds that those that ship can be read.
-    let dqn = bundle.map_or_else(|| shipped().ok().map(|bundle| Dqn::of(&bundle)), |bundle| Some(Dqn::of(bundle)))?;
-    Some(Box::new(Ranked::new(Box::new(dqn))))
+    let policy =
+        bundle.map_or_else(|| shipped().ok().map(|bundle| Dqn::policy(&bundle)), |bundle| Some(Dqn::policy(bundle)))?;
+    Some(Box::new(policy))
 }
 
 /// The names that [`any_by_name`] knows, for people.
@@ -118,7 +119,6 @@ impl Chooser for Dqn {
 
     fn choose(&mut self, question: &Question) -> Option<usize> {
         let Some(bounds) = self.bounds(question) else { return question.greedy };
-        let best = bounds.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(&a.0)));
-        best.filter(|(_, bound)| **bound > 0.0).map(|(plan, _)| plan)
+        network::best(bounds.into_iter())
     }
 }

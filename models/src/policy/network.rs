@@ -5,7 +5,7 @@
 //! weights, so that their number does not depend on the fleet's. Several members, trained apart, tell by how they differ how
 //! sure they are (Osband et al. 2016, *Deep Exploration via Bootstrapped DQN*).
 
-use ballast_core::policy::ranked::{FEATURES, OWN, SHARED};
+use ballast_core::policy::ranked::{FEATURES, OWN, Question, SHARED};
 
 /// Members of an ensemble.
 pub const MEMBERS: usize = 3;
@@ -91,6 +91,11 @@ impl Member {
         out[0]
     }
 
+    /// The plan that is worth most; `None` where none is worth more than leaving the host alone.
+    pub fn best(&self, question: &Question) -> Option<usize> {
+        best(question.plans.iter().map(|own| self.advantage(&question.shared, own)))
+    }
+
     /// True where every weight is a number.
     pub fn is_sound(&self) -> bool {
         self.tensors.iter().flatten().all(|weight| weight.is_finite())
@@ -114,6 +119,12 @@ fn rectify(values: &mut [f32]) {
 #[allow(clippy::cast_precision_loss)] // Units of a layer.
 fn units(number: usize) -> f32 {
     number as f32
+}
+
+/// The first of the largest advantages; `None` where none is more than nothing.
+pub fn best(advantages: impl Iterator<Item = f32>) -> Option<usize> {
+    let best = advantages.enumerate().max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)));
+    best.filter(|(_, advantage)| *advantage > 0.0).map(|(plan, _)| plan)
 }
 
 /// What an ensemble thinks of a plan.

@@ -1,10 +1,6 @@
 //! What a bundle holds comes back, what does not fit is refused by name, and a network that has no answer decides nothing.
 
-use ballast_core::{
-    id::HostId,
-    policy::ranked::{FEATURES, LEVELS},
-    units::{Joules, Timestamp},
-};
+use ballast_core::policy::ranked::{FEATURES, LEVELS};
 
 use rand::{RngExt as _, SeedableRng as _};
 
@@ -34,14 +30,7 @@ fn bundle() -> Bundle {
 }
 
 fn question(greedy: Option<usize>) -> Question {
-    Question {
-        at: Timestamp::EPOCH,
-        host: HostId::new("a").unwrap(),
-        shared: [0.5; SHARED],
-        plans: vec![[0.4; OWN], [0.6; OWN]],
-        gains: vec![Joules(1.0); 2],
-        greedy,
-    }
+    Question { shared: [0.5; SHARED], plans: vec![[0.4; OWN], [0.6; OWN]], greedy }
 }
 
 /// A policy whose every member finds each plan worth `by`.

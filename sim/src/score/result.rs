@@ -75,7 +75,6 @@ impl Score {
     pub fn of(policy: &str, day: Option<&str>, seed: u64, played: &Played, price: Joules) -> Self {
         let (ledger, tally) = (&played.ledger, &played.tally);
         let millis = |span: std::time::Duration| span.as_secs_f64() * 1000.0;
-        let unserved = ledger.overload_core_seconds + ledger.migration_core_seconds + ledger.waiting_core_seconds;
         let overload = ratio(ledger.overload_seconds, ledger.loaded_host_seconds);
         let pdm = ratio(ledger.migration_core_seconds, ledger.demand_core_seconds);
         let energy_kwh = ledger.energy.kwh();
@@ -86,7 +85,7 @@ impl Score {
             energy_kwh,
             bound_kwh: None,
             gap: None,
-            cost_joules: ledger.energy.get() + unserved * price.get(),
+            cost_joules: ledger.cost(price.get()),
             unserved_cpu_share: ledger.unserved_share(),
             unserved_io_share: ratio(ledger.io_unserved_bytes, ledger.io_demand_bytes),
             overload_time_share: overload,

@@ -11,16 +11,11 @@ mod tests;
 
 pub use features::{FEATURES, OWN, SHARED};
 
-use crate::{
-    id::HostId,
-    policy::{
-        Advice, Policy, View,
-        board::Board,
-        bundle, capacity,
-        consolidate::{self, Evacuation, Judge},
-        drain, misplaced, relieve,
-    },
-    units::{Joules, Timestamp},
+use crate::policy::{
+    Advice, Policy, View,
+    board::Board,
+    consolidate::{Evacuation, Gain, Judge},
+    greedy,
 };
 
 /// Caution of the plans that are offered, in multiples of the risk that the tuning asks for: the operator's knob is the least.
@@ -29,16 +24,10 @@ pub const LEVELS: [f64; 3] = [1.0, 1.5, 2.0];
 /// Whether a host is to be emptied, and by which of several plans.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Question {
-    /// The moment of the round.
-    pub at: Timestamp,
-    /// The host.
-    pub host: HostId,
     /// What is the same for all plans, and for leaving the host alone: the host and the fleet.
     pub shared: [f32; SHARED],
     /// What each plan comes to.
     pub plans: Vec<[f32; OWN]>,
-    /// What the model says that each gains over the horizon.
-    pub gains: Vec<Joules>,
     /// What the greedy policy would do.
     pub greedy: Option<usize>,
 }
@@ -76,49 +65,32 @@ impl Policy for Ranked {
     }
 
     fn propose(&mut self, view: View<'_>) -> Advice {
-        let mut board = Board::new(view);
-        let mut advice = Advice::default();
-        let unhelped = relieve::relieve(&mut board, &mut advice);
-        let short = capacity::wake_ahead(&mut board, &mut advice);
-        bundle::mend(&mut board, &mut advice);
-        misplaced::mend(&mut board, &mut advice);
-        let homeless = drain::drain(&mut board, &mut advice);
-        if unhelped || short || homeless {
-            advice.notes.push("no host is emptied while capacity is short".into());
-            return advice;
-        }
-        let mut asking = Asking { fleet: features::Fleet::of(&board), chooser: &mut *self.chooser };
-        consolidate::consolidate(&mut board, &mut advice, &mut asking);
-        capacity::sleep_idle(&mut board, &mut advice);
-        advice
+        greedy::round(view, &mut Asking { fleet: None, chooser: &mut *self.chooser })
     }
 
     fn relieve(&mut self, view: View<'_>) -> Advice {
-        let mut advice = Advice::default();
-        relieve::relieve(&mut Board::new(view), &mut advice);
-        advice
+        greedy::relief(view)
     }
 }
 
 /// Asks a chooser what the greedy asks the model.
 struct Asking<'c> {
-    fleet: features::Fleet,
+    /// As it is when the first host is asked about.
+    fleet: Option<features::Fleet>,
     chooser: &'c mut dyn Chooser,
 }
 
 impl Judge for Asking<'_> {
-    fn levels(&self) -> &[f64] {
+    fn levels(&self) -> &'static [f64] {
         &LEVELS
     }
 
     fn choose(&mut self, board: &Board<'_>, slot: usize, plans: &[Evacuation]) -> Option<usize> {
+        let fleet = self.fleet.get_or_insert_with(|| features::Fleet::of(board));
         let question = Question {
-            at: board.view.snapshot.taken_at,
-            host: board.slots[slot].host.id().clone(),
-            shared: self.fleet.shared(board, slot),
+            shared: fleet.shared(board, slot),
             plans: plans.iter().map(|plan| features::own(board, slot, plan)).collect(),
-            gains: plans.iter().map(|plan| plan.expected.gain).collect(),
-            greedy: consolidate::Gain.choose(board, slot, plans),
+            greedy: Gain.choose(board, slot, plans),
         };
         self.chooser.choose(&question)
     }

@@ -4,7 +4,12 @@
 //! that what it learns there it knows elsewhere. Domain randomisation (Tobin et al. 2017): load, mix of hosts, memory, bandwidth
 //! and the risk that the operator accepts differ from cell to cell.
 
-use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::Context as _;
 use ballast_core::units::{Bytes, BytesPerSec, Cores};
@@ -48,28 +53,20 @@ pub struct Days {
 }
 
 impl Days {
-    /// Reads those days, or all there are, of the PlanetLab recordings in `folder`.
+    /// Reads those days of the PlanetLab recordings in `folder`.
     ///
     /// # Errors
     /// Where a file cannot be read or is damaged, or a day is not there.
     pub fn read(folder: &Path, wanted: &[String]) -> anyhow::Result<Self> {
         let file = builtin(SOURCE).with_context(|| format!("{SOURCE} does not come with this program"))??;
-        let mut found = BTreeMap::new();
-        for entry in fs::read_dir(folder).with_context(|| format!("read the folder {}", folder.display()))? {
-            let path = entry.with_context(|| format!("read the folder {}", folder.display()))?.path();
-            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            if let Some(day) = day_of(&name).filter(|_| name.ends_with(".csv.gz")) {
-                found.insert(day.to_owned(), (name, path));
-            }
-        }
-        let names: Vec<String> = if wanted.is_empty() { found.keys().cloned().collect() } else { wanted.to_vec() };
+        let found = found(folder)?;
         let (mut days, mut hasher) = (Vec::new(), blake3::Hasher::new());
-        for day in names {
-            let (name, path) = found.get(&day).with_context(|| format!("{}: no day {day}", folder.display()))?;
+        for day in wanted {
+            let path = found.get(day).with_context(|| format!("{}: no day {day}", folder.display()))?;
             let bytes = fs::read(path).with_context(|| format!("read {}", path.display()))?;
             hasher.update(&bytes);
-            let data = Data { files: vec![DataFile { name: name.clone(), bytes }], ..Data::default() };
-            days.push((day.clone(), Arc::new(file.build(&data, Some(&day), 0)?)));
+            let data = Data { files: vec![DataFile { name: name_of(path), bytes }], ..Data::default() };
+            days.push((day.clone(), Arc::new(file.build(&data, Some(day), 0)?)));
         }
         anyhow::ensure!(!days.is_empty(), "{}: no recorded day is there", folder.display());
         let pace = file.pace().cloned().unwrap_or_default();
@@ -102,6 +99,26 @@ impl Days {
         pace.tuning.risk_z = [0.75, 1.0, 1.25, 1.5][rng.random_range(0..4)];
         Ok(Cell { scenario, pace, seed })
     }
+}
+
+/// The days that are recorded in a folder, with their files.
+///
+/// # Errors
+/// Where the folder cannot be read.
+pub fn found(folder: &Path) -> anyhow::Result<BTreeMap<String, PathBuf>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder).with_context(|| format!("read the folder {}", folder.display()))? {
+        let path = entry.with_context(|| format!("read the folder {}", folder.display()))?.path();
+        let name = name_of(&path);
+        if let Some(day) = day_of(&name).filter(|_| name.ends_with(".csv.gz")) {
+            found.insert(day.to_owned(), path);
+        }
+    }
+    Ok(found)
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 fn hosts(day: &Scenario, rng: &mut Pcg64) -> Vec<HostSpec> {

@@ -6,26 +6,15 @@ use ballast_core::{
     ewma::EwmaForecaster,
     policy::{
         Policy, Ranked, RiskGreedy,
-        ranked::{Chooser, OWN, Question, SHARED},
+        ranked::{Chooser, Question},
     },
 };
 use ballast_models::policy::network::Ensemble;
-use ballast_sim::{Ledger, score};
+use ballast_sim::score;
 use rand::RngExt as _;
 use rand_pcg::Pcg64;
 
 use super::cells::Cell;
-
-/// What was asked.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Asked {
-    /// Of the host and the fleet.
-    pub shared: [f32; SHARED],
-    /// Of each plan.
-    pub plans: Vec<[f32; OWN]>,
-    /// What the greedy policy would do.
-    pub greedy: Option<usize>,
-}
 
 /// A question with its answer.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,7 +22,7 @@ pub struct Step {
     /// The round it was asked in.
     pub round: usize,
     /// What was asked.
-    pub asked: Arc<Asked>,
+    pub asked: Arc<Question>,
     /// What was answered.
     pub choice: Option<usize>,
 }
@@ -52,12 +41,6 @@ impl Episode {
     pub fn cost(&self) -> f64 {
         self.costs.last().copied().unwrap_or(0.0)
     }
-}
-
-/// Energy and unserved demand at their price.
-pub fn cost(ledger: &Ledger, price: f64) -> f64 {
-    let unserved = ledger.overload_core_seconds + ledger.migration_core_seconds + ledger.waiting_core_seconds;
-    ledger.energy.get() + price * unserved
 }
 
 /// Who answers.
@@ -91,13 +74,7 @@ impl Explorer {
         }
         match &self.answers {
             Answers::Greedy => question.greedy,
-            Answers::Member(ensemble, member) => {
-                let member = &ensemble.members[*member];
-                let worth = |own: &[f32; OWN]| member.advantage(&question.shared, own);
-                let all = question.plans.iter().map(worth).enumerate();
-                let best = all.max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)));
-                best.filter(|(_, worth)| *worth > 0.0).map(|(plan, _)| plan)
-            }
+            Answers::Member(ensemble, member) => ensemble.members[*member].best(question),
         }
     }
 }
@@ -109,10 +86,9 @@ impl Chooser for Explorer {
 
     fn choose(&mut self, question: &Question) -> Option<usize> {
         let choice = self.answer(question);
-        let asked = Asked { shared: question.shared, plans: question.plans.clone(), greedy: question.greedy };
         // A lock that a panic has poisoned holds what was written before.
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        let step = Step { round: log.round, asked: Arc::new(asked), choice };
+        let step = Step { round: log.round, asked: Arc::new(question.clone()), choice };
         log.steps.push(step);
         choice
     }
@@ -142,7 +118,7 @@ pub fn costs(cell: &Cell, policy: &mut dyn Policy, begun: &mut dyn FnMut()) -> V
     let mut costs = Vec::new();
     let mut forecaster = EwmaForecaster::default();
     score::watch(&cell.scenario, cell.seed, &cell.pace, (&mut forecaster, policy), &mut |ledger| {
-        costs.push(cost(ledger, price));
+        costs.push(ledger.cost(price));
         begun();
     });
     costs

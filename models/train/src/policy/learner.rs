@@ -1,7 +1,7 @@
 //! One member of the ensemble in burn: its module, its optimiser and one step of double Q-learning (van Hasselt et al. 2016,
 //! *Deep Reinforcement Learning with Double Q-learning*) on what was drawn.
 
-use ballast_core::policy::ranked::{FEATURES, OWN, SHARED};
+use ballast_core::policy::ranked::{FEATURES, OWN, Question, SHARED};
 use ballast_models::policy::network::{Member, SHAPES, TENSORS};
 use burn::{
     grad_clipping::GradientClippingConfig,
@@ -10,7 +10,7 @@ use burn::{
     tensor::{Device, Tensor, TensorData, activation::relu},
 };
 
-use super::{episode::Asked, replay::Experience};
+use super::replay::Experience;
 
 /// Largest norm of a gradient.
 const NORM_MAX: f32 = 10.0;
@@ -68,16 +68,9 @@ fn numbers(data: TensorData) -> anyhow::Result<Vec<f32>> {
 }
 
 /// What an answer is worth by a member's own arithmetic, the same as the module's.
-pub fn worth(member: &Member, asked: &Asked, choice: Option<usize>) -> f32 {
+pub fn worth(member: &Member, asked: &Question, choice: Option<usize>) -> f32 {
     let advantage = choice.and_then(|plan| asked.plans.get(plan)).map(|own| member.advantage(&asked.shared, own));
     member.value(&asked.shared) + advantage.unwrap_or(0.0)
-}
-
-/// The answer that a member likes best.
-pub fn best(member: &Member, asked: &Asked) -> Option<usize> {
-    let worth = |own: &[f32; OWN]| member.advantage(&asked.shared, own);
-    let best = asked.plans.iter().map(worth).enumerate().max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)));
-    best.filter(|(_, worth)| *worth > 0.0).map(|(plan, _)| plan)
 }
 
 /// Trains one member.
@@ -115,7 +108,7 @@ impl Learner {
     /// What an experience says that its answer is worth: the answer that follows is chosen by the network of now and judged by
     /// the older one.
     pub fn target(&self, one: &Experience) -> f32 {
-        let rest = one.next.as_ref().map_or(0.0, |next| worth(&self.target, next, best(&self.online, next)));
+        let rest = one.next.as_ref().map_or(0.0, |next| worth(&self.target, next, self.online.best(next)));
         one.reward + one.discount * rest
     }
 
@@ -176,7 +169,7 @@ mod tests {
     fn experience(rng: &mut Pcg64, choice: Option<usize>) -> Experience {
         let shared = std::array::from_fn(|_| rng.random());
         let plans = vec![std::array::from_fn(|_| rng.random()), std::array::from_fn(|_| rng.random())];
-        let asked = Arc::new(Asked { shared, plans, greedy: None });
+        let asked = Arc::new(Question { shared, plans, greedy: None });
         Experience { asked, choice, reward: 1.0, discount: 0.0, next: None }
     }
 

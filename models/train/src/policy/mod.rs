@@ -124,8 +124,7 @@ struct Recipe {
 pub fn run(args: &PolicyArgs, out: &mut dyn Write) -> anyhow::Result<()> {
     let tuned_on = Days::read(&args.data, &args.tune)?;
     let days = if args.days.is_empty() {
-        let all = Days::read(&args.data, &[])?.names();
-        all.into_iter().filter(|day| !args.tune.contains(day)).collect()
+        cells::found(&args.data)?.into_keys().filter(|day| !args.tune.contains(day)).collect()
     } else {
         args.days.clone()
     };

@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use ballast_core::policy::ranked::OWN;
+use ballast_core::policy::ranked::{OWN, Question};
 use rand::RngExt as _;
 use rand_pcg::Pcg64;
 
-use super::episode::{Asked, Episode};
+use super::episode::Episode;
 
 /// How strongly errors decide what is drawn: 0 not at all, 1 in proportion.
 const SHARPNESS: f64 = 0.6;
@@ -30,7 +30,7 @@ pub struct Returns {
 #[derive(Debug, Clone)]
 pub struct Experience {
     /// What was asked.
-    pub asked: Arc<Asked>,
+    pub asked: Arc<Question>,
     /// What was answered.
     pub choice: Option<usize>,
     /// Costs saved over the greedy policy's course, in the energy that an idle host draws in a round.
@@ -38,7 +38,7 @@ pub struct Experience {
     /// Weight of what follows; zero where nothing does.
     pub discount: f32,
     /// The question that follows.
-    pub next: Option<Arc<Asked>>,
+    pub next: Option<Arc<Question>>,
 }
 
 impl Experience {

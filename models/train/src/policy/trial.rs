@@ -7,9 +7,10 @@ use ballast_core::{
     tuning::Tuning,
 };
 use ballast_models::policy::{Dqn, Seen, network::Ensemble};
-use ballast_sim::score::Pace;
-use rand::{RngExt as _, SeedableRng as _};
-use rand_pcg::Pcg64;
+use ballast_sim::score::{
+    Pace,
+    stats::{self, Paired},
+};
 use rayon::prelude::*;
 
 use super::{
@@ -22,9 +23,6 @@ const GREEDY_LEVELS: [f64; 4] = [1.0, 1.25, 1.5, 2.0];
 
 /// Cells of a trial are not those of training even where a day is shared.
 const SEEDS_FROM: u64 = 1 << 40;
-
-/// Draws of the bootstrap.
-const DRAWS: usize = 1000;
 
 /// Cells with what the greedy policy costs on each.
 #[derive(Debug)]
@@ -93,15 +91,11 @@ fn total(costs: &[f64]) -> f64 {
     costs.iter().sum()
 }
 
-/// The ratio of sums, with its interval over the cells.
+/// The ratio of means, with its interval over the cells.
 fn outcome(ours: &[f64], theirs: &[f64]) -> Outcome {
-    let ratio = |pick: &mut dyn FnMut(usize) -> usize| {
-        let picked: Vec<usize> = (0..ours.len()).map(pick).collect();
-        let sum = |costs: &[f64]| picked.iter().map(|index| costs[*index]).sum::<f64>();
-        sum(ours) / sum(theirs).max(f64::MIN_POSITIVE)
-    };
-    let mut rng = Pcg64::seed_from_u64(1);
-    let mut drawn: Vec<f64> = (0..DRAWS).map(|_| ratio(&mut |_| rng.random_range(0..ours.len()))).collect();
-    drawn.sort_by(f64::total_cmp);
-    Outcome { ratio: ratio(&mut |index| index), low: drawn[DRAWS / 40], high: drawn[DRAWS - 1 - DRAWS / 40] }
+    let pair = |(cell, (one, other)): (usize, (&f64, &f64))| Paired { day: cell.to_string(), one: *one, other: *other };
+    let pairs: Vec<Paired> = ours.iter().zip(theirs).enumerate().map(pair).collect();
+    let ratio = stats::contrast(&pairs, 1).and_then(|contrast| contrast.ratio);
+    let interval = ratio.and_then(|ratio| ratio.interval).unwrap_or([f64::NAN; 2]);
+    Outcome { ratio: ratio.map_or(f64::NAN, |ratio| ratio.value), low: interval[0], high: interval[1] }
 }
