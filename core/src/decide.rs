@@ -123,6 +123,7 @@ fn blank(input: &DecideInput<'_>, policy: &str) -> Decision {
         policy: policy.to_owned(),
         forecast: input.view.forecasts.method.clone(),
         chosen: Plan::default(),
+        waiting: 0,
         considered: Vec::new(),
         denied: Vec::new(),
         notes: Vec::new(),
@@ -130,7 +131,7 @@ fn blank(input: &DecideInput<'_>, policy: &str) -> Decision {
 }
 
 fn list(decision: &mut Decision, planning: Planning) {
-    let Planning { plan, mut passed, mut denied, .. } = planning;
+    let Planning { plan, waiting, mut passed, mut denied, .. } = planning;
     for (kind, all) in [("considered", passed.len()), ("denied", denied.len())] {
         if all > LISTED_MAX {
             decision.notes.push(format!("{all} proposals were {kind}, the first {LISTED_MAX} are listed"));
@@ -138,7 +139,7 @@ fn list(decision: &mut Decision, planning: Planning) {
     }
     passed.truncate(LISTED_MAX);
     denied.truncate(LISTED_MAX);
-    decision.chosen = plan;
+    (decision.chosen, decision.waiting) = (plan, waiting);
     decision.considered = passed;
     decision.denied = denied;
 }

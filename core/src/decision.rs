@@ -21,6 +21,8 @@ pub enum Trigger {
     Relief,
     /// The regular round.
     Round,
+    /// A round that comes early, for what the one before waited for has happened.
+    Early,
     /// An operator.
     Operator {
         /// Who.
@@ -35,6 +37,7 @@ impl fmt::Display for Trigger {
         match self {
             Self::Relief => f.write_str("relief of an overloaded host"),
             Self::Round => f.write_str("regular round"),
+            Self::Early => f.write_str("early round"),
             Self::Operator { who, overridden: false } => write!(f, "ordered by {who}"),
             Self::Operator { who, overridden: true } => write!(f, "ordered by {who}, comfort set aside"),
         }
@@ -150,10 +153,18 @@ pub struct Decision {
     pub forecast: String,
     /// What is to be done.
     pub chosen: Plan,
+    /// Moves that are to follow once others have ended: no more of them may run at a time.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub waiting: usize,
     /// What was possible and lost.
     pub considered: Vec<Passed>,
     /// What the guard refused.
     pub denied: Vec<Denial>,
     /// Why nothing (more) was proposed, in words.
     pub notes: Vec<String>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's way of asking.
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }

@@ -56,7 +56,9 @@ impl Fleet {
         fleet
     }
 
+    /// A vm that is known to go on as it is.
     pub(crate) fn add_vm(&mut self, number: u32, host: &str, cpu: f64) {
+        self.forecasts.vms.insert(vm_id(number), forecast_of(cpu, 1.0));
         self.snapshot.vms.insert(vm_id(number), vm(number, host, cpu));
     }
 
@@ -163,6 +165,7 @@ fn host(name: &str) -> HostView {
     HostView {
         inventory: Arc::new(inventory),
         sample: Some(HostSample::default()),
+        base: Cores::ZERO,
         heard_at: Some(NOW),
         power: HostPower::Awake,
         power_since: Timestamp::EPOCH,

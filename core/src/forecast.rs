@@ -9,7 +9,7 @@ use crate::{
     id::VmId,
     risk::MeasuredRisk,
     sample::VmSample,
-    units::{Bytes, Timestamp},
+    units::{Bytes, Cores, Timestamp},
 };
 
 /// The quantile levels of every forecast.
@@ -109,6 +109,15 @@ pub struct VmForecast {
     pub storage: ResourceForecast,
     /// Network received and sent, bytes per second.
     pub network: ResourceForecast,
+}
+
+impl VmForecast {
+    /// Of a vm that is known to go on using so much CPU; of its other resources nothing is said.
+    pub fn steady(cpu: Cores) -> Self {
+        let sure = Quantiles([cpu.get(); LEVELS.len()]);
+        let cpu = ResourceForecast { steps: [sure; STEPS.len()], max_30_min: sure, max_60_min: sure };
+        Self { cpu, ..Self::default() }
+    }
 }
 
 /// The forecasts of a fleet at one moment.

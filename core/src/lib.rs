@@ -8,6 +8,7 @@ pub mod command;
 pub mod counters;
 pub mod decide;
 pub mod decision;
+pub mod early;
 pub mod ewma;
 pub mod explain;
 pub mod finding;

@@ -20,6 +20,8 @@ use crate::{
 pub struct Planning {
     /// What is to be done now.
     pub plan: Plan,
+    /// Moves that have to wait until others have ended.
+    pub waiting: usize,
     /// What is possible and has to wait.
     pub passed: Vec<Passed>,
     /// What the guard refused.
@@ -36,7 +38,10 @@ pub fn plan(guard: &mut Guard<'_>, mut proposals: Vec<Proposal>) -> Planning {
         let findings = guard.check(&proposal.action, &proposal.motive);
         match verdict(findings) {
             Verdict::Fine => take(guard, proposal, &mut planning),
-            Verdict::Later(why) => planning.passed.push(Passed { proposal, why }),
+            Verdict::Later(why) => {
+                planning.waiting += proposal.action.moves().len();
+                planning.passed.push(Passed { proposal, why });
+            }
             Verdict::Never(findings) => planning.denied.push(Denial { proposal, findings }),
         }
     }
@@ -64,12 +69,15 @@ enum Verdict {
 }
 
 fn verdict(findings: Vec<Finding>) -> Verdict {
-    let is_bound = |finding: &Finding| matches!(finding, Finding::Concurrency { .. });
     match findings.first() {
         None => Verdict::Fine,
         Some(first) if findings.iter().all(is_bound) => Verdict::Later(first.to_string()),
         Some(_) => Verdict::Never(findings),
     }
+}
+
+fn is_bound(finding: &Finding) -> bool {
+    matches!(finding, Finding::Concurrency { .. })
 }
 
 fn take(guard: &mut Guard<'_>, proposal: Proposal, planning: &mut Planning) {
@@ -153,6 +161,9 @@ fn exchange(guard: &mut Guard<'_>, both: [Move; 2], proposal: Proposal, planning
 
 /// Says what became of an action of which `begun` of `all` moves begin now.
 fn end_of(begun: usize, all: usize, hindrance: Option<Finding>, proposal: Proposal, planning: &mut Planning) {
+    if hindrance.as_ref().is_none_or(is_bound) {
+        planning.waiting += all - begun;
+    }
     match hindrance {
         Some(finding) if begun == 0 => planning.passed.push(Passed { proposal, why: finding.to_string() }),
         _ if begun < all => planning.notes.push(format!("{}: {begun} of {all} moves begin now", proposal.action)),

@@ -209,3 +209,20 @@ pub struct Batch {
     /// Its vms' figures.
     pub vms: Vec<VmSample>,
 }
+
+impl Batch {
+    /// CPU used by what is not a vm, where it can be told: not while what some running vm uses is unknown, as right after
+    /// its arrival.
+    pub fn beside_vms(&self) -> Option<Cores> {
+        let used = self.sample.cpu_used.value().filter(|used| used.is_sane())?;
+        let mut by_vms = Cores::ZERO;
+        for vm in &self.vms {
+            match vm.cpu_used.value().filter(|used| used.is_sane()) {
+                Some(used) => by_vms += used,
+                None if vm.state == VmState::Running => return None,
+                None => {}
+            }
+        }
+        Some(used.saturating_sub(by_vms))
+    }
+}

@@ -96,6 +96,8 @@ pub struct HostView {
     pub inventory: Arc<Inventory>,
     /// Its newest sample, where there is one.
     pub sample: Option<HostSample>,
+    /// CPU used by what is not a vm, as last measured; none until it was.
+    pub base: Cores,
     /// When the newest sample came in, by the scheduler's clock.
     pub heard_at: Option<Timestamp>,
     /// Whether it is awake.

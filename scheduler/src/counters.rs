@@ -62,6 +62,8 @@ pub struct Counters {
     pub models_refused: AtomicU64,
     /// Regular rounds.
     pub rounds: AtomicU64,
+    /// Rounds held early.
+    pub early_rounds: AtomicU64,
     /// Looks at overloaded hosts.
     pub relief_rounds: AtomicU64,
     /// Decisions that chose something.

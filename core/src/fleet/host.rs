@@ -7,7 +7,7 @@ use crate::{
     inventory::Inventory,
     sample::{Batch, HostSample},
     snapshot::{Doubt, HostPower},
-    units::Timestamp,
+    units::{Cores, Timestamp},
 };
 
 use super::FleetSettings;
@@ -39,6 +39,10 @@ pub(super) struct HostState {
     /// The vms it claims; what it claims of them is kept with the vm.
     pub(super) claims: BTreeSet<VmId>,
     pub(super) sample: Option<HostSample>,
+    /// CPU used by what is not a vm, as last measured.
+    pub(super) base: Cores,
+    /// The vms of its newest batch.
+    metered: Vec<VmId>,
     pub(super) heard_at: Option<Timestamp>,
     connected: bool,
     /// When the link opened or, without one, when the host was first heard of.
@@ -56,6 +60,8 @@ impl HostState {
             inventory: Arc::new(inventory),
             claims: BTreeSet::new(),
             sample: None,
+            base: Cores::ZERO,
+            metered: Vec::new(),
             heard_at: None,
             connected: false,
             known_since: now,
@@ -89,7 +95,7 @@ impl HostState {
         if self.inventory.boot != inventory.boot {
             self.absurdity = None;
             self.overloaded_since = None;
-            self.sample = None;
+            (self.sample, self.base) = (None, Cores::ZERO);
         }
         self.inventory = Arc::new(inventory.clone());
     }
@@ -98,6 +104,7 @@ impl HostState {
         self.sample = Some(batch.sample);
         self.heard_at = Some(now);
         self.note_absurdity(absurd, settings.silent_periods);
+        self.note_base(batch);
         self.note_load(&batch.sample, settings.cpu_limit, now);
         if self.connected && self.shows_life(now) {
             self.awake(now);
@@ -123,6 +130,16 @@ impl HostState {
             if absurdity.clean_batches >= batches_to_forget {
                 self.absurdity = None;
             }
+        }
+    }
+
+    /// What a vm used that left since the batch before, or came, is part of what the host used: it is no base.
+    fn note_base(&mut self, batch: &Batch) {
+        let ids = || batch.vms.iter().map(|vm| vm.vm);
+        if ids().eq(self.metered.iter().copied()) {
+            self.base = batch.beside_vms().unwrap_or(self.base);
+        } else {
+            self.metered = ids().collect();
         }
     }
 

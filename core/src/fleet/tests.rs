@@ -422,6 +422,26 @@ fn what_is_known_of_an_arrived_vm_does_not_depend_on_whether_inventory_or_sample
 }
 
 #[test]
+fn what_a_vm_used_that_came_or_left_is_not_taken_for_the_hosts_own_use() {
+    let mut stage = Stage::new();
+    stage.connect(inventory("a", &[(1, Running), (2, Running)]));
+    let base = |stage: &Stage| stage.snapshot().hosts[&host("a")].base.get();
+    stage.batch(batch("a", 3.5, &[(1, 1.0), (2, 2.0)]));
+    stage.batch(batch("a", 3.5, &[(1, 1.0), (2, 2.0)]));
+    assert!((base(&stage) - 0.5).abs() < 1e-9, "{}", base(&stage));
+    // Half of the time vm 2 was still there; then what vm 3 uses is not known yet.
+    stage.batch(batch("a", 2.5, &[(1, 1.0)]));
+    let mut arrived = batch("a", 4.5, &[(1, 1.0), (3, 3.0)]);
+    arrived.vms[1].cpu_used = crate::sample::Reading::Missing;
+    arrived.vms[1].state = Running;
+    stage.batch(arrived.clone());
+    stage.batch(arrived);
+    assert!((base(&stage) - 0.5).abs() < 1e-9, "{}", base(&stage));
+    stage.batch(batch("a", 5.0, &[(1, 1.0), (3, 3.0)]));
+    assert!((base(&stage) - 1.0).abs() < 1e-9, "{}", base(&stage));
+}
+
+#[test]
 fn a_wish_for_a_host_waits_for_it_to_connect() {
     let mut stage = Stage::new();
     stage.event(Event::HostMode { host: host("a"), mode: HostMode::Draining });

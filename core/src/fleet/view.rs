@@ -61,6 +61,7 @@ impl FleetState {
         HostView {
             inventory: state.inventory.clone(),
             sample: state.sample,
+            base: state.base,
             heard_at: state.heard_at,
             power,
             power_since,

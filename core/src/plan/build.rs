@@ -11,7 +11,7 @@ use uuid::Builder;
 
 use crate::{
     ewma::EwmaForecaster,
-    forecast::{Forecaster, Forecasts},
+    forecast::{Forecaster, Forecasts, VmForecast},
     id::{BootId, CommandId, Epoch, Generation, HostId, VmId},
     inventory::{CpuNeed, Inventory, VmLabels, VmRecord},
     plan::{
@@ -114,6 +114,8 @@ fn host(entry: &HostEntry, index: usize, now: Timestamp, snapshot: &mut Snapshot
     let sample = HostSample { cpu_used: Reading::measured(used.map(Cores)), ..HostSample::default() };
     let view = HostView {
         sample: Some(sample),
+        // Known once the vms are.
+        base: Cores::ZERO,
         heard_at: Some(now),
         power: if entry.asleep { HostPower::Asleep } else { HostPower::Awake },
         power_since,
@@ -316,7 +318,15 @@ fn forecasts(file: &PlanFile, snapshot: &mut Snapshot) -> Forecasts {
         let limit = (host.inventory.cpu_capacity * file.tuning.cpu_limit).get();
         host.overloaded_for = by_host.get(id).map_or(Duration::ZERO, |series| over_for(series, limit, period));
     }
-    Forecasts::of(&forecaster, snapshot.vms.keys().copied(), snapshot.taken_at)
+    let mut forecasts = Forecasts::of(&forecaster, snapshot.vms.keys().copied(), snapshot.taken_at);
+    for (id, vm) in &snapshot.vms {
+        // Who gives one value means that it holds.
+        let told = || vm.cpu_used().map(VmForecast::steady);
+        if let (None, Some(steady)) = (forecasts.vms.get(id), told()) {
+            forecasts.vms.insert(*id, steady);
+        }
+    }
+    forecasts
 }
 
 /// For how long the sum of `series` has been above `limit` without a break, up to now: an hour at least where it was so

@@ -71,8 +71,8 @@ impl Model {
     /// Every value that cannot be taken.
     pub fn of(file: &PlanFile) -> Result<Self, Vec<Problem>> {
         let build::Built { mut snapshot, forecasts, drain, policy } = build::build(file)?;
-        let bases = play::bases(&snapshot);
-        play::measure(&mut snapshot, &bases);
+        play::take_bases(&mut snapshot);
+        play::measure(&mut snapshot);
         let policy = policy.unwrap_or_else(|| RiskGreedy::NAME.to_owned());
         Ok(Self { snapshot, forecasts, tuning: file.tuning.clone(), drain, policy, seed: 1 })
     }

@@ -18,7 +18,6 @@ use crate::{
 /// model began (a peak) is taken to go on so, for nothing on the model says whether a peak passes.
 pub fn play(snapshot: &mut Snapshot, steps: &[Planned], span: Duration, cpu_limit: f64, relief_after: Duration) {
     let before = residents(snapshot);
-    let bases = bases(snapshot);
     let landed: Vec<InFlight> = std::mem::take(&mut snapshot.in_flight);
     for flight in landed {
         arrive(snapshot, &Move { vm: flight.vm, from: flight.source, to: flight.destination });
@@ -32,7 +31,7 @@ pub fn play(snapshot: &mut Snapshot, steps: &[Planned], span: Duration, cpu_limi
     }
     snapshot.taken_at = snapshot.taken_at.after(span);
     wake_up(snapshot);
-    measure(snapshot, &bases);
+    measure(snapshot);
     let after = residents(snapshot);
     let changed = |host: &HostId| before.get(host) != after.get(host);
     pass(snapshot, span, cpu_limit, relief_after, changed);
@@ -85,21 +84,20 @@ fn used(snapshot: &Snapshot) -> BTreeMap<HostId, f64> {
     used
 }
 
-/// CPU that each host uses for itself: what it measured beyond its vms'. Where nothing was measured, none.
-pub(super) fn bases(snapshot: &Snapshot) -> BTreeMap<HostId, Cores> {
-    let used = used(snapshot);
-    let base = |(id, host): (&HostId, &crate::snapshot::HostView)| {
-        let measured = host.sample.and_then(|sample| sample.cpu_used.value()).unwrap_or_default();
-        (id.clone(), measured.saturating_sub(Cores(used.get(id).copied().unwrap_or_default())))
-    };
-    snapshot.hosts.iter().map(base).collect()
-}
-
-/// Sets every host's sample to what its vms use on top of `bases`, at most all it has.
-pub(super) fn measure(snapshot: &mut Snapshot, bases: &BTreeMap<HostId, Cores>) {
+/// Works out what each host uses for itself: what it measured beyond its vms'. Where nothing was measured, none.
+pub(super) fn take_bases(snapshot: &mut Snapshot) {
     let used = used(snapshot);
     for (id, host) in &mut snapshot.hosts {
-        let wanted = Cores(used.get(id).copied().unwrap_or_default()) + bases.get(id).copied().unwrap_or_default();
+        let measured = host.sample.and_then(|sample| sample.cpu_used.value()).unwrap_or_default();
+        host.base = measured.saturating_sub(Cores(used.get(id).copied().unwrap_or_default()));
+    }
+}
+
+/// Sets every host's sample to what its vms use on top of its base, at most all it has.
+pub(super) fn measure(snapshot: &mut Snapshot) {
+    let used = used(snapshot);
+    for (id, host) in &mut snapshot.hosts {
+        let wanted = Cores(used.get(id).copied().unwrap_or_default()) + host.base;
         let capacity = host.inventory.cpu_capacity;
         host.sample.get_or_insert_default().cpu_used = Reading::Measured(wanted.min(capacity));
     }

@@ -29,7 +29,6 @@ impl<'a> FleetLoad<'a> {
         let (names, residents) = (Names::of(snapshot.hosts.keys()), vec![Vec::new(); hosts.len()]);
         let mut fleet = Self { names, hosts, residents, ..Self::default() };
         let flights: BTreeMap<VmId, &InFlight> = snapshot.in_flight.iter().map(|one| (one.vm, one)).collect();
-        let mut used = vec![0.0; fleet.hosts.len()];
         let holding = || snapshot.vms.iter().filter(|(_, vm)| vm.record.state.holds_memory());
         fleet.vms = holding().map(|(id, vm)| (*id, VmLoad::of(vm, forecasts.vms.get(id)))).collect();
         if let Some(measured) = &forecasts.risk {
@@ -42,14 +41,9 @@ impl<'a> FleetLoad<'a> {
                 fleet.hosts[position].1.add(load);
                 fleet.residents[position].push(*id);
             }
-            if let Some(position) = fleet.names.position(&vm.host) {
-                used[position] += vm.cpu_used().map_or(0.0, Cores::get);
-            }
         }
-        for ((_, load), (host, by_vms)) in fleet.hosts.iter_mut().zip(snapshot.hosts.values().zip(used)) {
-            let measured = host.sample.as_ref().and_then(|sample| sample.cpu_used.value());
-            let measured = measured.filter(|used| used.is_sane()).unwrap_or_default();
-            load.base = measured.saturating_sub(Cores(by_vms));
+        for ((_, load), host) in fleet.hosts.iter_mut().zip(snapshot.hosts.values()) {
+            load.base = host.base;
         }
         fleet
     }

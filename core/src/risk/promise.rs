@@ -106,7 +106,7 @@ impl Promises {
         }
         let mut touched = Vec::new();
         if let Some(host) = self.names.get(&batch.host).copied() {
-            self.hosts[host].base = base(batch).unwrap_or(self.hosts[host].base);
+            self.hosts[host].base = batch.beside_vms().map_or(self.hosts[host].base, Cores::get);
             touched.push(host);
         }
         for sample in &batch.vms {
@@ -150,11 +150,4 @@ impl Promises {
 fn may_be_judged(snapshot: &Snapshot, id: &HostId, host: &HostView) -> bool {
     let flies = snapshot.in_flight.iter().any(|flight| flight.source == *id || flight.destination == *id);
     host.power == HostPower::Awake && host.is_trusted() && !flies
-}
-
-/// CPU used by what is not a vm.
-fn base(batch: &Batch) -> Option<f64> {
-    let used = batch.sample.cpu_used.value().filter(|used| used.is_sane())?;
-    let by_vms: f64 = batch.vms.iter().filter_map(|vm| vm.cpu_used.value()).map(Cores::get).sum();
-    Some((used.get() - by_vms).max(0.0))
 }

@@ -11,6 +11,12 @@ use crate::{
 /// Share of waiting above which a steal reading says no more about how much a vm would like to run.
 const STEAL_MAX: f64 = 0.75;
 
+/// Standard deviation of a vm without a forecast, as a share of what it uses now and of its vCPUs. On four PlanetLab days,
+/// which begin with one sample of each vm, this costs 3.6 % less than to take it that such vms go on as they are; a tenth and
+/// three tenths of the vCPUs cannot be told from a fifth.
+const OF_USE_UNKNOWN: f64 = 0.5;
+const OF_VCPUS_UNKNOWN: f64 = 0.2;
+
 /// One vm's demand: means and deviations in cores.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct VmLoad {
@@ -27,13 +33,14 @@ pub struct VmLoad {
 }
 
 impl VmLoad {
-    /// The demand of `vm`. Without a forecast it is taken to go on as it is; without a sample too, to use every vCPU it
-    /// has, for what is unknown must not look idle.
+    /// The demand of `vm`. Without a forecast it is taken to go on as it is, give or take much; without a sample too, to use
+    /// every vCPU it has, for what is unknown must not look idle.
     pub fn of(vm: &VmView, forecast: Option<&VmForecast>) -> Self {
         let ceiling = if vm.record.vcpus == 0 { f64::INFINITY } else { f64::from(vm.record.vcpus) };
         let fallback = forecast.map_or(f64::from(vm.record.vcpus), |known| known.cpu.steps[0].median());
         let now = vm.sample.as_ref().and_then(wanted).map_or(fallback, Cores::get).clamp(0.0, ceiling);
-        let (mean, deviation, memory) = ([now; MOMENTS], [0.0; MOMENTS], vm.memory_reserved());
+        let deviation = if forecast.is_some() { [0.0; MOMENTS] } else { unknown(now, vm.record.vcpus) };
+        let (mean, memory) = ([now; MOMENTS], vm.memory_reserved());
         let mut load = Self { mean, deviation, own: 1.0, shared: 1.0, ceiling, memory };
         for (index, quantiles) in forecast.iter().flat_map(|known| known.cpu.steps.iter()).enumerate() {
             let (mean, deviation) = quantiles.moments();
@@ -73,10 +80,31 @@ impl VmLoad {
     }
 }
 
+/// Deviations of a vm of which nothing but what it uses `now` is known: much, for half an hour's packing may rest on them.
+fn unknown(now: f64, vcpus: u32) -> [f64; MOMENTS] {
+    let ahead = OF_USE_UNKNOWN * now + OF_VCPUS_UNKNOWN * f64::from(vcpus);
+    std::array::from_fn(|moment| if moment == 0 { 0.0 } else { ahead })
+}
+
 /// CPU the vm would use if it never had to wait: what it used, over the share of the time it did not wait.
 pub(super) fn wanted(sample: &VmSample) -> Option<Cores> {
     let used = sample.cpu_used.value().filter(|used| used.is_sane())?;
     let steal = sample.steal.value().filter(|steal| steal.is_sane());
     let waited = steal.map_or(0.0, |steal| steal.get().min(STEAL_MAX));
     Some(used / (1.0 - waited))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{Fleet, vm_id};
+
+    #[test]
+    fn a_vm_of_which_only_one_sample_is_known_is_taken_to_be_uncertain() {
+        let fleet = Fleet::new(&[("a", &[1.0])]);
+        let vm = &fleet.snapshot.vms[&vm_id(1)];
+        let (known, unknown) = (VmLoad::of(vm, fleet.forecasts.vms.get(&vm_id(1))), VmLoad::of(vm, None));
+        assert_eq!((known.step(1), known.mean), ((1.0, 0.0), unknown.mean));
+        assert_eq!((unknown.step(0).1, unknown.step(1).1), (0.0, 0.5 + 0.2 * 4.0), "it has four vCPUs");
+    }
 }

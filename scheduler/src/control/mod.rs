@@ -18,6 +18,7 @@ use std::{
 
 use ballast_core::{
     decision::{Mode, Trigger},
+    early::{EARLIEST, Waits},
     id::{CommandId, DecisionId, HostId},
     policy::Policy,
     snapshot::{HostMode, HostPower, Snapshot},
@@ -92,6 +93,8 @@ pub(crate) struct ControlLoop {
     started: Duration,
     warm: bool,
     last_relief: Option<Duration>,
+    /// What the newest round left waiting.
+    waits: Option<Waits>,
     repeats: Repeats,
     /// Who waits until nothing is due.
     waiting: Vec<Reply<()>>,
@@ -126,6 +129,7 @@ impl ControlLoop {
             started,
             warm: false,
             last_relief: None,
+            waits: None,
             repeats: Repeats::default(),
             waiting: Vec::new(),
         };
@@ -136,6 +140,7 @@ impl ControlLoop {
     pub(crate) async fn run(mut self) {
         let clock = self.shared.clock.clone();
         let mut rounds = clock.interval(self.shared.settings.round_interval);
+        let mut early = clock.interval(EARLIEST);
         let mut beats = clock.interval(BEAT);
         let pressure = Arc::clone(&self.pressure);
         let mut relief_at: Option<Duration> = None;
@@ -159,6 +164,7 @@ impl ControlLoop {
                     self.last_relief = Some(clock.elapsed());
                 }
                 () = rounds.tick() => self.round(Trigger::Round).await,
+                () = early.tick(), if self.waits.is_some() => self.early_round().await,
                 () = pressure.notified(), if relief_at.is_none() => relief_at = Some(self.next_relief()),
                 () = beats.tick() => {}
                 // The last branch of a biased select: nothing else is due.

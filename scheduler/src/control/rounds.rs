@@ -5,6 +5,7 @@ use std::sync::{Arc, atomic::Ordering::Relaxed};
 use ballast_core::{
     decide::{DecideInput, decide},
     decision::{Decision, Mode, Trigger},
+    early::Waits,
     forecast::Forecasts,
     policy::{Policy, View},
     snapshot::Snapshot,
@@ -21,8 +22,18 @@ impl ControlLoop {
             return;
         }
         let Some((snapshot, forecasts)) = self.state.view().await else { return };
-        Counters::add(&self.shared.counters.rounds, 1);
+        let counters = &self.shared.counters;
+        Counters::add(if trigger == Trigger::Early { &counters.early_rounds } else { &counters.rounds }, 1);
         self.decide_and_act(trigger, snapshot, forecasts).await;
+    }
+
+    /// Holds a round before its time where what the one before waited for has happened; people are not waited for.
+    pub(super) async fn early_round(&mut self) {
+        let Some(waits) = self.waits.filter(|_| self.shared.mode() == Mode::Auto) else { return };
+        let Some(snapshot) = self.state.snapshot().await else { return };
+        if waits.are_over(&snapshot, &self.shared.settings.tuning) {
+            self.round(Trigger::Early).await;
+        }
     }
 
     /// Looks at overloaded hosts; where none has been so for long enough, there is nothing to decide.
@@ -45,6 +56,9 @@ impl ControlLoop {
         let took = self.shared.clock.elapsed().saturating_sub(begun);
         self.shared.counters.decision_nanos_last.store(nanos_of(took), Relaxed);
         Counters::add(&self.shared.counters.denied, decision.denied.len() as u64);
+        if decision.trigger != Trigger::Relief {
+            self.waits = Some(Waits::of(&decision, &snapshot));
+        }
         self.dispose(decision, &snapshot).await;
     }
 

@@ -205,6 +205,7 @@ impl Engine {
             journal_failures,
             ack_delay_max: counters.take_ack_delay(),
             rounds: get(&counters.rounds),
+            early_rounds: get(&counters.early_rounds),
             relief_rounds: get(&counters.relief_rounds),
             decisions: get(&counters.decisions),
             decisions_empty: get(&counters.decisions_empty),

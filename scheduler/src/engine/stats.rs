@@ -99,6 +99,8 @@ pub struct EngineStats {
     pub ack_delay_max: Duration,
     /// Regular rounds held.
     pub rounds: u64,
+    /// Rounds held early, for what the one before waited for had happened.
+    pub early_rounds: u64,
     /// Looks at overloaded hosts.
     pub relief_rounds: u64,
     /// Decisions that chose something.

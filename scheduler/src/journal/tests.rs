@@ -98,6 +98,7 @@ fn decision(gain: f64) -> Decision {
         policy: "test".into(),
         forecast: "test".into(),
         chosen: Plan { steps: vec![planned] },
+        waiting: 0,
         considered: Vec::new(),
         denied: Vec::new(),
         notes: Vec::new(),

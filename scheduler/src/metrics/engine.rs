@@ -92,7 +92,7 @@ fn keeping(encoder: &mut DescriptorEncoder, stats: &EngineStats) -> fmt::Result 
 }
 
 fn deciding(encoder: &mut DescriptorEncoder, stats: &EngineStats) -> fmt::Result {
-    let rounds = [("round", stats.rounds), ("relief", stats.relief_rounds)];
+    let rounds = [("round", stats.rounds), ("early", stats.early_rounds), ("relief", stats.relief_rounds)];
     labelled(encoder, (names::ROUNDS, "Looks at the fleet, by kind", MetricType::Counter), "kind", rounds)?;
     let decisions =
         [("acting", stats.decisions), ("empty", stats.decisions_empty), ("repeated", stats.decisions_repeated)];

@@ -48,6 +48,7 @@ fn host(name: &str, watts: f64) -> HostView {
     HostView {
         inventory: std::sync::Arc::new(inventory),
         sample: Some(sample),
+        base: Cores::ZERO,
         heard_at: Some(Timestamp::from_secs(90)),
         power: HostPower::Awake,
         power_since: Timestamp::EPOCH,
@@ -189,6 +190,7 @@ fn decision(number: u64) -> DecisionRecord {
         policy: "test".into(),
         forecast: "test".into(),
         chosen: Plan { steps: vec![planned] },
+        waiting: 0,
         considered: Vec::new(),
         denied: vec![Denial { proposal, findings }],
         notes: Vec::new(),

@@ -52,6 +52,7 @@ fn trigger(trigger: &Trigger) -> String {
     match trigger {
         Trigger::Relief => "relief".to_owned(),
         Trigger::Round => "round".to_owned(),
+        Trigger::Early => "early round".to_owned(),
         Trigger::Operator { who, overridden: false } => format!("operator {who}"),
         Trigger::Operator { who, overridden: true } => format!("operator {who}, with override"),
     }

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use ballast_core::{
     ewma::EwmaForecaster,
-    forecast::{Forecaster, LEVELS, Quantiles, ResourceForecast, STEPS, VmForecast},
+    forecast::{Forecaster, VmForecast},
     id::VmId,
     policy::{
         LeaveAlone, Policy, RiskGreedy, peers,
@@ -16,7 +16,7 @@ use ballast_core::{
     },
     sample::VmSample,
     tuning::Tuning,
-    units::Timestamp,
+    units::{Cores, Timestamp},
 };
 
 use super::Pace;
@@ -126,7 +126,7 @@ fn peer_of(name: &str, peer: peers::Paced, pace: &Pace) -> Contestant {
         if robust { Box::new(EwmaForecaster::default()) } else { Box::new(LastValue::default()) };
     // Peers that decide every few seconds are asked as often as there are samples.
     let tuning = Tuning { sleeps_per_round: UNLIMITED, ..peers::terms(name) };
-    let pace = Pace { round: pace.period, relieves: false, tuning, ..pace.clone() };
+    let pace = Pace { round: pace.period, acts_between: false, tuning, ..pace.clone() };
     Contestant { policy: Box::new(peer), forecaster, pace }
 }
 
@@ -145,7 +145,7 @@ fn textbook_of(rule: textbook::Textbook, pace: &Pace) -> Contestant {
         min_gain_joules: 0.0,
         ..Tuning::default()
     };
-    let pace = Pace { relieves: false, tuning, ..pace.clone() };
+    let pace = Pace { acts_between: false, tuning, ..pace.clone() };
     Contestant { policy: Box::new(rule), forecaster: Box::new(LastValue::default()), pace }
 }
 
@@ -169,9 +169,7 @@ impl Forecaster for LastValue {
     }
 
     fn forecast(&self, vm: VmId, _now: Timestamp) -> Option<VmForecast> {
-        let certain = Quantiles([*self.0.get(&vm)?; LEVELS.len()]);
-        let cpu = ResourceForecast { steps: [certain; STEPS.len()], max_30_min: certain, max_60_min: certain };
-        Some(VmForecast { cpu, ..VmForecast::default() })
+        self.0.get(&vm).map(|cpu| VmForecast::steady(Cores(*cpu)))
     }
 }
 

@@ -38,8 +38,9 @@ pub struct Pace {
     pub period: Duration,
     /// Time between two regular rounds.
     pub round: Duration,
-    /// Whether overloaded hosts are seen to between two rounds: ballast does, most peers do not.
-    pub relieves: bool,
+    /// Whether it acts between two rounds, on overloaded hosts and when what a round waited for has happened: ballast does,
+    /// most peers do not.
+    pub acts_between: bool,
     /// The numbers to decide by.
     pub tuning: Tuning,
 }
@@ -47,7 +48,7 @@ pub struct Pace {
 impl Default for Pace {
     fn default() -> Self {
         let (period, round) = (Duration::from_secs(5), Duration::from_secs(60));
-        Self { period, round, relieves: true, tuning: Tuning::default() }
+        Self { period, round, acts_between: true, tuning: Tuning::default() }
     }
 }
 

@@ -1,12 +1,16 @@
 //! A policy against a fleet: what the scheduler and its agents do, with the network and the tasks left out.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use ballast_core::{
     command::{Command, MigrationLimits, Order},
     counters::VmCounters,
     decide::{DecideInput, decide},
     decision::{Decision, Mode, Step, Trigger},
+    early::{self, Waits},
     fleet::{FleetSettings, FleetState},
     forecast::{Forecaster, Forecasts},
     id::{CommandId, DecisionId, Epoch, HostId, Seq, VmId},
@@ -64,6 +68,10 @@ pub(super) struct Play<'a> {
     counters: BTreeMap<VmId, VmCounters>,
     /// Migrations under way, by vm.
     flying: BTreeMap<VmId, Command>,
+    /// What the newest round left waiting.
+    waits: Option<Waits>,
+    /// Moments at which something may have come of that.
+    looks: BTreeSet<Timestamp>,
     /// Some host used more than the limit at its newest reading.
     is_any_hot: bool,
     deciding: Deciding,
@@ -98,6 +106,8 @@ impl<'a> Play<'a> {
             connected: BTreeMap::new(),
             counters: BTreeMap::new(),
             flying: BTreeMap::new(),
+            waits: None,
+            looks: BTreeSet::new(),
             is_any_hot: false,
             deciding: Deciding::default(),
         }
@@ -108,8 +118,10 @@ impl<'a> Play<'a> {
         (self.world, Deciding { kept, ..self.deciding })
     }
 
-    /// Lets time pass until `now`, and reads the fleet.
+    /// Lets time pass until `now`, and reads the fleet. What agents report in between is heard, and where a round waited for
+    /// it another is held.
     pub(super) fn look(&mut self, now: Timestamp) {
+        self.hear_until(now);
         self.world.advance_to(now);
         self.seq += 1;
         self.is_any_hot = false;
@@ -118,6 +130,35 @@ impl<'a> Play<'a> {
             self.read(&host, now);
         }
         self.end_flights(now);
+    }
+
+    /// Agents tell of a migration's end at once, however rarely they send samples.
+    fn hear_until(&mut self, until: Timestamp) {
+        let mut now = self.world.now().after(early::EARLIEST);
+        while now < until {
+            if !self.flying.is_empty() {
+                self.world.advance_to(now);
+                self.end_flights(now);
+            } else if self.looks.is_empty() {
+                return;
+            }
+            self.follow_up(now);
+            now = now.after(early::EARLIEST);
+        }
+    }
+
+    /// Holds a round early where what the one before waited for has happened.
+    fn follow_up(&mut self, now: Timestamp) {
+        let waits = self.waits.filter(|waits| self.pace.acts_between && waits.may_end(now));
+        if self.looks.first().is_none_or(|look| *look > now) || waits.is_none() {
+            return;
+        }
+        self.looks = self.looks.split_off(&now.after(Duration::from_nanos(1)));
+        self.world.advance_to(now);
+        let snapshot = self.fleet.snapshot(now);
+        if waits.is_some_and(|waits| waits.are_over(&snapshot, &self.pace.tuning)) {
+            self.decide_on(&snapshot, Trigger::Early, now);
+        }
     }
 
     /// The fleet as it is.
@@ -153,8 +194,11 @@ impl<'a> Play<'a> {
         if self.is_round(now) {
             self.next_round = now.after(self.pace.round);
             self.decide(Trigger::Round, now);
-        } else if self.pace.relieves && self.is_any_hot {
-            self.relieve(now);
+        } else {
+            if self.pace.acts_between && self.is_any_hot {
+                self.relieve(now);
+            }
+            self.follow_up(now);
         }
     }
 
@@ -167,15 +211,20 @@ impl<'a> Play<'a> {
         if self.world.is_agent_silent(host).unwrap_or(true) {
             return self.disconnect_lost(host, now);
         }
-        let Ok(changes) = self.world.changes(host) else { return };
-        if self.connected.get(host).is_none_or(|known| known.changes != changes) && !self.take_facts(host, changes, now)
-        {
+        if !self.take_facts_if_new(host, now) {
             return;
         }
         if let Some(batch) = self.batch(host, now) {
             self.risk.observe(&batch);
             self.event(&Event::Batch { batch: Box::new(batch), absurd: Vec::new() }, now);
         }
+    }
+
+    /// Takes the inventory of a host where it has changed; `false` where there is none to take.
+    fn take_facts_if_new(&mut self, host: &HostId, now: Timestamp) -> bool {
+        let Ok(changes) = self.world.changes(host) else { return false };
+        let is_new = self.connected.get(host).is_none_or(|known| known.changes != changes);
+        !is_new || self.take_facts(host, changes, now)
     }
 
     /// A host that lost its power closes its link; an agent that is only silent does not.
@@ -247,7 +296,24 @@ impl<'a> Play<'a> {
             if let Some(vm) = command.order.vm() {
                 self.flying.remove(&vm);
             }
+            self.hear_of_ends(&command, now);
             self.event(&Event::Ended { outcome: outcome(&command, ending, now) }, now);
+            if self.pace.acts_between {
+                self.looks.extend([now, now.after(self.pace.tuning.sleep_after)]);
+            }
+        }
+    }
+
+    /// Both agents of a migration say what runs on their hosts now, and begin to count anew what the vm uses.
+    fn hear_of_ends(&mut self, command: &Command, now: Timestamp) {
+        let Order::Migrate { vm, destination, .. } = &command.order else { return };
+        for host in [&command.host, destination] {
+            if self.world.is_agent_silent(host).unwrap_or(true) {
+                continue;
+            }
+            self.take_facts_if_new(host, now);
+            let counters = self.world.counters(host).unwrap_or_default();
+            self.counters.extend(counters.into_iter().filter(|one| one.vm == *vm).map(|one| (one.vm, one)));
         }
     }
 
@@ -281,6 +347,9 @@ impl<'a> Play<'a> {
         let decision = self.think(snapshot, trigger, now);
         self.deciding.took += (self.stopwatch)().saturating_sub(begun);
         self.deciding.denied += decision.denied.len() as u64;
+        if decision.trigger != Trigger::Relief {
+            self.waits = Some(Waits::of(&decision, snapshot));
+        }
         for planned in decision.chosen.steps {
             self.carry_out(&planned.step, snapshot, now);
         }

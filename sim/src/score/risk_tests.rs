@@ -32,7 +32,7 @@ fn played(allowed: f64, policy: &mut dyn Policy) -> Vec<Kept> {
     let scenario = ScenarioFile::parse("week.toml", WEEK).unwrap().build(&Data::default(), None, 1).unwrap();
     let tuning = Tuning { overload_share_max: Some(allowed), moves_in_fleet: 8, ..Tuning::default() };
     let step = Duration::from_secs(300);
-    let pace = Pace { period: step, round: step, relieves: false, tuning };
+    let pace = Pace { period: step, round: step, acts_between: false, tuning };
     let mut forecaster = EwmaForecaster::default();
     let world = World::new(&scenario, 1);
     let mut play = play::Play::new(world, 1, &pace, (&mut forecaster, policy), &|| Duration::ZERO);
@@ -71,9 +71,10 @@ fn on_a_recorded_week_promises_are_kept_as_asked_over_any_day() {
     }
 }
 
-/// Vms are moved onto eight hosts, to which 2,400 promises a day are made: are too few for more: each that is broken is 0.04 points.
+/// Vms are moved onto seven hosts, to which 2,000 promises a day are made: each that is broken is 0.05 points, and while the
+/// first day's packing is new some more are.
 #[test]
 fn while_vms_are_moved_promises_are_kept_nearly_as_well() {
     let (off, promises) = off(0.01, &mut RiskGreedy);
-    assert!(off <= 0.3 && promises > 10_000, "{off} points off over {promises} promises");
+    assert!(off <= 0.45 && promises > 10_000, "{off} points off over {promises} promises");
 }

@@ -6,5 +6,6 @@ mod harness;
 mod operators;
 mod restart;
 mod risk;
+mod rounds;
 mod telemetry;
 mod trouble;

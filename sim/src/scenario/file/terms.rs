@@ -42,9 +42,9 @@ pub(super) fn pace(file: &Keys<'_>) -> Pace {
     if round < period {
         keys.wrong("round_s", format!("at least sample_s, {} s, is needed", period.as_secs_f64()));
     }
-    let relieves = keys.flag("relieves", usual.relieves);
+    let acts_between = keys.flag("acts_between", usual.acts_between);
     keys.done();
-    Pace { period, round, relieves, tuning: tuning(file) }
+    Pace { period, round, acts_between, tuning: tuning(file) }
 }
 
 fn tuning(file: &Keys<'_>) -> Tuning {
