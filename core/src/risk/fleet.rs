@@ -7,7 +7,6 @@ use crate::{
     id::{HostId, VmId},
     risk::{HostLoad, MeasuredRisk, VmLoad, correlation::bundles, names::Names},
     snapshot::{HostView, InFlight, Snapshot, VmView},
-    units::Cores,
 };
 
 /// Demand by host and by vm.
