@@ -18,7 +18,7 @@ use std::{
 use anyhow::Context as _;
 use ballast_core::{
     ewma::EwmaForecaster,
-    forecast::{Forecaster, STEP, STEPS, VmForecast},
+    forecast::{Forecaster, Moments, STEP, STEPS, VmForecast},
     id::VmId,
     policy::LeaveAlone,
     sample::VmSample,
@@ -42,7 +42,7 @@ const DEVIATIONS: [f64; 3] = [1.0, 1.5, 2.0];
 /// What was said of a vm at a slot (mean and deviation at each step), and what came.
 #[derive(Default)]
 struct Log {
-    said: BTreeMap<(VmId, u64), [(f64, f64); STEPS.len()]>,
+    said: BTreeMap<(VmId, u64), [Moments; STEPS.len()]>,
     came: BTreeMap<(VmId, u64), f64>,
 }
 
@@ -84,7 +84,7 @@ impl Forecaster for Listener {
 
     fn forecast(&self, vm: VmId, now: Timestamp) -> Option<VmForecast> {
         let forecast = self.inner.forecast(vm, now)?;
-        self.log().said.insert((vm, slot(now)), forecast.cpu.steps.map(|step| step.moments()));
+        self.log().said.insert((vm, slot(now)), std::array::from_fn(|step| forecast.cpu.moments(step)));
         Some(forecast)
     }
 }
@@ -190,7 +190,7 @@ fn add_group(log: &Log, group: &[VmId], (at, step, index): (u64, usize, usize), 
     for vm in group {
         let came = log.came.get(&(*vm, at + step as u64));
         let Some((said, came)) = log.said.get(&(*vm, at)).zip(came) else { continue };
-        let (expected, deviation) = said[index];
+        let Moments { mean: expected, deviation } = said[index];
         alone.add((expected, deviation * deviation), *came);
         mean += expected;
         variance += deviation * deviation;

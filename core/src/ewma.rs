@@ -143,7 +143,7 @@ impl Track {
             Quantiles(NORMAL.map(|z| self.mean() + z * spread))
         });
         let (max_30_min, max_60_min) = (self.highest(&Z_MAX_OF_6), self.highest(&Z_MAX_OF_12));
-        ResourceForecast { steps, max_30_min, max_60_min }
+        ResourceForecast { steps, max_30_min, max_60_min, sums: None }
     }
 
     /// The maximum to come: what that many independent steps would reach, or the recent peak again, give or take half

@@ -137,7 +137,7 @@ impl Fleet {
 pub(crate) fn forecast_of(median: f64, q95: f64) -> VmForecast {
     let deviation = median * (q95 - 1.0) / NORMAL[3];
     let quantiles = Quantiles(NORMAL.map(|z| median + z * deviation));
-    let cpu = ResourceForecast { steps: [quantiles; 3], max_30_min: quantiles, max_60_min: quantiles };
+    let cpu = ResourceForecast { steps: [quantiles; 3], max_30_min: quantiles, max_60_min: quantiles, sums: None };
     VmForecast { cpu, ..VmForecast::default() }
 }
 

@@ -42,7 +42,7 @@ impl Quantiles {
     /// The value is taken to be a function of a standard normal, linear between the quantiles and going on as it goes at both
     /// ends. A normal distribution thus keeps its moments exactly; of a vm that is mostly idle and sometimes busy the mean is
     /// well above the median, and a sum of medians would promise a host too little.
-    pub fn moments(&self) -> (f64, f64) {
+    pub fn moments(&self) -> Moments {
         let median = self.median();
         let from_median = self.0.map(|value| value - median);
         let (mut mean, mut square) = (0.0, 0.0);
@@ -53,7 +53,7 @@ impl Quantiles {
             mean += start * piece.mass + slope * piece.first;
             square += start * start * piece.mass + 2.0 * start * slope * piece.first + slope * slope * piece.second;
         }
-        (median + mean, (square - mean * mean).max(0.0).sqrt())
+        Moments { mean: median + mean, deviation: (square - mean * mean).max(0.0).sqrt() }
     }
 }
 
@@ -87,6 +87,15 @@ const PIECES: [Piece; 4] = [
     Piece { knots: [3, 4], mass: 0.05, first: DENSITY[2], second: 0.05 + NORMAL[3] * DENSITY[2] },
 ];
 
+/// What counts where forecasts are added up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Moments {
+    /// The mean.
+    pub mean: f64,
+    /// The standard deviation.
+    pub deviation: f64,
+}
+
 /// The forecast of one resource of one vm.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct ResourceForecast {
@@ -96,6 +105,16 @@ pub struct ResourceForecast {
     pub max_30_min: Quantiles,
     /// The maximum over the next 60 minutes.
     pub max_60_min: Quantiles,
+    /// Mean and deviation at each of [`STEPS`], where the forecaster knows more of them than its quantiles tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sums: Option<[Moments; STEPS.len()]>,
+}
+
+impl ResourceForecast {
+    /// Mean and deviation at a step, by its place in [`STEPS`].
+    pub fn moments(&self, step: usize) -> Moments {
+        self.sums.map_or_else(|| self.steps[step].moments(), |sums| sums[step])
+    }
 }
 
 /// The forecast of one vm: CPU in cores, memory in bytes, storage and network in bytes per second.
@@ -115,7 +134,7 @@ impl VmForecast {
     /// Of a vm that is known to go on using so much CPU; of its other resources nothing is said.
     pub fn steady(cpu: Cores) -> Self {
         let sure = Quantiles([cpu.get(); LEVELS.len()]);
-        let cpu = ResourceForecast { steps: [sure; STEPS.len()], max_30_min: sure, max_60_min: sure };
+        let cpu = ResourceForecast { steps: [sure; STEPS.len()], max_30_min: sure, max_60_min: sure, sums: None };
         Self { cpu, ..Self::default() }
     }
 }
@@ -202,19 +221,19 @@ mod tests {
     #[test]
     fn a_vm_that_is_mostly_idle_wants_more_than_its_median_on_average() {
         // Idle nine times out of ten, else busy with a core.
-        let (mean, deviation) = Quantiles([0.0, 0.0, 0.1, 1.0, 1.0]).moments();
+        let Moments { mean, deviation } = Quantiles([0.0, 0.0, 0.1, 1.0, 1.0]).moments();
         assert!((0.05..0.15).contains(&mean) && (0.2..0.35).contains(&deviation), "{mean} {deviation}");
     }
 
     #[test]
     fn what_is_certain_has_no_deviation() {
-        assert_eq!(Quantiles([3.7e11; LEVELS.len()]).moments(), (3.7e11, 0.0));
+        assert_eq!(Quantiles([3.7e11; LEVELS.len()]).moments(), Moments { mean: 3.7e11, deviation: 0.0 });
     }
 
     proptest! {
         #[test]
         fn a_normal_distribution_keeps_its_moments(mean in -1e3..1e3f64, deviation in 0.0..1e3f64) {
-            let (found, spread) = Quantiles(NORMAL.map(|z| mean + z * deviation)).moments();
+            let Moments { mean: found, deviation: spread } = Quantiles(NORMAL.map(|z| mean + z * deviation)).moments();
             prop_assert!((found - mean).abs() < 1e-9 * (1.0 + deviation), "{found}");
             prop_assert!((spread - deviation).abs() < 1e-6 * (1.0 + deviation), "{spread}");
         }
@@ -222,7 +241,7 @@ mod tests {
         #[test]
         fn the_mean_lies_between_the_outer_quantiles(mut values in prop::array::uniform5(0.0..1e6f64)) {
             values.sort_by(f64::total_cmp);
-            let (mean, deviation) = Quantiles(values).moments();
+            let Moments { mean, deviation } = Quantiles(values).moments();
             prop_assert!((values[0] - deviation..=values[4]).contains(&mean), "{mean} of {values:?}");
         }
     }

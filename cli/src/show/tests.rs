@@ -250,8 +250,14 @@ fn outlook() -> v1::GetForecastResponse {
             steps: [cpu(1.5, 0.1), cpu(1.7, 0.3), cpu(1.9, 0.5)],
             max_30_min: cpu(1.9, 0.3),
             max_60_min: cpu(2.2, 0.4),
+            sums: None,
         },
-        memory: ResourceForecast { steps: [memory(1.0); 3], max_30_min: memory(1.1), max_60_min: memory(1.2) },
+        memory: ResourceForecast {
+            steps: [memory(1.0); 3],
+            max_30_min: memory(1.1),
+            max_60_min: memory(1.2),
+            sums: None,
+        },
         ..VmForecast::default()
     };
     v1::GetForecastResponse {

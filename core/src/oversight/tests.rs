@@ -67,7 +67,7 @@ fn about(value: f64) -> Quantiles {
 }
 
 fn resource(step: f64, hour: f64) -> ResourceForecast {
-    ResourceForecast { steps: [about(step); 3], max_30_min: about(hour), max_60_min: about(hour) }
+    ResourceForecast { steps: [about(step); 3], max_30_min: about(hour), max_60_min: about(hour), sums: None }
 }
 
 impl Forecaster for Seer {
@@ -433,7 +433,7 @@ impl Forecaster for Sums {
 
     fn forecast(&self, vm: VmId, _now: Timestamp) -> Option<VmForecast> {
         let sum = Quantiles([*self.0.get(&vm)?; LEVELS.len()]);
-        let cpu = ResourceForecast { steps: [sum; 3], max_30_min: sum, max_60_min: sum };
+        let cpu = ResourceForecast { steps: [sum; 3], max_30_min: sum, max_60_min: sum, sums: None };
         Some(VmForecast { cpu, ..VmForecast::default() })
     }
 

@@ -12,7 +12,7 @@ use super::*;
 use crate::{
     ewma::EwmaForecaster,
     fixture::Fleet,
-    forecast::Forecaster,
+    forecast::{Forecaster, Moments},
     id::VmId,
     sample::{Reading, VmSample},
     units::{Cores, Timestamp, count},
@@ -162,7 +162,7 @@ fn two_hours_after_the_load_jumps_by_half_promises_are_kept_again() {
             let vm = VmId(uuid::Uuid::from_u128(host as u128));
             let used = (level * (1.0 + 0.02 * common + 0.1 * luck.heavy())).max(0.0);
             if let Some(forecast) = forecaster.forecast(vm, at) {
-                let (mean, deviation) = forecast.cpu.steps[0].moments();
+                let Moments { mean, deviation } = forecast.cpu.moments(0);
                 now.count(used > mean + z[step] * deviation);
             }
             forecaster.observe(&VmSample {

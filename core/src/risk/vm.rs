@@ -1,7 +1,7 @@
 //! What one vm asks of its host, now and at each forecast step: what [`super::HostLoad`] adds up.
 
 use crate::{
-    forecast::VmForecast,
+    forecast::{Moments, STEPS, VmForecast},
     risk::MOMENTS,
     sample::VmSample,
     snapshot::VmView,
@@ -42,8 +42,8 @@ impl VmLoad {
         let deviation = if forecast.is_some() { [0.0; MOMENTS] } else { unknown(now, vm.record.vcpus) };
         let (mean, memory) = ([now; MOMENTS], vm.memory_reserved());
         let mut load = Self { mean, deviation, own: 1.0, shared: 1.0, ceiling, memory };
-        for (index, quantiles) in forecast.iter().flat_map(|known| known.cpu.steps.iter()).enumerate() {
-            let (mean, deviation) = quantiles.moments();
+        for step in forecast.iter().flat_map(|known| (0..STEPS.len()).map(|step| known.cpu.moments(step))).enumerate() {
+            let (index, Moments { mean, deviation }) = step;
             if mean.is_finite() && deviation.is_finite() {
                 load.mean[index + 1] = mean.clamp(0.0, ceiling);
                 load.deviation[index + 1] = deviation;

@@ -4,6 +4,7 @@
 //! many bytes that is. All of it is one step per slot, whatever the length of the history.
 
 pub(crate) mod slot;
+mod sums;
 #[cfg(test)]
 mod tests;
 mod vm;
@@ -130,12 +131,10 @@ impl Forecaster for Streaming {
         if kept.version != self.version {
             return Err(refused(format!("of {}, {} is in use", kept.version, self.version)));
         }
-        if kept.followed.state.len() != self.predictor.state_len() || !kept.followed.past.is_sound() {
-            return Err(refused(format!(
-                "{} numbers of state, {} are needed",
-                kept.followed.state.len(),
-                self.predictor.state_len()
-            )));
+        let needed = self.predictor.state_len();
+        if !kept.followed.is_sound(needed) {
+            let found = kept.followed.state.len();
+            return Err(refused(format!("{found} numbers of state that make no sense together, {needed} are needed")));
         }
         self.vms.insert(vm, kept.followed);
         Ok(())
@@ -153,7 +152,7 @@ fn work_off(predictor: &dyn Predictor, batch: &mut [(&mut Followed, Size)]) {
             let (followed, size) = &mut batch[*row];
             let next = followed.next(*size);
             next.is_some_and(|observed| {
-                followed.past.step(&observed);
+                followed.step(&observed);
                 true
             })
         });
@@ -185,6 +184,6 @@ fn answer(predictor: &dyn Predictor, batch: &mut [(&mut Followed, Size)], newest
     let mut answers = vec![UNKNOWN; asked.len()];
     predictor.predict(&known, &states, &mut answers);
     for ((followed, _), answer) in asked.iter_mut().zip(answers) {
-        followed.answer = Some(answer);
+        followed.say(answer);
     }
 }

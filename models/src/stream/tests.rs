@@ -133,7 +133,10 @@ fn a_state_that_does_not_fit_is_refused_with_the_reason() {
     assert_eq!(reason(other.restore(vm(1), &state)), "of test, newer is in use");
     assert!(reason(streaming.restore(vm(1), &state[..state.len() / 2])).contains("that are no state"));
     let mut memoryless = following(Arc::new(Simple::LAST_VALUE));
-    assert_eq!(reason(memoryless.restore(vm(1), &state)), "16 numbers of state, 0 are needed");
+    assert_eq!(
+        reason(memoryless.restore(vm(1), &state)),
+        "16 numbers of state that make no sense together, 0 are needed"
+    );
 }
 
 #[test]

@@ -3,13 +3,16 @@
 use std::collections::VecDeque;
 
 use ballast_core::{
-    forecast::{LEVELS, Quantiles, ResourceForecast, STEPS, VmForecast},
+    forecast::{LEVELS, Moments, Quantiles, ResourceForecast, STEPS, VmForecast},
     history::Observed,
     sample::VmSample,
 };
 use serde::{Deserialize, Serialize};
 
-use super::slot::{Means, OpenSlot, Size, slot_of_sample};
+use super::{
+    slot::{Means, OpenSlot, Size, slot_of_sample},
+    sums::Residuals,
+};
 use crate::{
     network::TARGETS,
     past::{GAP_MAX, Past},
@@ -29,6 +32,7 @@ pub(super) struct Followed {
     pub(super) past: Past,
     pub(super) state: Vec<f32>,
     pub(super) answer: Option<Answer>,
+    residuals: Residuals,
 }
 
 impl Followed {
@@ -40,6 +44,7 @@ impl Followed {
             past: Past::new(slot),
             state: vec![0.0; state_len],
             answer: None,
+            residuals: Residuals::new(),
         }
     }
 
@@ -50,6 +55,11 @@ impl Followed {
             self.open = OpenSlot::new(slot);
         }
         self.open.take(sample);
+    }
+
+    /// False for a state that no following leads to.
+    pub(super) fn is_sound(&self, state_len: usize) -> bool {
+        self.state.len() == state_len && self.past.is_sound() && self.residuals.is_sound()
     }
 
     /// Closes the slot that is being filled where its time is over.
@@ -84,12 +94,26 @@ impl Followed {
         } else if gap > GAP_MAX {
             self.past = Past::new(slot);
             self.state.fill(0.0);
-            self.answer = None;
+            (self.answer, self.residuals) = (None, Residuals::new());
         } else {
             return Some(Observed::MISSING);
         }
         self.waiting.pop_front();
         Some(observed)
+    }
+
+    /// A slot is worked off.
+    pub(super) fn step(&mut self, observed: &Observed) {
+        self.past.step(observed);
+        self.residuals.came(self.past.slot(), observed.cpu);
+    }
+
+    /// What is said of it after the newest slot.
+    pub(super) fn say(&mut self, answer: Answer) {
+        if is_known(&answer) {
+            self.residuals.said(cpu_moments(&answer).map(|one| one.mean));
+        }
+        self.answer = Some(answer);
     }
 
     /// Whether a slot waits to be worked off.
@@ -101,13 +125,21 @@ impl Followed {
     pub(super) fn forecast(&self, size: Size) -> Option<VmForecast> {
         let answer = self.answer.as_ref().filter(|answer| is_known(answer))?;
         let of = |resource: Resource, scale: f64| resource_forecast(resource, &answer[resource as usize], scale);
+        let in_cores = |one: Moments| Moments { mean: one.mean * size.vcpus, deviation: one.deviation * size.vcpus };
+        let sums = self.residuals.corrected(cpu_moments(answer)).map(in_cores);
         Some(VmForecast {
-            cpu: of(Resource::Cpu, size.vcpus),
+            cpu: ResourceForecast { sums: Some(sums), ..of(Resource::Cpu, size.vcpus) },
             memory: of(Resource::Memory, size.memory),
             storage: of(Resource::Storage, 1.0),
             network: of(Resource::Network, 1.0),
         })
     }
+}
+
+/// Mean and deviation of CPU at each step by the quantiles alone, in shares of the vCPUs.
+fn cpu_moments(answer: &Answer) -> [Moments; STEPS.len()] {
+    let cpu = resource_forecast(Resource::Cpu, &answer[Resource::Cpu as usize], 1.0);
+    std::array::from_fn(|step| cpu.moments(step))
 }
 
 fn resource_forecast(resource: Resource, targets: &[[f32; LEVELS.len()]; TARGETS], scale: f64) -> ResourceForecast {
@@ -116,5 +148,6 @@ fn resource_forecast(resource: Resource, targets: &[[f32; LEVELS.len()]; TARGETS
         steps: std::array::from_fn(quantiles),
         max_30_min: quantiles(STEPS.len()),
         max_60_min: quantiles(STEPS.len() + 1),
+        sums: None,
     }
 }

@@ -99,7 +99,7 @@ impl Forecaster for Remembers {
 
     fn forecast(&self, vm: VmId, _now: Timestamp) -> Option<VmForecast> {
         let sure = Quantiles([*self.vms.get(&vm)?; LEVELS.len()]);
-        let cpu = ResourceForecast { steps: [sure; 3], max_30_min: sure, max_60_min: sure };
+        let cpu = ResourceForecast { steps: [sure; 3], max_30_min: sure, max_60_min: sure, sums: None };
         Some(VmForecast { cpu, ..VmForecast::default() })
     }
 

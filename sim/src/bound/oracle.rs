@@ -66,6 +66,7 @@ impl Forecaster for Oracle {
             steps: steps.map(|demand| certain(value(&demand))),
             max_30_min: certain(value(&half_hour)),
             max_60_min: certain(value(&hour)),
+            sums: None,
         };
         Some(VmForecast {
             cpu: of(|demand| demand.cpu),
@@ -105,7 +106,7 @@ mod tests {
         let forecast = oracle.forecast(scenario.vms()[5].vm, now).unwrap();
         let truth = scenario.demand(5, 900.0, 3);
         assert_eq!(forecast.cpu.steps[0], certain(truth.cpu));
-        assert_eq!(forecast.cpu.steps[0].moments(), (truth.cpu, 0.0));
+        assert_eq!(forecast.cpu.moments(0), ballast_core::forecast::Moments { mean: truth.cpu, deviation: 0.0 });
         assert!(forecast.cpu.max_60_min.median() >= forecast.cpu.max_30_min.median());
         assert!(forecast.cpu.max_30_min.median() >= truth.cpu);
         assert_eq!(oracle.forecast(VmId::default(), now), None);
