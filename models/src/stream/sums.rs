@@ -90,6 +90,8 @@ impl Residuals {
             let Moments { mean, deviation } = said[step];
             let assumed = UNDERSTATED * deviation * deviation;
             let variance = known * f64::from(self.variance[step]) + (1.0 - known) * assumed;
+            // A burst that is foreseen is not made smaller by a quiet hour before it.
+            let variance = variance.max(deviation * deviation);
             Moments { mean: (mean + known * f64::from(self.error[step])).max(0.0), deviation: variance.sqrt() }
         })
     }
