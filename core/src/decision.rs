@@ -164,7 +164,7 @@ pub struct Decision {
     pub notes: Vec<String>,
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref)] // serde's way of asking.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
 fn is_zero(count: &usize) -> bool {
     *count == 0
 }

@@ -48,9 +48,9 @@ impl Waits {
             let could = host.power == HostPower::Awake
                 && host.mode == HostMode::Active
                 && host.inventory.sleep != SleepSupport::None;
-            let due = host.empty_for >= tuning.sleep_after && !host.empty_for.is_zero();
             // What was due then has had its answer.
-            could && due && host.empty_for.saturating_sub(since) < tuning.sleep_after
+            let was_due = host.empty_for.saturating_sub(since) >= tuning.sleep_after;
+            could && host.has_been_empty_for(tuning.sleep_after) && !was_due
         };
         self.may_end(snapshot.taken_at) && (has_place || snapshot.hosts.values().any(falls_due))
     }

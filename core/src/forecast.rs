@@ -32,6 +32,11 @@ impl Quantiles {
         self.0[1]
     }
 
+    /// One value at every level: what is certain.
+    pub fn certain(value: f64) -> Self {
+        Self([value; LEVELS.len()])
+    }
+
     /// The 95 % quantile.
     pub fn q95(&self) -> f64 {
         self.0[3]
@@ -133,7 +138,7 @@ pub struct VmForecast {
 impl VmForecast {
     /// Of a vm that is known to go on using so much CPU; of its other resources nothing is said.
     pub fn steady(cpu: Cores) -> Self {
-        let sure = Quantiles([cpu.get(); LEVELS.len()]);
+        let sure = Quantiles::certain(cpu.get());
         let cpu = ResourceForecast { steps: [sure; STEPS.len()], max_30_min: sure, max_60_min: sure, sums: None };
         Self { cpu, ..Self::default() }
     }
@@ -227,7 +232,7 @@ mod tests {
 
     #[test]
     fn what_is_certain_has_no_deviation() {
-        assert_eq!(Quantiles([3.7e11; LEVELS.len()]).moments(), Moments { mean: 3.7e11, deviation: 0.0 });
+        assert_eq!(Quantiles::certain(3.7e11).moments(), Moments { mean: 3.7e11, deviation: 0.0 });
     }
 
     proptest! {

@@ -125,6 +125,11 @@ impl HostView {
         self.doubts.is_empty()
     }
 
+    /// True where it has held no vm for `span` or longer.
+    pub fn has_been_empty_for(&self, span: Duration) -> bool {
+        self.empty_for >= span && !self.empty_for.is_zero()
+    }
+
     /// True where it could take a vm now: awake, trusted, not being drained.
     pub fn is_eligible_target(&self) -> bool {
         self.power == HostPower::Awake && self.mode == HostMode::Active && self.is_trusted()

@@ -17,7 +17,7 @@ mod tests;
 use crate::{
     decision::{Planned, Step},
     finding::Finding,
-    forecast::{Forecasts, VmForecast},
+    forecast::Forecasts,
     id::HostId,
     proposal::{Action, Motive, Move},
     risk::{FleetLoad, HostLoad, Risk},
@@ -45,7 +45,8 @@ pub struct Guard<'a> {
 impl<'a> Guard<'a> {
     /// Guards `snapshot`.
     pub fn new(snapshot: &'a Snapshot, forecasts: &Forecasts, tuning: &'a Tuning) -> Self {
-        let (load, groups) = (load(snapshot, forecasts), Groups::of(snapshot));
+        // A policy packs new vms with caution; what is denied to an operator rests on what is known.
+        let (load, groups) = (FleetLoad::as_known(snapshot, forecasts), Groups::of(snapshot));
         Self {
             snapshot,
             tuning,
@@ -185,19 +186,6 @@ impl<'a> Guard<'a> {
         arriving.filter_map(|one| self.load.vm(one.vm)).for_each(|vm| load.add(vm));
         load
     }
-}
-
-/// The demand it counts with: a vm of which no forecast can be made yet goes on as it is. A policy packs it with caution; what is
-/// denied to an operator rests on what is known.
-fn load<'a>(snapshot: &'a Snapshot, forecasts: &Forecasts) -> FleetLoad<'a> {
-    let unknown = snapshot.vms.values().filter(|vm| !forecasts.vms.contains_key(&vm.id()));
-    let steady: Vec<_> = unknown.filter_map(|vm| Some((vm.id(), VmForecast::steady(vm.cpu_used()?)))).collect();
-    if steady.is_empty() {
-        return FleetLoad::of(snapshot, forecasts);
-    }
-    let mut filled = forecasts.clone();
-    filled.vms.extend(steady);
-    FleetLoad::of(snapshot, &filled)
 }
 
 /// Silence of so many hosts that it is likelier ours than theirs. One silent host explains itself.

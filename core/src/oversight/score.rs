@@ -64,7 +64,7 @@ impl Score {
         self.covered += due.model.map_or(0.0, |said| holds(&said));
         self.fallback += pinball(&due.fallback, due.came);
         self.covered_fallback += holds(&due.fallback);
-        self.persistence += pinball(&Quantiles([due.last; LEVELS.len()]), due.came);
+        self.persistence += pinball(&Quantiles::certain(due.last), due.came);
         self.ceiling += due.ceiling;
     }
 
@@ -132,13 +132,13 @@ mod tests {
     use super::*;
 
     fn due(model: f64, fallback: f64, came: f64) -> Due {
-        let sure = |value| Quantiles([value; LEVELS.len()]);
+        let sure = Quantiles::certain;
         Due { model: Some(sure(model)), fallback: sure(fallback), last: fallback, came, ceiling: 4.0 }
     }
 
     #[test]
     fn pinball_weighs_too_low_by_the_level_and_too_high_by_the_rest() {
-        let sure = Quantiles([1.0; LEVELS.len()]);
+        let sure = Quantiles::certain(1.0);
         let above: f64 = LEVELS.iter().sum::<f64>() / 5.0;
         assert!((pinball(&sure, 2.0) - above).abs() < 1e-12);
         assert!((pinball(&sure, 0.0) - (1.0 - above)).abs() < 1e-12);

@@ -1,7 +1,5 @@
 //! How many hosts stay awake: wakes ahead of need, puts empty hosts to sleep when the rest suffices.
 
-use std::time::Duration;
-
 use crate::{
     inventory::SleepSupport,
     policy::{
@@ -81,6 +79,6 @@ fn may_sleep(board: &Board<'_>, slot: &Slot<'_>) -> bool {
     let (host, tuning) = (slot.host, board.tuning());
     let awake_for = board.view.snapshot.taken_at.since(host.power_since);
     let can = host.is_eligible_target() && host.inventory.sleep != SleepSupport::None;
-    let empty = slot.is_empty() && host.empty_for >= tuning.sleep_after && host.empty_for > Duration::ZERO;
+    let empty = slot.is_empty() && host.has_been_empty_for(tuning.sleep_after);
     can && empty && !slot.woken && awake_for >= tuning.power_dwell
 }

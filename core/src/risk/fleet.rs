@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    forecast::Forecasts,
+    forecast::{Forecasts, VmForecast},
     id::{HostId, VmId},
     risk::{HostLoad, MeasuredRisk, VmLoad, correlation::bundles, names::Names},
     snapshot::{HostView, InFlight, Snapshot, VmView},
@@ -22,14 +22,27 @@ pub struct FleetLoad<'a> {
 }
 
 impl<'a> FleetLoad<'a> {
-    /// Adds up the fleet.
+    /// Adds up the fleet; vms without a forecast are uncertain.
     pub fn of(snapshot: &'a Snapshot, forecasts: &Forecasts) -> Self {
+        Self::added_up(snapshot, forecasts, VmLoad::of)
+    }
+
+    /// Adds up the fleet; vms without a forecast go on as they are.
+    pub fn as_known(snapshot: &'a Snapshot, forecasts: &Forecasts) -> Self {
+        Self::added_up(snapshot, forecasts, VmLoad::as_known)
+    }
+
+    fn added_up(
+        snapshot: &'a Snapshot,
+        forecasts: &Forecasts,
+        load_of: impl Fn(&VmView, Option<&VmForecast>) -> VmLoad,
+    ) -> Self {
         let hosts: Vec<_> = snapshot.hosts.iter().map(|(id, host)| (id, empty(host, forecasts))).collect();
         let (names, residents) = (Names::of(snapshot.hosts.keys()), vec![Vec::new(); hosts.len()]);
         let mut fleet = Self { names, hosts, residents, ..Self::default() };
         let flights: BTreeMap<VmId, &InFlight> = snapshot.in_flight.iter().map(|one| (one.vm, one)).collect();
         let holding = || snapshot.vms.iter().filter(|(_, vm)| vm.record.state.holds_memory());
-        fleet.vms = holding().map(|(id, vm)| (*id, VmLoad::of(vm, forecasts.vms.get(id)))).collect();
+        fleet.vms = holding().map(|(id, vm)| (*id, load_of(vm, forecasts.vms.get(id)))).collect();
         if let Some(measured) = &forecasts.risk {
             fleet.demand.z = Some(measured.fleet_z);
             take_apart(&mut fleet.vms, measured, snapshot);

@@ -33,20 +33,27 @@ pub struct VmLoad {
 }
 
 impl VmLoad {
-    /// The demand of `vm`. Without a forecast it is taken to go on as it is, give or take much; without a sample too, to use
-    /// every vCPU it has, for what is unknown must not look idle.
+    /// The demand of `vm`. Without a forecast it is as [`Self::as_known`] has it, give or take much.
     pub fn of(vm: &VmView, forecast: Option<&VmForecast>) -> Self {
+        let load = Self::as_known(vm, forecast);
+        let deviation = if forecast.is_some() { load.deviation } else { unknown(load.mean[0], vm.record.vcpus) };
+        Self { deviation, ..load }
+    }
+
+    /// The demand of `vm`. Without a forecast it is taken to go on as it is; without a sample too, to use every vCPU it has,
+    /// for what is unknown must not look idle.
+    pub fn as_known(vm: &VmView, forecast: Option<&VmForecast>) -> Self {
         let ceiling = if vm.record.vcpus == 0 { f64::INFINITY } else { f64::from(vm.record.vcpus) };
         let fallback = forecast.map_or(f64::from(vm.record.vcpus), |known| known.cpu.steps[0].median());
         let now = vm.sample.as_ref().and_then(wanted).map_or(fallback, Cores::get).clamp(0.0, ceiling);
-        let deviation = if forecast.is_some() { [0.0; MOMENTS] } else { unknown(now, vm.record.vcpus) };
-        let (mean, memory) = ([now; MOMENTS], vm.memory_reserved());
+        let (mean, deviation, memory) = ([now; MOMENTS], [0.0; MOMENTS], vm.memory_reserved());
         let mut load = Self { mean, deviation, own: 1.0, shared: 1.0, ceiling, memory };
-        for step in forecast.iter().flat_map(|known| (0..STEPS.len()).map(|step| known.cpu.moments(step))).enumerate() {
-            let (index, Moments { mean, deviation }) = step;
+        let Some(known) = forecast else { return load };
+        for step in 0..STEPS.len() {
+            let Moments { mean, deviation } = known.cpu.moments(step);
             if mean.is_finite() && deviation.is_finite() {
-                load.mean[index + 1] = mean.clamp(0.0, ceiling);
-                load.deviation[index + 1] = deviation;
+                load.mean[step + 1] = mean.clamp(0.0, ceiling);
+                load.deviation[step + 1] = deviation;
             }
         }
         load

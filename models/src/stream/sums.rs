@@ -82,17 +82,17 @@ impl Residuals {
         }
     }
 
-    /// Mean and deviation by step, where the quantiles alone say `said`; all of it in shares.
-    pub(super) fn corrected(&self, said: [Moments; STEPS.len()]) -> [Moments; STEPS.len()] {
+    /// Mean and deviation by step, in cores, where the quantiles alone say `said` of a vm of so many vCPUs.
+    pub(super) fn corrected(&self, said: [Moments; STEPS.len()], vcpus: f64) -> [Moments; STEPS.len()] {
         std::array::from_fn(|step| {
             let errors = f64::from(self.errors[step]);
             let known = errors / (errors + FEW);
             let Moments { mean, deviation } = said[step];
             let assumed = UNDERSTATED * deviation * deviation;
-            let variance = known * f64::from(self.variance[step]) + (1.0 - known) * assumed;
+            let variance = known * f64::from(self.variance[step]) * vcpus * vcpus + (1.0 - known) * assumed;
             // A burst that is foreseen is not made smaller by a quiet hour before it.
             let variance = variance.max(deviation * deviation);
-            Moments { mean: (mean + known * f64::from(self.error[step])).max(0.0), deviation: variance.sqrt() }
+            Moments { mean: (mean + known * f64::from(self.error[step]) * vcpus).max(0.0), deviation: variance.sqrt() }
         })
     }
 }
@@ -116,7 +116,7 @@ mod tests {
             residuals.came(slot, share(slot));
             residuals.said(SAID.map(|one| one.mean));
         }
-        residuals.corrected(SAID)
+        residuals.corrected(SAID, 1.0)
     }
 
     #[test]

@@ -111,7 +111,8 @@ impl Followed {
     /// What is said of it after the newest slot.
     pub(super) fn say(&mut self, answer: Answer) {
         if is_known(&answer) {
-            self.residuals.said(cpu_moments(&answer).map(|one| one.mean));
+            let shares = resource_forecast(Resource::Cpu, &answer[Resource::Cpu as usize], 1.0);
+            self.residuals.said(moments(&shares).map(|one| one.mean));
         }
         self.answer = Some(answer);
     }
@@ -125,10 +126,10 @@ impl Followed {
     pub(super) fn forecast(&self, size: Size) -> Option<VmForecast> {
         let answer = self.answer.as_ref().filter(|answer| is_known(answer))?;
         let of = |resource: Resource, scale: f64| resource_forecast(resource, &answer[resource as usize], scale);
-        let in_cores = |one: Moments| Moments { mean: one.mean * size.vcpus, deviation: one.deviation * size.vcpus };
-        let sums = self.residuals.corrected(cpu_moments(answer)).map(in_cores);
+        let cpu = of(Resource::Cpu, size.vcpus);
+        let sums = Some(self.residuals.corrected(moments(&cpu), size.vcpus));
         Some(VmForecast {
-            cpu: ResourceForecast { sums: Some(sums), ..of(Resource::Cpu, size.vcpus) },
+            cpu: ResourceForecast { sums, ..cpu },
             memory: of(Resource::Memory, size.memory),
             storage: of(Resource::Storage, 1.0),
             network: of(Resource::Network, 1.0),
@@ -136,10 +137,8 @@ impl Followed {
     }
 }
 
-/// Mean and deviation of CPU at each step by the quantiles alone, in shares of the vCPUs.
-fn cpu_moments(answer: &Answer) -> [Moments; STEPS.len()] {
-    let cpu = resource_forecast(Resource::Cpu, &answer[Resource::Cpu as usize], 1.0);
-    std::array::from_fn(|step| cpu.moments(step))
+fn moments(forecast: &ResourceForecast) -> [Moments; STEPS.len()] {
+    std::array::from_fn(|step| forecast.moments(step))
 }
 
 fn resource_forecast(resource: Resource, targets: &[[f32; LEVELS.len()]; TARGETS], scale: f64) -> ResourceForecast {

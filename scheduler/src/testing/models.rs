@@ -7,7 +7,7 @@ use std::{
 };
 
 use ballast_core::{
-    forecast::{Forecaster, LEVELS, Quantiles, ResourceForecast, StateRefused, VmForecast},
+    forecast::{Forecaster, StateRefused, VmForecast},
     id::VmId,
     sample::VmSample,
     units::{Cores, Timestamp},
@@ -98,9 +98,7 @@ impl Forecaster for Remembers {
     }
 
     fn forecast(&self, vm: VmId, _now: Timestamp) -> Option<VmForecast> {
-        let sure = Quantiles([*self.vms.get(&vm)?; LEVELS.len()]);
-        let cpu = ResourceForecast { steps: [sure; 3], max_30_min: sure, max_60_min: sure, sums: None };
-        Some(VmForecast { cpu, ..VmForecast::default() })
+        self.vms.get(&vm).map(|cpu| VmForecast::steady(Cores(*cpu)))
     }
 
     fn state(&self, vm: VmId) -> Option<Vec<u8>> {

@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use ballast_core::{
-    forecast::{Forecaster, LEVELS, Quantiles, ResourceForecast, STEP, STEPS, VmForecast},
+    forecast::{Forecaster, Quantiles, ResourceForecast, STEP, STEPS, VmForecast},
     id::VmId,
     sample::VmSample,
     units::{Timestamp, count, seconds},
@@ -63,9 +63,9 @@ impl Forecaster for Oracle {
         let half_hour = self.highest(vm, now, Duration::from_secs(30 * 60));
         let hour = self.highest(vm, now, Duration::from_secs(60 * 60));
         let of = |value: fn(&Demand) -> f64| ResourceForecast {
-            steps: steps.map(|demand| certain(value(&demand))),
-            max_30_min: certain(value(&half_hour)),
-            max_60_min: certain(value(&hour)),
+            steps: steps.map(|demand| Quantiles::certain(value(&demand))),
+            max_30_min: Quantiles::certain(value(&half_hour)),
+            max_60_min: Quantiles::certain(value(&hour)),
             sums: None,
         };
         Some(VmForecast {
@@ -75,11 +75,6 @@ impl Forecaster for Oracle {
             network: of(|demand| demand.net_rx + demand.net_tx),
         })
     }
-}
-
-/// One value at every level.
-fn certain(value: f64) -> Quantiles {
-    Quantiles([value; LEVELS.len()])
 }
 
 fn greater(a: Demand, b: Demand) -> Demand {
@@ -105,7 +100,7 @@ mod tests {
         let now = scenario.start().after(Duration::from_secs(600));
         let forecast = oracle.forecast(scenario.vms()[5].vm, now).unwrap();
         let truth = scenario.demand(5, 900.0, 3);
-        assert_eq!(forecast.cpu.steps[0], certain(truth.cpu));
+        assert_eq!(forecast.cpu.steps[0], Quantiles::certain(truth.cpu));
         assert_eq!(forecast.cpu.moments(0), ballast_core::forecast::Moments { mean: truth.cpu, deviation: 0.0 });
         assert!(forecast.cpu.max_60_min.median() >= forecast.cpu.max_30_min.median());
         assert!(forecast.cpu.max_30_min.median() >= truth.cpu);

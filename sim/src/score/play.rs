@@ -149,14 +149,15 @@ impl<'a> Play<'a> {
 
     /// Holds a round early where what the one before waited for has happened.
     fn follow_up(&mut self, now: Timestamp) {
-        let waits = self.waits.filter(|waits| self.pace.acts_between && waits.may_end(now));
-        if self.looks.first().is_none_or(|look| *look > now) || waits.is_none() {
+        let Some(waits) = self.waits.filter(|waits| waits.may_end(now)) else { return };
+        // Only who acts between rounds writes down when to look.
+        if self.looks.first().is_none_or(|look| *look > now) {
             return;
         }
         self.looks = self.looks.split_off(&now.after(Duration::from_nanos(1)));
         self.world.advance_to(now);
         let snapshot = self.fleet.snapshot(now);
-        if waits.is_some_and(|waits| waits.are_over(&snapshot, &self.pace.tuning)) {
+        if waits.are_over(&snapshot, &self.pace.tuning) {
             self.decide_on(&snapshot, Trigger::Early, now);
         }
     }
@@ -308,13 +309,15 @@ impl<'a> Play<'a> {
     fn hear_of_ends(&mut self, command: &Command, now: Timestamp) {
         let Order::Migrate { vm, destination, .. } = &command.order else { return };
         for host in [&command.host, destination] {
-            if self.world.is_agent_silent(host).unwrap_or(true) {
-                continue;
+            if !self.world.is_agent_silent(host).unwrap_or(true) {
+                self.take_facts_if_new(host, now);
             }
-            self.take_facts_if_new(host, now);
-            let counters = self.world.counters(host).unwrap_or_default();
-            self.counters.extend(counters.into_iter().filter(|one| one.vm == *vm).map(|one| (one.vm, one)));
         }
+        if self.world.is_agent_silent(destination).unwrap_or(true) {
+            return;
+        }
+        let counters = self.world.counters(destination).unwrap_or_default();
+        self.counters.extend(counters.into_iter().find(|one| one.vm == *vm).map(|one| (one.vm, one)));
     }
 
     fn ending(&self, command: &Command) -> Option<Ending> {

@@ -6,7 +6,7 @@
 use std::fmt;
 
 use ballast_core::{
-    forecast::{LEVELS, Quantiles, ResourceForecast, STEP, STEPS},
+    forecast::{Quantiles, ResourceForecast, STEP, STEPS},
     units::{count, nanos_of},
 };
 
@@ -124,7 +124,7 @@ impl Chart<'_> {
     /// The quantiles ahead, a column each.
     fn ahead_columns(&self) -> Vec<Quantiles> {
         let newest = self.past.steps.iter().rev().find_map(|(_, value)| *value);
-        let begin = newest.map_or(self.forecast.steps[0], |value| Quantiles([value; LEVELS.len()]));
+        let begin = newest.map_or(self.forecast.steps[0], Quantiles::certain);
         let told = STEPS.iter().map(|step| count(*step)).zip(self.forecast.steps);
         let points: Vec<(f64, Quantiles)> = std::iter::once((0.0, begin)).chain(told).collect();
         let at = |column: usize| between(&points, (count(column) + 0.5) / count(STEP_COLUMNS));

@@ -123,7 +123,7 @@ pub(super) fn sleep(round: &mut Round<'_, '_>, advice: &mut Advice) {
 fn may_sleep(round: &Round<'_, '_>, slot: usize) -> bool {
     let (slot, tuning) = (&round.board.slots[slot], round.board.tuning());
     let can = slot.host.is_eligible_target() && slot.host.inventory.sleep != SleepSupport::None;
-    let empty = slot.is_empty() && slot.host.empty_for >= tuning.sleep_after && !slot.host.empty_for.is_zero();
+    let empty = slot.is_empty() && slot.host.has_been_empty_for(tuning.sleep_after);
     let awake_for = round.board.view.snapshot.taken_at.since(slot.host.power_since);
     can && empty && !slot.woken && awake_for >= tuning.power_dwell
 }
