@@ -17,6 +17,16 @@ use crate::{
 /// Shortest time between two rounds: two samples at the usual pace, so that a round sees what the one before did.
 pub const EARLIEST: Duration = Duration::from_secs(10);
 
+/// Time between two looks at whether a round may come early, where there is a sample every `period`: whole periods, so that a
+/// look keeps its place between two samples and never sees but a part of the fleet's newest.
+pub fn interval(period: Duration) -> Duration {
+    let mut interval = period.max(Duration::from_millis(1));
+    while interval < EARLIEST {
+        interval += period.max(Duration::from_millis(1));
+    }
+    interval
+}
+
 /// What a round left waiting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Waits {
@@ -98,6 +108,13 @@ mod tests {
         };
         snapshot.in_flight = one.into_iter().map(flight).take(flying).collect();
         snapshot
+    }
+
+    #[test]
+    fn looks_are_whole_periods_apart_and_never_closer_than_two_rounds_may_be() {
+        for (period, expected) in [(5.0, 10.0), (15.0, 15.0), (4.0, 12.0), (0.0, 10.0), (300.0, 300.0)] {
+            assert_eq!(interval(Duration::from_secs_f64(period)), Duration::from_secs_f64(expected), "{period}");
+        }
     }
 
     #[test]

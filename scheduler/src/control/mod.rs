@@ -18,7 +18,7 @@ use std::{
 
 use ballast_core::{
     decision::{Mode, Trigger},
-    early::{EARLIEST, Waits},
+    early::{self, Waits},
     id::{CommandId, DecisionId, HostId},
     policy::Policy,
     snapshot::{HostMode, HostPower, Snapshot},
@@ -140,7 +140,7 @@ impl ControlLoop {
     pub(crate) async fn run(mut self) {
         let clock = self.shared.clock.clone();
         let mut rounds = clock.interval(self.shared.settings.round_interval);
-        let mut early = clock.interval(EARLIEST);
+        let mut early = clock.interval(early::interval(self.shared.settings.period));
         let mut beats = clock.interval(BEAT);
         let pressure = Arc::clone(&self.pressure);
         let mut relief_at: Option<Duration> = None;
