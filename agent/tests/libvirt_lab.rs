@@ -127,15 +127,6 @@ impl Migration {
         while self.next().await.is_some() {}
     }
 
-    /// On a busy machine libvirt 9 loses the connection between its own daemons in a few moves of a hundred, and gives up.
-    fn lost_by_libvirt(&self) -> bool {
-        let lost = |event: &MigrationEvent| match event {
-            MigrationEvent::Returned(Err(error)) => error.to_string().contains("client socket is closed"),
-            _ => false,
-        };
-        self.first(lost).is_some()
-    }
-
     fn first(&self, wanted: impl Fn(&MigrationEvent) -> bool) -> Option<Duration> {
         self.seen.iter().find(|(_, event)| wanted(event)).map(|(at, _)| *at)
     }
@@ -274,10 +265,6 @@ async fn real_migration(at: &Lab, vm: VmId, other: VmId) -> Result<()> {
     let foretold = foretell(at, vm).await?;
     let mut migration = at.migrate(vm, Some(LINK)).await?;
     migration.end().await;
-    if migration.lost_by_libvirt() {
-        migration = at.migrate(vm, Some(LINK)).await?;
-        migration.end().await;
-    }
     stop.notify_waiters();
     for (place, gap) in gaps {
         let (gap, slowest, reads) = gap.await?;

@@ -176,7 +176,9 @@ host_network() {  # NUMBER
   ip netns add "$host"
   ip link add "v$host" type veth peer name eth0 netns "$host"
   ip link set "v$host" master "$SWITCH" up
-  ip -n "$host" link add br0 type bridge
+  # A bridge without an address of its own takes the lowest of its ports': where the cable's random one is higher than that
+  # of a vm that arrives, the host would change its address under every open connection, and for half a minute be lost.
+  ip -n "$host" link add br0 address "02:00:00:00:01:$(printf '%02x' "$1")" type bridge
   ip -n "$host" link set eth0 master br0 up
   ip -n "$host" addr add "$LAB_NET.$1/24" dev br0
   ip -n "$host" link set br0 up
@@ -205,7 +207,7 @@ up() {
   trap 'down' ERR INT TERM
   mkdir -p "$LAB"
   image
-  ip link add "$SWITCH" type bridge
+  ip link add "$SWITCH" address 02:00:00:00:00:fe type bridge
   ip addr add "$SHARE_IP/24" dev "$SWITCH"
   ip link set "$SWITCH" up
   local number
