@@ -8,6 +8,7 @@ pub mod rows;
 pub mod svr;
 #[cfg(test)]
 mod tests;
+pub mod trees;
 
 use ballast_core::history::History;
 use ballast_models::{predictor::Predictor, simple::Simple};
@@ -16,6 +17,7 @@ use linear::Linear;
 use plain_lstm::PlainLstm;
 use rows::Row;
 use svr::Svr;
+use trees::Trees;
 
 /// Histories to learn from.
 #[derive(Debug, Clone, Copy)]
@@ -41,6 +43,8 @@ pub struct Effort {
     pub rows: usize,
     /// Of these, how many support vectors are looked for among, for each resource and target.
     pub svr_rows: usize,
+    /// Boosted trees, at most, per resource, target and level.
+    pub trees_max: usize,
     /// For the plain LSTM.
     pub lstm: plain_lstm::LstmEffort,
 }
@@ -48,7 +52,7 @@ pub struct Effort {
 impl Default for Effort {
     fn default() -> Self {
         // First choices: whether more would change a result has not been measured.
-        Self { rows: 60_000, svr_rows: 2_000, lstm: plain_lstm::LstmEffort::default() }
+        Self { rows: 60_000, svr_rows: 2_000, trees_max: 600, lstm: plain_lstm::LstmEffort::default() }
     }
 }
 
@@ -68,14 +72,24 @@ pub enum Method {
     Linear,
     /// Support-vector regression.
     Svr,
+    /// Gradient-boosted trees.
+    Trees,
     /// The paper's LSTM.
     PlainLstm,
 }
 
 impl Method {
     /// All of them, from the simplest.
-    pub const ALL: [Self; 7] =
-        [Self::LastValue, Self::Mean12, Self::Seasonal, Self::OwnWindow, Self::Linear, Self::Svr, Self::PlainLstm];
+    pub const ALL: [Self; 8] = [
+        Self::LastValue,
+        Self::Mean12,
+        Self::Seasonal,
+        Self::OwnWindow,
+        Self::Linear,
+        Self::Svr,
+        Self::Trees,
+        Self::PlainLstm,
+    ];
 }
 
 /// Trains methods; what several of them need is worked out once.
@@ -106,6 +120,7 @@ impl<'a> Trainer<'a> {
             Method::OwnWindow => Box::new(Simple::OWN_WINDOW),
             Method::Linear => Box::new(Linear::fit(self.rows()?)?),
             Method::Svr => Box::new(Svr::fit(self.rows()?, effort.svr_rows, seed)?),
+            Method::Trees => Box::new(Trees::fit(self.rows()?, effort.trees_max, seed)?),
             Method::PlainLstm => Box::new(PlainLstm::fit(self.material, &effort.lstm, seed)?),
         })
     }

@@ -16,8 +16,12 @@ use crate::{
 };
 
 /// Little, for tests.
-const EFFORT: Effort =
-    Effort { rows: 2000, svr_rows: 200, lstm: LstmEffort { sizes: (12, 8), epochs: 30, slots_max: 100_000 } };
+const EFFORT: Effort = Effort {
+    rows: 2000,
+    svr_rows: 200,
+    trees_max: 25,
+    lstm: LstmEffort { sizes: (12, 8), epochs: 30, slots_max: 100_000 },
+};
 
 /// What a vm did before, the slot, and a number drawn between 0 and 1: what it does next, CPU in percent.
 type Life = fn(f32, usize, f32) -> f32;
@@ -64,7 +68,7 @@ fn what_alternates_is_learnt_by_all_that_learn() {
     let (seen, new) = (vms(1, alternating), vms(2, alternating));
     let naive = error(&Simple::LAST_VALUE, &new);
     // A cell that has seen twenty vms for a day has not learnt all of it.
-    for (method, share) in [(Method::Linear, 0.3), (Method::Svr, 0.3), (Method::PlainLstm, 0.6)] {
+    for (method, share) in [(Method::Linear, 0.3), (Method::Svr, 0.3), (Method::Trees, 0.3), (Method::PlainLstm, 0.6)] {
         let off = error(trained(method, &seen).as_ref(), &new);
         assert!(off < share * naive, "{method:?} is off by {off}, the last value by {naive}");
     }
@@ -104,7 +108,7 @@ fn every_method_answers_in_order_and_for_a_vm_of_which_little_is_known() {
 fn the_same_seed_learns_the_same() {
     let (seen, new) = (vms(9, alternating), vms(10, alternating));
     let origins: Vec<_> = new.iter().map(|_| vec![50, 120]).collect();
-    for method in [Method::Linear, Method::Svr] {
+    for method in [Method::Linear, Method::Svr, Method::Trees] {
         let [one, other] = [0, 1].map(|_| offline::answers(trained(method, &seen).as_ref(), &new, &origins));
         assert_eq!(one, other, "{method:?}");
     }

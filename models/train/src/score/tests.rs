@@ -10,6 +10,7 @@ use crate::baselines::{Effort, Method};
 const EFFORT: Effort = Effort {
     rows: 2000,
     svr_rows: 100,
+    trees_max: 20,
     lstm: crate::baselines::plain_lstm::LstmEffort { sizes: (4, 4), epochs: 1, slots_max: 10_000 },
 };
 
