@@ -36,6 +36,7 @@ pub mod queue;
 pub mod rates;
 pub mod risk;
 pub mod sample;
+pub mod shadow;
 pub mod snapshot;
 pub mod tuning;
 pub mod units;

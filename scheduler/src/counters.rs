@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use ballast_core::{oversight::Report, risk::RiskReport, units::nanos_of};
+use ballast_core::{oversight::Report, risk::RiskReport, shadow::Tally, units::nanos_of};
 
 use crate::engine::Impairment;
 
@@ -92,6 +92,7 @@ pub struct Counters {
     tables: Mutex<Tables>,
     forecasting: Mutex<Report>,
     risk: Mutex<Option<RiskReport>>,
+    shadow: Mutex<Option<Tally>>,
 }
 
 #[derive(Debug, Default)]
@@ -187,6 +188,16 @@ impl Counters {
     /// How forecasting stood at its newest cycle.
     pub fn forecasting(&self) -> Report {
         self.forecasting.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How the policy in the shadow has done.
+    pub fn set_shadow(&self, tally: Option<Tally>) {
+        *self.shadow.lock().unwrap_or_else(PoisonError::into_inner) = tally;
+    }
+
+    /// How the policy in the shadow had done by the newest round; `None` where there is none, or no round was held.
+    pub fn shadow(&self) -> Option<Tally> {
+        self.shadow.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// How measuring risk stands.

@@ -38,6 +38,7 @@ mod recorder;
 mod repeats;
 pub mod replay;
 pub mod rpc;
+mod shadow;
 mod shared;
 mod state_task;
 mod store;

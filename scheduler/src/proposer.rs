@@ -5,6 +5,15 @@ use std::{fs, path::Path};
 use ballast_core::policy::Policy;
 use ballast_models::policy::{self, bundle::Bundle};
 
+/// Who decides, and who is only asked.
+#[derive(Debug, Clone)]
+pub(crate) struct Proposers {
+    /// The policy in force.
+    pub(crate) active: Proposer,
+    /// The one in the shadow.
+    pub(crate) shadow: Option<Proposer>,
+}
+
 /// A policy by its name, with the networks that a learned one judges by.
 #[derive(Debug, Clone)]
 pub(crate) struct Proposer {
@@ -20,6 +29,11 @@ impl Proposer {
     pub(crate) fn new(name: &str, bundle: Option<&Path>) -> Result<Self, String> {
         let networks = bundle.map(read).transpose()?;
         Ok(Self { name: name.to_owned(), networks })
+    }
+
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     /// A policy that knows of no round yet; `None` where nobody has that name.

@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use ballast_core::history::SLOTS_PER_DAY;
 use ballast_models::{
     bundle::{Bundle, Card, DataSet, Precision, Score},
     kernel::threads::Threads,
@@ -40,6 +41,9 @@ pub struct ForecasterArgs {
     /// The step at which training ends and judging begins in recordings of more than a day.
     #[arg(long, value_name = "STEP")]
     pub until: Option<u32>,
+    /// Of recordings of more than a day, train on only so many hours before that step, or before their end.
+    #[arg(long, value_name = "HOURS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub hours: Option<u32>,
     /// One block of so many neighbouring vms is kept apart to stop training by; 0 for none.
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub validation: u32,
@@ -177,7 +181,8 @@ struct Data {
 
 impl Data {
     fn read(args: &ForecasterArgs) -> anyhow::Result<Self> {
-        let split = Split::read(args.hold_out.as_deref(), args.until)?;
+        let last = args.hours.map(|hours| (hours * SLOTS_PER_DAY / 24) as usize);
+        let split = Split { last, ..Split::read(args.hold_out.as_deref(), args.until)? };
         let mut data = Self {
             sets: Vec::new(),
             hash: String::new(),
@@ -208,7 +213,7 @@ impl Data {
         for name in &split.held {
             hasher.update(name.as_bytes());
         }
-        hasher.update(format!("{:?} {}", split.until, args.validation).as_bytes());
+        hasher.update(format!("{:?} {:?} {}", split.until, split.last, args.validation).as_bytes());
         data.hash = hasher.finalize().to_hex().to_string();
         anyhow::ensure!(!data.training.series.is_empty(), "no vm is left to train on: everything is held out");
         Ok(data)

@@ -28,6 +28,8 @@ pub struct Split {
     pub held: BTreeSet<String>,
     /// The slot at which training ends and judging begins in recordings of more than a day.
     pub until: Option<u32>,
+    /// Of recordings of more than a day only so many slots before the end of training are trained on.
+    pub last: Option<usize>,
 }
 
 /// Histories that are judged, with the slots at which.
@@ -61,7 +63,7 @@ impl Split {
             None => String::new(),
         };
         let name = |line: &str| line.split('#').next().unwrap_or_default().trim().to_owned();
-        Ok(Self { held: text.lines().map(name).filter(|name| !name.is_empty()).collect(), until })
+        Ok(Self { held: text.lines().map(name).filter(|name| !name.is_empty()).collect(), until, last: None })
     }
 
     /// Splits a recording; one block of so many is for validation, none where `validation` is 0.
@@ -74,7 +76,8 @@ impl Split {
                 parts.judged.push(history, until);
                 continue;
             }
-            let cut = cut(&history, until);
+            let last = self.last.filter(|_| !history.is_short());
+            let cut = cut(&history, until, last);
             if cut.slots.is_empty() {
                 continue;
             }
@@ -120,10 +123,13 @@ fn block(history: &History) -> u32 {
     }
 }
 
-fn cut(history: &History, until: Option<u32>) -> History {
+/// What lies before slot `until`, and of that the `last` slots.
+fn cut(history: &History, until: Option<u32>, last: Option<usize>) -> History {
     let keep = until.map_or(usize::MAX, |until| until.saturating_sub(history.first) as usize);
-    let slots = history.slots[..keep.min(history.slots.len())].to_vec();
-    History { slots, ..history.clone() }
+    let end = keep.min(history.slots.len());
+    let begin = end.saturating_sub(last.unwrap_or(usize::MAX));
+    let first = history.first + u32::try_from(begin).unwrap_or(u32::MAX);
+    History { first, slots: history.slots[begin..end].to_vec(), ..history.clone() }
 }
 
 #[cfg(test)]
@@ -144,7 +150,7 @@ mod tests {
 
     #[test]
     fn no_vm_is_on_two_sides_and_judging_begins_where_training_ends() {
-        let split = Split { held: (21..=30).map(|id: u32| id.to_string()).collect(), until: Some(600) };
+        let split = Split { held: (21..=30).map(|id: u32| id.to_string()).collect(), until: Some(600), last: None };
         let parts = split.parts(recorded(), 3);
         let names = |histories: &[History]| histories.iter().map(|one| one.name.clone()).collect::<BTreeSet<String>>();
         let (training, validation) = (names(&parts.training), names(&parts.validation.histories));
@@ -153,6 +159,14 @@ mod tests {
         assert_eq!(training.len() + validation.len(), 50);
         assert!(parts.training.iter().all(|history| history.slots.len() == 600));
         assert!(parts.judged.origins.iter().flatten().all(|slot| *slot >= 600 && *slot < 988));
+    }
+
+    #[test]
+    fn of_a_new_fleet_only_the_last_hours_are_trained_on_and_those_judged_have_all_their_past() {
+        let split = Split { held: ["21".to_owned()].into(), until: Some(600), last: Some(48) };
+        let parts = split.parts(recorded(), 0);
+        assert!(parts.training.iter().all(|history| history.first == 552 && history.slots.len() == 48));
+        assert!(parts.judged.histories.iter().all(|history| history.first == 0 && history.slots.len() == 1000));
     }
 
     #[test]

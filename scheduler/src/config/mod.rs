@@ -139,6 +139,7 @@ impl Config {
             relief_interval: seconds(scheduler.relief_seconds),
             tuning,
             policy: scheduler.policy.clone(),
+            policy_shadow: Some(scheduler.policy_shadow.clone()).filter(|name| !name.is_empty()),
             policy_bundle: Some(scheduler.policy_bundle.clone()).filter(|path| !path.as_os_str().is_empty()),
             seed: scheduler.seed,
             initial_mode: scheduler.mode,

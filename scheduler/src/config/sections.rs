@@ -37,6 +37,8 @@ pub(super) struct Scheduler {
     pub(super) relief_seconds: f64,
     /// Policy that proposes.
     pub(super) policy: String,
+    /// Policy that is asked in every round and compared; empty for none.
+    pub(super) policy_shadow: String,
     /// The file with the networks of a learned policy; empty for those that ship.
     pub(super) policy_bundle: PathBuf,
     /// Mode of the first start; later the journal remembers.
@@ -64,6 +66,7 @@ impl Default for Scheduler {
             round_seconds: 60.0,
             relief_seconds: 1.0,
             policy: RiskGreedy::NAME.to_owned(),
+            policy_shadow: String::new(),
             policy_bundle: PathBuf::new(),
             // A newcomer sees what would be done before anything is done.
             mode: Mode::Recommend,
@@ -104,6 +107,12 @@ impl Scheduler {
         if !ballast_models::policy::NAMES.contains(&self.policy.as_str()) {
             let expected = format!("one of {} is needed", ballast_models::policy::NAMES.join(", "));
             problems.push("scheduler.policy", quoted(&self.policy), expected);
+        }
+        let shadow = self.policy_shadow.as_str();
+        if !shadow.is_empty() && (shadow == self.policy || !ballast_models::policy::NAMES.contains(&shadow)) {
+            let names = ballast_models::policy::NAMES.join(", ");
+            let expected = format!("nothing, or one of {names} that is not scheduler.policy is needed");
+            problems.push("scheduler.policy_shadow", quoted(shadow), expected);
         }
         if !self.policy_bundle.as_os_str().is_empty() && !self.policy_bundle.is_absolute() {
             let shown = quoted(&self.policy_bundle.to_string_lossy());

@@ -10,7 +10,7 @@ mod rounds;
 use std::{
     collections::BTreeSet,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -30,8 +30,9 @@ use crate::{
     dispatch::Dispatch,
     engine::{Approval, ManualMove, ManualResult, ModeChange, OperatorError},
     journal::Journal,
-    proposer::Proposer,
+    proposer::{Proposer, Proposers},
     repeats::Repeats,
+    shadow::Shadow,
     shared::Shared,
     state_task::State,
 };
@@ -85,6 +86,8 @@ pub(crate) struct ControlLoop {
     proposer: Proposer,
     /// As it was left by the round before; made anew where that was the end of it.
     policy: Option<Box<dyn Policy>>,
+    /// The policy that is only asked; shared with the thread that asks it.
+    shadow: Option<Arc<Mutex<Shadow>>>,
     pressure: Arc<Notify>,
     requests: mpsc::Receiver<Request>,
     beat: Arc<AtomicU64>,
@@ -101,14 +104,14 @@ pub(crate) struct ControlLoop {
 }
 
 impl ControlLoop {
-    /// A loop that lets the policy of `proposer` propose; `known` are the hosts waited for before the first decision.
+    /// A loop that lets the policies of `proposers` propose; `known` are the hosts waited for before the first decision.
     #[allow(clippy::too_many_arguments)] // Each is a part it is wired to; a struct of them would only rename the list.
     pub(crate) fn new(
         shared: Arc<Shared>,
         journal: Journal,
         state: State,
         dispatch: Dispatch,
-        proposer: Proposer,
+        proposers: Proposers,
         pressure: Arc<Notify>,
         known: BTreeSet<HostId>,
         beat: Arc<AtomicU64>,
@@ -120,8 +123,9 @@ impl ControlLoop {
             journal,
             state,
             dispatch,
-            proposer,
+            proposer: proposers.active,
             policy: None,
+            shadow: proposers.shadow.map(|shadow| Arc::new(Mutex::new(Shadow::new(shadow)))),
             pressure,
             requests,
             beat,

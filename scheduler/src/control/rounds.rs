@@ -1,6 +1,6 @@
 //! The scheduler's own decisions: regular rounds, and looks at hosts that are over their limit.
 
-use std::sync::{Arc, atomic::Ordering::Relaxed};
+use std::sync::{Arc, PoisonError, atomic::Ordering::Relaxed};
 
 use ballast_core::{
     decide::{DecideInput, decide},
@@ -8,6 +8,7 @@ use ballast_core::{
     early::Waits,
     forecast::Forecasts,
     policy::{Policy, View},
+    shadow::Tally,
     snapshot::Snapshot,
     units::nanos_of,
 };
@@ -73,15 +74,24 @@ impl ControlLoop {
         let (id, mode, settings) = (self.shared.decision_id(), self.shared.mode(), &self.shared.settings);
         let (tuning, seed) = (settings.tuning.clone(), settings.seed.wrapping_add(id.number));
         let mut policy = self.policy.take().or_else(|| self.proposer.make())?;
+        let shadow = self.shadow.clone();
         let thinking = tokio::task::spawn_blocking(move || {
             let view = View { snapshot: &snapshot, forecasts: &forecasts, tuning: &tuning, seed };
-            let decision = decide(&DecideInput { view, id, trigger, mode }, &mut *policy);
-            (policy, decision)
+            let input = DecideInput { view, id, trigger, mode };
+            let mut decision = decide(&input, &mut *policy);
+            let tally = shadow.map(|shadow| {
+                // One decision is made at a time, so nobody else holds it.
+                let mut shadow = shadow.lock().unwrap_or_else(PoisonError::into_inner);
+                shadow.compare(&input, &mut decision);
+                shadow.tally().clone()
+            });
+            (policy, decision, tally)
         });
-        let thought: Result<(Box<dyn Policy>, Decision), _> = thinking.await;
+        let thought: Result<(Box<dyn Policy>, Decision, Option<Tally>), _> = thinking.await;
         match thought {
-            Ok((policy, decision)) => {
+            Ok((policy, decision, tally)) => {
                 self.policy = Some(policy);
+                self.shared.counters.set_shadow(tally);
                 Some(decision)
             }
             Err(error) => {

@@ -200,6 +200,7 @@ impl Engine {
             store_dropped: get(&counters.store_dropped),
             forecast: self.forecast_stats(),
             risk: counters.risk(),
+            shadow: counters.shadow(),
             store_quarantined: get(&counters.store_quarantined),
             journal_records,
             journal_failures,

@@ -27,6 +27,8 @@ pub struct EngineSettings {
     pub tuning: Tuning,
     /// Name of the policy that proposes.
     pub policy: String,
+    /// Name of the policy that is asked in every round and compared, and of which nothing comes.
+    pub policy_shadow: Option<String>,
     /// The file with the networks of a learned policy; `None` for those that ship.
     pub policy_bundle: Option<PathBuf>,
     /// Seed of every random choice.
@@ -126,6 +128,7 @@ impl EngineSettings {
             relief_interval: Duration::from_secs(1),
             tuning: Tuning::default(),
             policy: ballast_core::policy::RiskGreedy::NAME.to_owned(),
+            policy_shadow: None,
             policy_bundle: None,
             seed: 1,
             initial_mode: Mode::Recommend,

@@ -31,7 +31,7 @@ use crate::{
     intake::Intake,
     journal::{self, Journal, Ledger, Record, error_chain},
     model::{Models, Reloader, Worker},
-    proposer::Proposer,
+    proposer::{Proposer, Proposers},
     recorder::RecorderTask,
     shared::Shared,
     state_task::{StateTask, restored},
@@ -63,13 +63,7 @@ impl EngineSettings {
 
 /// Opens everything, takes up where the last start ended, and starts the tasks.
 pub(super) async fn start(settings: EngineSettings, models: Models, clock: Clock) -> Result<Engine, EngineError> {
-    let known = ballast_models::policy::NAMES;
-    if !known.contains(&settings.policy.as_str()) {
-        let known = known.iter().map(ToString::to_string).collect();
-        return Err(EngineError::UnknownPolicy { name: settings.policy.clone(), known });
-    }
-    let proposer = Proposer::new(&settings.policy, settings.policy_bundle.as_deref());
-    let policy = proposer.map_err(|why| EngineError::Unusable { what: "the policy's bundle", why })?;
+    let policies = proposers(&settings)?;
     let counters = Arc::new(Counters::default());
     let (journal, ledger) = open_journal(&settings, &clock, &counters)?;
     let epoch = begin_epoch(&journal, &ledger, settings.epoch_min).await?;
@@ -87,7 +81,22 @@ pub(super) async fn start(settings: EngineSettings, models: Models, clock: Clock
     let known = warm_up(&mut intake, &ledger, store.as_deref(), &shared, now);
     let log = open_log(&shared);
     let model = beside(&mut intake, &shared)?;
-    Ok(assemble(shared, journal, &ledger, (intake, model), (log, store), policy, known, (models, identity)))
+    Ok(assemble(shared, journal, &ledger, (intake, model), (log, store), policies, known, (models, identity)))
+}
+
+/// The policies that the settings name, with their networks.
+fn proposers(settings: &EngineSettings) -> Result<Proposers, EngineError> {
+    let known = ballast_models::policy::NAMES;
+    let proposer = |name: &String| {
+        if !known.contains(&name.as_str()) {
+            let known = known.iter().map(ToString::to_string).collect();
+            return Err(EngineError::UnknownPolicy { name: name.clone(), known });
+        }
+        let proposer = Proposer::new(name, settings.policy_bundle.as_deref());
+        proposer.map_err(|why| EngineError::Unusable { what: "the policy's bundle", why })
+    };
+    let shadow = settings.policy_shadow.as_ref().map(proposer).transpose()?;
+    Ok(Proposers { active: proposer(&settings.policy)?, shadow })
 }
 
 /// The forecaster's model with what it knew before, where there is one. Without it everything works, and the forecasts say
@@ -249,7 +258,7 @@ fn assemble(
     ledger: &Ledger,
     forecasting: (Intake, Option<Worker>),
     (log, store): Files,
-    policy: Proposer,
+    policies: Proposers,
     known: BTreeSet<HostId>,
     (models, identity): (Models, Option<String>),
 ) -> Engine {
@@ -266,7 +275,7 @@ fn assemble(
         journal,
         state.clone(),
         dispatch.clone(),
-        policy,
+        policies,
         pressure,
         known,
         control_beat,

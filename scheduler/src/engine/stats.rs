@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use ballast_core::{decision::Mode, id::Epoch, oversight::Report, risk::RiskReport};
+use ballast_core::{decision::Mode, id::Epoch, oversight::Report, risk::RiskReport, shadow::Tally};
 
 /// Why the engine does less than it should; each is shown until it is over.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,6 +89,8 @@ pub struct EngineStats {
     pub forecast: ForecastStats,
     /// How measuring risk stands, where it is measured.
     pub risk: Option<RiskReport>,
+    /// How the policy in the shadow does, where there is one.
+    pub shadow: Option<Tally>,
     /// Times the store was found damaged and rebuilt.
     pub store_quarantined: u64,
     /// Records journalled.

@@ -40,6 +40,7 @@ mod forecast;
 pub mod http;
 pub mod names;
 mod risk;
+mod shadow;
 #[cfg(test)]
 mod tests;
 
@@ -133,6 +134,7 @@ impl Metrics {
             moment.register_collector(Box::new(engine::Counts(Arc::clone(&look))));
             moment.register_collector(Box::new(forecast::Forecasting(Arc::clone(&look))));
             moment.register_collector(Box::new(risk::Promises(Arc::clone(&look))));
+            moment.register_collector(Box::new(shadow::Compared(Arc::clone(&look))));
             moment.register_collector(Box::new(fleet::Fleet { look, now, per_vm: self.per_vm }));
             text::encode_registry(&mut text, &moment)?;
         }

@@ -39,6 +39,12 @@ names! {
     JOURNAL_FAILURES = "ballast_journal_failures";
     /// Looks at the fleet, by kind.
     ROUNDS = "ballast_rounds";
+    /// Rounds in which the policy in the shadow was asked.
+    SHADOW_ROUNDS = "ballast_shadow_rounds";
+    /// Steps by which of the two policies wanted them.
+    SHADOW_STEPS = "ballast_shadow_steps";
+    /// What the objective expected of each policy's steps.
+    SHADOW_GAIN = "ballast_shadow_gain_joules";
     /// Time of the newest round.
     ROUND_SECONDS = "ballast_round_duration_seconds";
     /// Decisions, by content.

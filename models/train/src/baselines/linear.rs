@@ -120,7 +120,7 @@ impl Predictor for Linear {
                 for (target, place) in answer[r].iter_mut().enumerate() {
                     let value =
                         said(&self.rules[r][target], &inputs(&window, known.encoded, resource, target), anchors);
-                    *place = spread_out(value, &self.residuals[r][target], Unit::Spread, anchors);
+                    *place = spread_out(value, &self.residuals[r][target], Unit::Spread, resource, anchors);
                 }
             }
             consistent(answer);

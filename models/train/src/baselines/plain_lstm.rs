@@ -168,7 +168,7 @@ impl Predictor for PlainLstm {
                 for (quantiles, residuals) in
                     answer[resource as usize].iter_mut().zip(&self.residuals[resource as usize])
                 {
-                    *quantiles = spread_out(quantiles[MEDIAN], residuals, Unit::Scale, &NO_ANCHORS[0]);
+                    *quantiles = spread_out(quantiles[MEDIAN], residuals, Unit::Scale, resource, &NO_ANCHORS[0]);
                 }
             }
             consistent(answer);

@@ -1,7 +1,11 @@
 //! From one number to a forecast: what a method was off by in training, the same for every vm, in units of the vm's own spread.
 
 use ballast_core::forecast::LEVELS;
-use ballast_models::{features::Anchors, network::TARGETS, scale::RESOURCES};
+use ballast_models::{
+    features::Anchors,
+    network::TARGETS,
+    scale::{RESOURCES, Resource, SCALED_MAX},
+};
 
 /// In which units a method's number and what it was off by are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,9 +64,23 @@ pub fn quantile(sorted: &[f32], level: f64) -> f32 {
     below + rest * (above - below)
 }
 
-/// The quantiles on the scale for a method's number.
-pub fn spread_out(value: f32, residuals: &Residuals, unit: Unit, anchors: &Anchors) -> [f32; LEVELS.len()] {
-    residuals.map(|residual| unit.scaled(value + residual, anchors))
+/// The quantiles on the scale for a method's number. What is off in units of a small spread explodes on the way back to the
+/// scale, so nothing is more than all there is.
+pub fn spread_out(
+    value: f32,
+    residuals: &Residuals,
+    unit: Unit,
+    resource: Resource,
+    anchors: &Anchors,
+) -> [f32; LEVELS.len()] {
+    let ceiling = ceiling(resource, anchors);
+    residuals.map(|residual| unit.scaled(value + residual, anchors).min(ceiling))
+}
+
+/// The most that can be: all of a share, or what it has been where that is more.
+fn ceiling(resource: Resource, anchors: &Anchors) -> f32 {
+    let all = if resource.is_share() { resource.scaled(1.0) } else { SCALED_MAX };
+    anchors.highs.iter().copied().fold(all, f32::max)
 }
 
 #[cfg(test)]
@@ -76,6 +94,14 @@ mod tests {
             let back = unit.scaled(unit.of(3.7, &anchors), &anchors);
             assert!((back - 3.7).abs() < 1e-5, "{unit:?}: {back}");
         }
+    }
+
+    #[test]
+    fn nothing_is_more_than_all_there_is_or_has_been() {
+        let anchors = Anchors { base: 2.0, spread: 0.3, ..Anchors::default() };
+        let busier = Anchors { highs: [8.0; 4], ..anchors };
+        let top = |anchors| spread_out(20.0, &[0.0; LEVELS.len()], Unit::Relative, Resource::Cpu, anchors)[0];
+        assert_eq!([top(&anchors), top(&busier)], [Resource::Cpu.scaled(1.0), 8.0]);
     }
 
     #[test]

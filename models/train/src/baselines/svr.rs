@@ -160,7 +160,7 @@ impl Predictor for Svr {
                 let inputs = known.encoded.context(resource);
                 for (target, regression) in self.regressions[resource as usize].iter().enumerate() {
                     answer[resource as usize][target] = match regression.as_ref().filter(|_| is_seen) {
-                        Some(one) => spread_out(one.say(&inputs), &one.residuals, Unit::Relative, anchors),
+                        Some(one) => spread_out(one.say(&inputs), &one.residuals, Unit::Relative, resource, anchors),
                         None => [anchors.base; LEVELS.len()],
                     };
                 }

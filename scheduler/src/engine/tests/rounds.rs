@@ -9,6 +9,7 @@ use ballast_core::{
 };
 
 use super::harness::{Agent, World};
+use crate::engine::ToAgent;
 
 /// An idle host `a` with two vms and a host `b` that has room for them; time passes until `a` is told to move the first.
 async fn first_of_two_moves(world: &World) -> (Agent, Agent, Command) {
@@ -59,4 +60,24 @@ async fn where_people_act_no_round_comes_early() {
     let stats = world.engine().stats().await.unwrap();
     assert!(stats.decisions > 0, "{stats:?}");
     assert_eq!(stats.early_rounds, 0);
+}
+
+#[tokio::test]
+async fn a_policy_in_the_shadow_is_asked_and_compared_and_nothing_comes_of_it() {
+    let mut world = World::stopped(Mode::Auto);
+    world.settings.policy = "none".to_owned();
+    world.settings.policy_shadow = Some("risk-greedy".to_owned());
+    world.start().await.unwrap();
+    let (mut a, mut b) = (world.agent("a", &[7, 8]).await, world.agent("b", &[1, 2, 3]).await);
+    for _ in 0..14 {
+        a.beat(0.4).await;
+        b.beat(1.5).await;
+        world.pass(Duration::from_secs(5)).await;
+    }
+    let shadow = world.engine().stats().await.unwrap().shadow.unwrap();
+    assert_eq!((shadow.policy.as_str(), shadow.rounds, shadow.failures), ("risk-greedy", 1, 0));
+    assert!(shadow.only_shadow > 0 && shadow.both == 0 && shadow.gain_shadow.get() > 0.0, "{shadow:?}");
+    assert!(a.waiting().iter().all(|message| !matches!(message, ToAgent::Command(_))));
+    let decision = world.engine().decisions(1, true).pop().unwrap().decision;
+    assert!(decision.notes.iter().any(|note| note.starts_with("in the shadow, risk-greedy would also")), "{decision:?}");
 }
