@@ -79,5 +79,8 @@ async fn a_policy_in_the_shadow_is_asked_and_compared_and_nothing_comes_of_it() 
     assert!(shadow.only_shadow > 0 && shadow.both == 0 && shadow.gain_shadow.get() > 0.0, "{shadow:?}");
     assert!(a.waiting().iter().all(|message| !matches!(message, ToAgent::Command(_))));
     let decision = world.engine().decisions(1, true).pop().unwrap().decision;
-    assert!(decision.notes.iter().any(|note| note.starts_with("in the shadow, risk-greedy would also")), "{decision:?}");
+    assert!(
+        decision.notes.iter().any(|note| note.starts_with("in the shadow, risk-greedy would also")),
+        "{decision:?}"
+    );
 }
