@@ -96,8 +96,8 @@ impl Tally {
         self.both += one.both;
         self.only_active += one.only_active;
         self.only_shadow += one.only_shadow.len() as u64;
-        self.gain_active = self.gain_active + one.gain_active;
-        self.gain_shadow = self.gain_shadow + one.gain_shadow;
+        self.gain_active += one.gain_active;
+        self.gain_shadow += one.gain_shadow;
     }
 }
 

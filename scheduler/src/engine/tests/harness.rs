@@ -96,7 +96,7 @@ impl World {
     async fn decided(&self) {
         self.settle().await;
         // An engine that has stopped has nothing due.
-        let _ = self.engine().settled().await;
+        let _settled_or_stopped = self.engine().settled().await.is_ok();
     }
 
     /// Moves time on until `done` says so.
