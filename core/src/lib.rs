@@ -38,6 +38,7 @@ pub mod risk;
 pub mod sample;
 pub mod shadow;
 pub mod snapshot;
+pub mod standby;
 pub mod tuning;
 pub mod units;
 pub mod window;

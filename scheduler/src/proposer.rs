@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use ballast_core::policy::Policy;
+use ballast_core::{policy::Policy, standby::Maker};
 use ballast_models::policy::{self, bundle::Bundle};
 
 /// Who decides, and who is only asked.
@@ -17,7 +17,7 @@ pub(crate) struct Proposers {
 /// A policy by its name, with the networks that a learned one judges by.
 #[derive(Debug, Clone)]
 pub(crate) struct Proposer {
-    name: String,
+    pub(crate) name: String,
     networks: Option<Bundle>,
 }
 
@@ -31,9 +31,9 @@ impl Proposer {
         Ok(Self { name: name.to_owned(), networks })
     }
 
-    /// Its name.
-    pub(crate) fn name(&self) -> &str {
-        &self.name
+    /// Makes it as often as it is needed.
+    pub(crate) fn maker(self) -> Maker {
+        Box::new(move || self.make())
     }
 
     /// A policy that knows of no round yet; `None` where nobody has that name.

@@ -9,22 +9,21 @@ use ballast_core::{
     decision::{Decision, Trigger},
     policy::Policy,
     shadow::{Comparison, Tally},
+    standby::Maker,
 };
-
-use crate::proposer::Proposer;
 
 /// The policy, with what it remembers of earlier rounds and how it has done.
 pub(crate) struct Shadow {
-    proposer: Proposer,
+    make: Maker,
     policy: Option<Box<dyn Policy>>,
     tally: Tally,
 }
 
 impl Shadow {
-    /// The policy that `proposer` makes.
-    pub(crate) fn new(proposer: Proposer) -> Self {
-        let tally = Tally { policy: proposer.name().to_owned(), ..Tally::default() };
-        Self { proposer, policy: None, tally }
+    /// The policy of that name, which `make` makes.
+    pub(crate) fn new(name: &str, make: Maker) -> Self {
+        let tally = Tally { policy: name.to_owned(), ..Tally::default() };
+        Self { make, policy: None, tally }
     }
 
     /// How it has done so far.
@@ -38,7 +37,7 @@ impl Shadow {
         if input.trigger == Trigger::Relief {
             return;
         }
-        let Some(mut policy) = self.policy.take().or_else(|| self.proposer.make()) else { return };
+        let Some(mut policy) = self.policy.take().or_else(|| (self.make)()) else { return };
         // What it leaves behind when it panics is thrown away with it.
         let asked = catch_unwind(AssertUnwindSafe(|| decide(input, &mut *policy)));
         let comparison = asked.as_ref().ok().map(|shadow| Comparison::of(decision, shadow));
@@ -53,5 +52,49 @@ impl Shadow {
             }
             None => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ballast_core::{
+        decision::Mode,
+        forecast::Forecasts,
+        id::{DecisionId, Epoch},
+        policy::{Advice, LeaveAlone, View},
+        snapshot::Snapshot,
+        tuning::Tuning,
+    };
+
+    use super::*;
+    use crate::testing::logs::Logs;
+
+    struct Panics;
+
+    impl Policy for Panics {
+        fn name(&self) -> &'static str {
+            "panics"
+        }
+
+        fn propose(&mut self, _view: View<'_>) -> Advice {
+            panic!("as it always does")
+        }
+    }
+
+    #[test]
+    fn a_policy_that_panics_in_the_shadow_is_counted_told_once_and_harms_nobody() {
+        let mut logs = Logs::watch();
+        logs.expect("the policy in the shadow panicked");
+        let mut shadow = Shadow::new("panics", Box::new(|| Some(Box::new(Panics))));
+        let (snapshot, forecasts, tuning) = (Snapshot::default(), Forecasts::default(), Tuning::default());
+        let view = View { snapshot: &snapshot, forecasts: &forecasts, tuning: &tuning, seed: 1 };
+        let id = DecisionId { epoch: Epoch(1), number: 1 };
+        let input = DecideInput { view, id, trigger: Trigger::Round, mode: Mode::Auto };
+        let mut decision = decide(&input, &mut LeaveAlone);
+        let before = decision.clone();
+        shadow.compare(&input, &mut decision);
+        shadow.compare(&input, &mut decision);
+        assert_eq!((shadow.tally().rounds, shadow.tally().failures), (2, 2));
+        assert_eq!((decision, logs.count("the policy in the shadow panicked")), (before, 1));
     }
 }

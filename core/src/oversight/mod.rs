@@ -44,6 +44,7 @@ use score::Scores;
 use sound::Unsound;
 
 pub use demand::DemandStep;
+pub(crate) use guarded::words;
 pub use guarded::{Answer, GuardedModel, Restored, SavedState};
 pub use report::{Report, Sources};
 pub use settings::{ModelMode, OversightSettings};

@@ -20,8 +20,8 @@ use ballast_core::{
     decision::{Mode, Trigger},
     early::{self, Waits},
     id::{CommandId, DecisionId, HostId},
-    policy::Policy,
     snapshot::{HostMode, HostPower, Snapshot},
+    standby::Standby,
     units::nanos_of,
 };
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -83,10 +83,9 @@ pub(crate) struct ControlLoop {
     journal: Journal,
     state: State,
     dispatch: Dispatch,
-    proposer: Proposer,
-    /// As it was left by the round before; made anew where that was the end of it.
-    policy: Option<Box<dyn Policy>>,
-    /// The policy that is only asked; shared with the thread that asks it.
+    /// The policy in force, with the greedy rule standing by; shared with the thread that asks it, as is the next.
+    policy: Arc<Mutex<Standby>>,
+    /// The policy that is only asked.
     shadow: Option<Arc<Mutex<Shadow>>>,
     pressure: Arc<Notify>,
     requests: mpsc::Receiver<Request>,
@@ -117,15 +116,17 @@ impl ControlLoop {
         beat: Arc<AtomicU64>,
     ) -> (Self, Control) {
         let (sender, requests) = mpsc::channel(QUEUE);
+        let policy = Standby::new(&proposers.active.name.clone(), proposers.active.maker());
+        let shadow = |proposer: Proposer| Arc::new(Mutex::new(Shadow::new(&proposer.name.clone(), proposer.maker())));
+        let shadow = proposers.shadow.map(shadow);
         let started = shared.clock.elapsed();
         let control = Self {
             shared,
             journal,
             state,
             dispatch,
-            proposer: proposers.active,
-            policy: None,
-            shadow: proposers.shadow.map(|shadow| Arc::new(Mutex::new(Shadow::new(shadow)))),
+            policy: Arc::new(Mutex::new(policy)),
+            shadow,
             pressure,
             requests,
             beat,

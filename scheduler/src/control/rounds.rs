@@ -3,13 +3,13 @@
 use std::sync::{Arc, PoisonError, atomic::Ordering::Relaxed};
 
 use ballast_core::{
-    decide::{DecideInput, decide},
+    decide::DecideInput,
     decision::{Decision, Mode, Trigger},
     early::Waits,
     forecast::Forecasts,
-    policy::{Policy, View},
-    shadow::Tally,
+    policy::View,
     snapshot::Snapshot,
+    standby::Failure,
     units::nanos_of,
 };
 
@@ -63,8 +63,8 @@ impl ControlLoop {
         self.dispose(decision, &snapshot).await;
     }
 
-    /// Runs the policy on a thread of its own, for a large fleet takes it a while. A policy that panics is begun anew and
-    /// has decided nothing.
+    /// Runs the policy on a thread of its own, for a large fleet takes it a while. Where even what stands by for it panics,
+    /// nothing is decided.
     async fn decide(
         &mut self,
         trigger: Trigger,
@@ -73,29 +73,29 @@ impl ControlLoop {
     ) -> Option<Decision> {
         let (id, mode, settings) = (self.shared.decision_id(), self.shared.mode(), &self.shared.settings);
         let (tuning, seed) = (settings.tuning.clone(), settings.seed.wrapping_add(id.number));
-        let mut policy = self.policy.take().or_else(|| self.proposer.make())?;
-        let shadow = self.shadow.clone();
+        let (policy, shadow) = (Arc::clone(&self.policy), self.shadow.clone());
         let thinking = tokio::task::spawn_blocking(move || {
             let view = View { snapshot: &snapshot, forecasts: &forecasts, tuning: &tuning, seed };
             let input = DecideInput { view, id, trigger, mode };
-            let mut decision = decide(&input, &mut *policy);
+            // One decision is made at a time, so nobody else holds the policies.
+            let (mut decision, failure) = policy.lock().unwrap_or_else(PoisonError::into_inner).decide(&input);
             let tally = shadow.map(|shadow| {
-                // One decision is made at a time, so nobody else holds it.
                 let mut shadow = shadow.lock().unwrap_or_else(PoisonError::into_inner);
                 shadow.compare(&input, &mut decision);
                 shadow.tally().clone()
             });
-            (policy, decision, tally)
+            (decision, failure, tally)
         });
-        let thought: Result<(Box<dyn Policy>, Decision, Option<Tally>), _> = thinking.await;
-        match thought {
-            Ok((policy, decision, tally)) => {
-                self.policy = Some(policy);
+        match thinking.await {
+            Ok((decision, failure, tally)) => {
+                if let Some(Failure { what, until }) = failure {
+                    tracing::error!(what, %until, policy = settings.policy, "the policy panicked; the greedy rule decides; please report it");
+                }
                 self.shared.counters.set_shadow(tally);
                 Some(decision)
             }
             Err(error) => {
-                tracing::error!(%error, policy = settings.policy, "the policy failed and has decided nothing; please report it");
+                tracing::error!(%error, policy = settings.policy, "deciding failed, and nothing was decided; please report it");
                 None
             }
         }

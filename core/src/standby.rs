@@ -1,0 +1,198 @@
+//! A policy with the greedy rule standing by for when it fails.
+//!
+//! A learned policy may be of anyone's making. Where it panics the greedy rule decides that very round, and for half an hour;
+//! then it may try again, and where it fails again it waits twice as long, a day at most. What it knew is thrown away with it.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
+};
+
+use crate::{
+    decide::{DecideInput, decide},
+    decision::Decision,
+    oversight::words,
+    policy::{Policy, RiskGreedy},
+    units::Timestamp,
+};
+
+/// Time for which a policy that has failed is not asked.
+const REST: Duration = Duration::from_secs(30 * 60);
+
+/// The same at most, and the time without a failure after which earlier ones are forgotten.
+const REST_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// Makes a policy that knows of no round yet; `None` where it cannot be made.
+pub type Maker = Box<dyn Fn() -> Option<Box<dyn Policy>> + Send>;
+
+/// That the policy has failed just now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// With what words.
+    pub what: String,
+    /// Until when it is not asked.
+    pub until: Timestamp,
+}
+
+/// The policy and what became of it lately.
+pub struct Standby {
+    name: String,
+    make: Maker,
+    policy: Option<Box<dyn Policy>>,
+    failures: u32,
+    failed_at: Timestamp,
+    rests_until: Timestamp,
+}
+
+impl std::fmt::Debug for Standby {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Standby").field("name", &self.name).field("failures", &self.failures).finish_non_exhaustive()
+    }
+}
+
+impl Standby {
+    /// The policy of that name, which `make` makes.
+    pub fn new(name: &str, make: Maker) -> Self {
+        let (failed_at, rests_until) = (Timestamp::EPOCH, Timestamp::EPOCH);
+        Self { name: name.to_owned(), make, policy: None, failures: 0, failed_at, rests_until }
+    }
+
+    /// What the policy decides, or the greedy rule where it fails, rests or cannot be made; and whether it has failed just now.
+    pub fn decide(&mut self, input: &DecideInput<'_>) -> (Decision, Option<Failure>) {
+        let now = input.view.snapshot.taken_at;
+        if now < self.rests_until {
+            return (self.instead(input), None);
+        }
+        match self.ask(input) {
+            Some(Ok(decision)) => {
+                if now.since(self.failed_at) >= REST_MAX {
+                    self.failures = 0;
+                }
+                (decision, None)
+            }
+            Some(Err(what)) => {
+                let rest = REST.saturating_mul(1 << self.failures.min(16)).min(REST_MAX);
+                (self.failed_at, self.rests_until) = (now, now.after(rest));
+                self.failures = self.failures.saturating_add(1);
+                (self.instead(input), Some(Failure { what, until: self.rests_until }))
+            }
+            None => (self.instead(input), None),
+        }
+    }
+
+    /// What the policy says, or with what words it panicked; `None` where there is none.
+    fn ask(&mut self, input: &DecideInput<'_>) -> Option<Result<Decision, String>> {
+        let mut policy = self.policy.take().or_else(|| (self.make)())?;
+        let asked = catch_unwind(AssertUnwindSafe(|| decide(input, &mut *policy)));
+        Some(match asked {
+            Ok(decision) => {
+                self.policy = Some(policy);
+                Ok(decision)
+            }
+            Err(panic) => Err(words(&*panic)),
+        })
+    }
+
+    fn instead(&self, input: &DecideInput<'_>) -> Decision {
+        let mut decision = decide(input, &mut RiskGreedy);
+        let (name, greedy, until) = (&self.name, RiskGreedy::NAME, self.rests_until);
+        decision.notes.push(if input.view.snapshot.taken_at < until {
+            format!("{name} has failed: {greedy} decides until {until}")
+        } else {
+            format!("{name} cannot be made: {greedy} decides")
+        });
+        decision
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+    };
+
+    use super::*;
+    use crate::{
+        decision::Trigger,
+        fixture::Fleet,
+        policy::{Advice, View},
+    };
+
+    /// Panics while it is told to; counts how often it is asked.
+    struct Moody(Arc<AtomicBool>, Arc<AtomicU32>);
+
+    impl Policy for Moody {
+        fn name(&self) -> &'static str {
+            "moody"
+        }
+
+        fn propose(&mut self, _view: View<'_>) -> Advice {
+            self.1.fetch_add(1, Relaxed);
+            assert!(!self.0.load(Relaxed), "out of sorts");
+            Advice::default()
+        }
+    }
+
+    struct World {
+        fleet: Fleet,
+        standby: Standby,
+        is_bad: Arc<AtomicBool>,
+        asked: Arc<AtomicU32>,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let (is_bad, asked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
+            let (bad, count) = (Arc::clone(&is_bad), Arc::clone(&asked));
+            let make: Maker = Box::new(move || Some(Box::new(Moody(Arc::clone(&bad), Arc::clone(&count)))));
+            let fleet = Fleet::new(&[("a", &[1.0, 1.0]), ("b", &[2.0; 3])]);
+            Self { fleet, standby: Standby::new("moody", make), is_bad, asked }
+        }
+
+        fn after(&mut self, span: Duration) -> (Decision, Option<Failure>) {
+            self.fleet.snapshot.taken_at = self.fleet.snapshot.taken_at.after(span);
+            self.standby.decide(&self.fleet.input(Trigger::Round))
+        }
+    }
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn a_policy_that_does_well_decides() {
+        let (decision, failure) = World::new().after(MINUTE);
+        assert_eq!((decision.policy.as_str(), failure), ("moody", None));
+    }
+
+    #[test]
+    fn where_it_panics_the_greedy_rule_decides_the_same_round_and_says_so() {
+        let mut world = World::new();
+        world.is_bad.store(true, Relaxed);
+        let (decision, failure) = world.after(MINUTE);
+        let until = world.fleet.snapshot.taken_at.after(REST);
+        assert_eq!(failure, Some(Failure { what: "out of sorts".to_owned(), until }));
+        assert_eq!(decision.policy, RiskGreedy::NAME);
+        assert!(!decision.chosen.steps.is_empty(), "{decision:?}");
+        assert!(
+            decision.notes.last().unwrap().starts_with("moody has failed: risk-greedy decides until "),
+            "{decision:?}"
+        );
+    }
+
+    #[test]
+    fn it_rests_for_half_an_hour_then_twice_as_long_and_is_trusted_again_when_it_does_well() {
+        let mut world = World::new();
+        world.is_bad.store(true, Relaxed);
+        world.after(MINUTE);
+        assert_eq!(world.after(29 * MINUTE).0.policy, RiskGreedy::NAME);
+        assert_eq!(world.asked.load(Relaxed), 1, "nobody asks it while it rests");
+        let (_, failure) = world.after(MINUTE);
+        assert_eq!(failure.unwrap().until, world.fleet.snapshot.taken_at.after(2 * REST));
+        world.is_bad.store(false, Relaxed);
+        assert_eq!(world.after(60 * MINUTE).0.policy, "moody");
+        world.after(REST_MAX);
+        world.is_bad.store(true, Relaxed);
+        let (_, failure) = world.after(MINUTE);
+        assert_eq!(failure.unwrap().until, world.fleet.snapshot.taken_at.after(REST), "a day is forgiven");
+    }
+}
