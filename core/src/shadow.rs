@@ -27,13 +27,14 @@ pub struct Comparison {
 impl Comparison {
     /// Compares what is decided with what the policy in the shadow would have decided.
     pub fn of(active: &Decision, shadow: &Decision) -> Self {
-        let is_in = |decision: &Decision, step: &Step| decision.chosen.steps.iter().any(|other| other.step == *step);
-        let steps = |decision: &Decision| decision.chosen.steps.clone().into_iter().map(|planned| planned.step);
-        let (both, only_active): (Vec<Step>, Vec<Step>) = steps(active).partition(|step| is_in(shadow, step));
+        let steps = |decision: &'_ Decision| decision.chosen.steps.iter().map(|planned| planned.step.clone()).collect();
+        let (of_active, mut only_shadow): (Vec<Step>, Vec<Step>) = (steps(active), steps(shadow));
+        let both = of_active.iter().filter(|step| only_shadow.contains(step)).count();
+        only_shadow.retain(|step| !of_active.contains(step));
         Self {
-            both: both.len() as u64,
-            only_active: only_active.len() as u64,
-            only_shadow: steps(shadow).filter(|step| !is_in(active, step)).collect(),
+            both: both as u64,
+            only_active: (of_active.len() - both) as u64,
+            only_shadow,
             gain_active: gain(&active.chosen.steps),
             gain_shadow: gain(&shadow.chosen.steps),
         }

@@ -1,7 +1,7 @@
 //! A policy with the greedy rule standing by for when it fails.
 //!
 //! A learned policy may be of anyone's making. Where it panics the greedy rule decides that very round, and for half an hour;
-//! then it may try again, and where it fails again it waits twice as long, a day at most. What it knew is thrown away with it.
+//! then it may try again, and where it fails again it waits twice as long, a day at most.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -34,27 +34,55 @@ pub struct Failure {
     pub until: Timestamp,
 }
 
-/// The policy and what became of it lately.
-pub struct Standby {
+/// A policy whose panics are caught: what it knew is thrown away with it, and it is begun anew.
+pub struct Caught {
     name: String,
     make: Maker,
     policy: Option<Box<dyn Policy>>,
+}
+
+impl std::fmt::Debug for Caught {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Caught").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Caught {
+    /// The policy of that name, which `make` makes.
+    pub fn new(name: String, make: Maker) -> Self {
+        Self { name, make, policy: None }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What it decides, or with what words it panicked; `None` where it cannot be made.
+    pub fn decide(&mut self, input: &DecideInput<'_>) -> Option<Result<Decision, String>> {
+        let mut policy = self.policy.take().or_else(|| (self.make)())?;
+        let asked = catch_unwind(AssertUnwindSafe(|| decide(input, &mut *policy)));
+        if asked.is_ok() {
+            self.policy = Some(policy);
+        }
+        Some(asked.map_err(|panic| words(&*panic)))
+    }
+}
+
+/// The policy and what became of it lately.
+#[derive(Debug)]
+pub struct Standby {
+    policy: Caught,
     failures: u32,
     failed_at: Timestamp,
     rests_until: Timestamp,
 }
 
-impl std::fmt::Debug for Standby {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Standby").field("name", &self.name).field("failures", &self.failures).finish_non_exhaustive()
-    }
-}
-
 impl Standby {
-    /// The policy of that name, which `make` makes.
-    pub fn new(name: &str, make: Maker) -> Self {
+    /// That policy, with the greedy rule standing by.
+    pub fn new(policy: Caught) -> Self {
         let (failed_at, rests_until) = (Timestamp::EPOCH, Timestamp::EPOCH);
-        Self { name: name.to_owned(), make, policy: None, failures: 0, failed_at, rests_until }
+        Self { policy, failures: 0, failed_at, rests_until }
     }
 
     /// What the policy decides, or the greedy rule where it fails, rests or cannot be made; and whether it has failed just now.
@@ -63,7 +91,7 @@ impl Standby {
         if now < self.rests_until {
             return (self.instead(input), None);
         }
-        match self.ask(input) {
+        match self.policy.decide(input) {
             Some(Ok(decision)) => {
                 if now.since(self.failed_at) >= REST_MAX {
                     self.failures = 0;
@@ -80,22 +108,9 @@ impl Standby {
         }
     }
 
-    /// What the policy says, or with what words it panicked; `None` where there is none.
-    fn ask(&mut self, input: &DecideInput<'_>) -> Option<Result<Decision, String>> {
-        let mut policy = self.policy.take().or_else(|| (self.make)())?;
-        let asked = catch_unwind(AssertUnwindSafe(|| decide(input, &mut *policy)));
-        Some(match asked {
-            Ok(decision) => {
-                self.policy = Some(policy);
-                Ok(decision)
-            }
-            Err(panic) => Err(words(&*panic)),
-        })
-    }
-
     fn instead(&self, input: &DecideInput<'_>) -> Decision {
         let mut decision = decide(input, &mut RiskGreedy);
-        let (name, greedy, until) = (&self.name, RiskGreedy::NAME, self.rests_until);
+        let (name, greedy, until) = (self.policy.name(), RiskGreedy::NAME, self.rests_until);
         decision.notes.push(if input.view.snapshot.taken_at < until {
             format!("{name} has failed: {greedy} decides until {until}")
         } else {
@@ -147,7 +162,7 @@ mod tests {
             let (bad, count) = (Arc::clone(&is_bad), Arc::clone(&asked));
             let make: Maker = Box::new(move || Some(Box::new(Moody(Arc::clone(&bad), Arc::clone(&count)))));
             let fleet = Fleet::new(&[("a", &[1.0, 1.0]), ("b", &[2.0; 3])]);
-            Self { fleet, standby: Standby::new("moody", make), is_bad, asked }
+            Self { fleet, standby: Standby::new(Caught::new("moody".to_owned(), make)), is_bad, asked }
         }
 
         fn after(&mut self, span: Duration) -> (Decision, Option<Failure>) {

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use ballast_core::{policy::Policy, standby::Maker};
+use ballast_core::{policy::Policy, standby::Caught};
 use ballast_models::policy::{self, bundle::Bundle};
 
 /// Who decides, and who is only asked.
@@ -17,7 +17,7 @@ pub(crate) struct Proposers {
 /// A policy by its name, with the networks that a learned one judges by.
 #[derive(Debug, Clone)]
 pub(crate) struct Proposer {
-    pub(crate) name: String,
+    name: String,
     networks: Option<Bundle>,
 }
 
@@ -31,9 +31,9 @@ impl Proposer {
         Ok(Self { name: name.to_owned(), networks })
     }
 
-    /// Makes it as often as it is needed.
-    pub(crate) fn maker(self) -> Maker {
-        Box::new(move || self.make())
+    /// The policy with its panics caught.
+    pub(crate) fn caught(self) -> Caught {
+        Caught::new(self.name.clone(), Box::new(move || self.make()))
     }
 
     /// A policy that knows of no round yet; `None` where nobody has that name.

@@ -2,28 +2,24 @@
 //!
 //! It runs where the policy in force runs, after it. That it panics is counted and told once; it is begun anew.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use ballast_core::{
-    decide::{DecideInput, decide},
+    decide::DecideInput,
     decision::{Decision, Trigger},
-    policy::Policy,
     shadow::{Comparison, Tally},
-    standby::Maker,
+    standby::Caught,
 };
 
 /// The policy, with what it remembers of earlier rounds and how it has done.
 pub(crate) struct Shadow {
-    make: Maker,
-    policy: Option<Box<dyn Policy>>,
+    policy: Caught,
     tally: Tally,
 }
 
 impl Shadow {
-    /// The policy of that name, which `make` makes.
-    pub(crate) fn new(name: &str, make: Maker) -> Self {
-        let tally = Tally { policy: name.to_owned(), ..Tally::default() };
-        Self { make, policy: None, tally }
+    /// Asks that policy.
+    pub(crate) fn new(policy: Caught) -> Self {
+        let tally = Tally { policy: policy.name().to_owned(), ..Tally::default() };
+        Self { policy, tally }
     }
 
     /// How it has done so far.
@@ -37,16 +33,11 @@ impl Shadow {
         if input.trigger == Trigger::Relief {
             return;
         }
-        let Some(mut policy) = self.policy.take().or_else(|| (self.make)()) else { return };
-        // What it leaves behind when it panics is thrown away with it.
-        let asked = catch_unwind(AssertUnwindSafe(|| decide(input, &mut *policy)));
+        let Some(asked) = self.policy.decide(input) else { return };
         let comparison = asked.as_ref().ok().map(|shadow| Comparison::of(decision, shadow));
         self.tally.count(comparison.as_ref());
         match comparison {
-            Some(comparison) => {
-                decision.notes.push(comparison.note(&self.tally.policy));
-                self.policy = Some(policy);
-            }
+            Some(comparison) => decision.notes.push(comparison.note(&self.tally.policy)),
             None if self.tally.failures == 1 => {
                 tracing::error!(policy = self.tally.policy, "the policy in the shadow panicked; please report it");
             }
@@ -58,10 +49,11 @@ impl Shadow {
 #[cfg(test)]
 mod tests {
     use ballast_core::{
+        decide::decide,
         decision::Mode,
         forecast::Forecasts,
         id::{DecisionId, Epoch},
-        policy::{Advice, LeaveAlone, View},
+        policy::{Advice, LeaveAlone, Policy, View},
         snapshot::Snapshot,
         tuning::Tuning,
     };
@@ -85,7 +77,7 @@ mod tests {
     fn a_policy_that_panics_in_the_shadow_is_counted_told_once_and_harms_nobody() {
         let mut logs = Logs::watch();
         logs.expect("the policy in the shadow panicked");
-        let mut shadow = Shadow::new("panics", Box::new(|| Some(Box::new(Panics))));
+        let mut shadow = Shadow::new(Caught::new("panics".to_owned(), Box::new(|| Some(Box::new(Panics)))));
         let (snapshot, forecasts, tuning) = (Snapshot::default(), Forecasts::default(), Tuning::default());
         let view = View { snapshot: &snapshot, forecasts: &forecasts, tuning: &tuning, seed: 1 };
         let id = DecisionId { epoch: Epoch(1), number: 1 };

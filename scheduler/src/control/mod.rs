@@ -30,7 +30,7 @@ use crate::{
     dispatch::Dispatch,
     engine::{Approval, ManualMove, ManualResult, ModeChange, OperatorError},
     journal::Journal,
-    proposer::{Proposer, Proposers},
+    proposer::Proposers,
     repeats::Repeats,
     shadow::Shadow,
     shared::Shared,
@@ -116,9 +116,8 @@ impl ControlLoop {
         beat: Arc<AtomicU64>,
     ) -> (Self, Control) {
         let (sender, requests) = mpsc::channel(QUEUE);
-        let policy = Standby::new(&proposers.active.name.clone(), proposers.active.maker());
-        let shadow = |proposer: Proposer| Arc::new(Mutex::new(Shadow::new(&proposer.name.clone(), proposer.maker())));
-        let shadow = proposers.shadow.map(shadow);
+        let policy = Standby::new(proposers.active.caught());
+        let shadow = proposers.shadow.map(|proposer| Arc::new(Mutex::new(Shadow::new(proposer.caught()))));
         let started = shared.clock.elapsed();
         let control = Self {
             shared,

@@ -138,7 +138,7 @@ impl Predictor for Trees {
     }
 }
 
-#[allow(clippy::expect_used)] // The invariant is stated.
+#[allow(clippy::expect_used)] // hessboost refuses only a table of another shape than it was fitted to.
 fn say(model: Option<&BoostedModel>, known: &[Known<'_>], resource: Resource, target: usize, answers: &mut [Answer]) {
     // What was never seen of a vm stays at its anchor: there is nothing to weigh.
     let seen = |one: &&Known<'_>| one.past.track(resource).values() > 0;
