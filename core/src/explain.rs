@@ -1,10 +1,12 @@
 //! A decision in words: what was chosen and why, what lost, what was denied. For the `Explain` RPC, the CLI and logs.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
 
 use crate::{
     decision::Decision,
     id::VmId,
+    migration_cost::Reckoned,
+    outcome::{Ending, Outcome, StageTimes},
     proposal::{Action, Expectation, Motive, Proposal},
 };
 
@@ -67,6 +69,31 @@ fn write_reasons(out: &mut String, motive: &Motive, expected: &Expectation) -> s
     expectations(expected).iter().try_for_each(|line| writeln!(out, "     {line}"))
 }
 
+/// What came of a copy, beside what it was reckoned with where that is known.
+pub fn came_of(reckoned: Option<&Reckoned>, outcome: &Outcome) -> String {
+    if outcome.ending != Ending::Completed {
+        return outcome.ending.to_string();
+    }
+    let secs = |span: Duration| format!("{:.1} s", span.as_secs_f64());
+    let millis = |span: Duration| format!("{} ms", span.as_millis());
+    let beside = |expected: Option<Duration>, most: Option<Duration>, show: &dyn Fn(Duration) -> String| {
+        let most = most.map(|most| format!(", {} at most", show(most)));
+        expected
+            .map_or_else(String::new, |expected| format!(" ({} reckoned{})", show(expected), most.unwrap_or_default()))
+    };
+    let StageTimes { preparation, migration, switching } = outcome.stages;
+    let took = preparation.saturating_add(migration).saturating_add(switching);
+    let time =
+        beside(reckoned.map(|copy| copy.expected.duration), reckoned.and_then(|copy| copy.duration_at_most), &secs);
+    let amount = reckoned.map_or_else(String::new, |copy| format!(" ({} reckoned)", copy.expected.copied));
+    let pause = outcome.downtime.map_or_else(String::new, |came| {
+        let expected = reckoned.map(|copy| copy.expected.downtime);
+        let beside = beside(expected, reckoned.and_then(|copy| copy.downtime_at_most), &millis);
+        format!(", paused it for {}{beside}", millis(came))
+    });
+    format!("completed: copied {}{amount} in {}{time}{pause}", outcome.copied, secs(took))
+}
+
 /// What is expected of a proposal, in words and figures.
 pub(crate) fn expectations(expected: &Expectation) -> Vec<String> {
     let kwh = |joules: crate::units::Joules| joules.kwh();
@@ -110,7 +137,10 @@ mod tests {
         decide::decide,
         decision::Trigger,
         fixture::{Fleet, vm_id},
+        id::HostId,
+        migration_cost::{CopyFactors, CopyJob},
         policy::RiskGreedy,
+        units::{Bytes, BytesPerSec, Cores, Timestamp},
     };
 
     #[test]
@@ -131,6 +161,39 @@ chosen:
 ";
         assert!(text.starts_with(expected), "{text}");
         assert!(text.contains("not now: "), "{text}");
+    }
+
+    #[test]
+    fn what_came_of_a_copy_stands_beside_what_it_was_reckoned_with() {
+        let limit = Duration::from_millis(500);
+        let job = CopyJob::of_vm(Bytes::from_gib(1), Cores(0.1), None, BytesPerSec(1e8), limit);
+        let stages = StageTimes {
+            preparation: Duration::from_millis(400),
+            migration: Duration::from_secs(11),
+            switching: Duration::from_millis(300),
+        };
+        let outcome = Outcome {
+            id: "1-2".parse().unwrap(),
+            vm: None,
+            source: HostId::new("a").unwrap(),
+            destination: None,
+            ending: Ending::Completed,
+            began_at: Timestamp::EPOCH,
+            ended_at: Timestamp::EPOCH,
+            stages,
+            downtime: Some(Duration::from_millis(250)),
+            copied: Bytes::from_gib(1),
+            iterations: 3,
+        };
+        let known = CopyFactors { duration_at_most: Some(2.0), ..CopyFactors::default() };
+        assert_eq!(
+            came_of(Some(&known.reckon(job)), &outcome),
+            "completed: copied 1.0 GiB (1.0 GiB reckoned) in 11.7 s (12.2 s reckoned, 24.4 s at most), \
+             paused it for 250 ms (482 ms reckoned)"
+        );
+        assert_eq!(came_of(None, &outcome), "completed: copied 1.0 GiB in 11.7 s, paused it for 250 ms");
+        let failed = Outcome { ending: Ending::Failed { reason: "no room".into() }, ..outcome };
+        assert_eq!(came_of(None, &failed), "failed: no room");
     }
 
     #[test]

@@ -5,9 +5,15 @@
 //! `W (1 - e^(-D t / W))` of a working set `W` written at rate `D`, in place of the usual `min(W, D t)`, because a page
 //! written twice is copied once. Nothing here knows a host, a vm or a policy.
 
+mod experience;
+
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::units::{Bytes, BytesPerSec, Cores, seconds};
+
+pub use experience::{CopyFactors, Experience, Reckoned, WITHIN};
 
 /// Rounds after which a copy counts as not converging.
 pub const MAX_ROUNDS: u32 = 30;
@@ -25,7 +31,7 @@ const LEAST_DOWNTIME: Duration = Duration::from_millis(1);
 const BYTES_PER_CORE_SECOND: f64 = 1.2e9;
 
 /// One copy to be made.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct CopyJob {
     /// Memory that must go over: what the vm's process holds, pages of zeros left out.
     pub memory: Bytes,
@@ -72,7 +78,7 @@ pub const THROTTLE_MORE: f64 = 0.1;
 pub const THROTTLE_MAX: f64 = 0.99;
 
 /// What a copy takes.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct CopyEstimate {
     /// From the order until the vm runs at the destination.
     pub duration: Duration,

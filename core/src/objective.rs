@@ -70,7 +70,7 @@ impl<'a> Objective<'a> {
 
     /// The copy of `vm` from `from` to `to`, alone on the link.
     pub fn copy(&self, vm: &VmView, from: &HostView, to: &HostView) -> CopyEstimate {
-        migration_cost::estimate(&copy_job(vm, from, to))
+        self.snapshot.copying.estimate(&copy_job(vm, from, to))
     }
 
     /// What `moves` change while their hosts stay awake. `load` gives each host's demand before them; moves and vms that

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     id::{BootId, CommandId, Epoch, Generation, HostId, VmId},
     inventory::{Inventory, VmRecord},
+    migration_cost::CopyFactors,
     sample::{HostSample, VmSample},
     units::{Bytes, Cores, Timestamp},
 };
@@ -200,6 +201,9 @@ pub struct Snapshot {
     pub vms: BTreeMap<VmId, VmView>,
     /// Migrations under way.
     pub in_flight: Vec<InFlight>,
+    /// How copies on this fleet differ from what the model says.
+    #[serde(default)]
+    pub copying: CopyFactors,
 }
 
 /// What happened to the fleet: the only way its state changes.
@@ -239,6 +243,11 @@ pub enum Event {
     Ended {
         /// How.
         outcome: crate::outcome::Outcome,
+    },
+    /// More is known of how copies go on this fleet.
+    Copying {
+        /// What is known now.
+        factors: CopyFactors,
     },
     /// The operator changed what is wanted of a host.
     HostMode {

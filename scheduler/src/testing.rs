@@ -125,7 +125,7 @@ pub(crate) fn migrate(number: u64) -> Command {
 pub(crate) fn intent(command: Command) -> OpenIntent {
     let decision = DecisionId { epoch: Epoch(1), number: 1 };
     let (name, motive) = ("vm7".into(), "test".into());
-    OpenIntent { command, decision, name, motive, ordered_at: Timestamp::from_secs(1), accepted: false }
+    OpenIntent { command, decision, name, motive, ordered_at: Timestamp::from_secs(1), accepted: false, copy: None }
 }
 
 /// An outcome of [`migrate`].

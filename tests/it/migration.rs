@@ -19,6 +19,8 @@ async fn an_overloaded_host_is_relieved_by_a_live_migration() {
     assert_eq!(fleet.runs_on(&first.name), [first.destination.to_string()]);
     let explanation = fleet.scheduler.engine.explain(&first.id.to_string()).unwrap();
     assert!(explanation.text.contains("kvm1"), "{}", explanation.text);
+    let came = format!("what came of it:\n  - {} to {}: completed: copied ", first.name, first.destination);
+    assert!(explanation.text.contains(&came) && explanation.text.contains(" s reckoned)"), "{}", explanation.text);
 }
 
 #[tokio::test]

@@ -29,6 +29,31 @@ pub(crate) struct MigrationRow {
     pub(crate) preparation_millis: Option<u64>,
     pub(crate) migration_millis: Option<u64>,
     pub(crate) switching_millis: Option<u64>,
+    pub(crate) reckoned: Option<ReckonedRow>,
+}
+
+/// What a copy was reckoned with when it was ordered.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct ReckonedRow {
+    pub(crate) duration_millis: u64,
+    pub(crate) downtime_millis: u64,
+    pub(crate) copied_bytes: u64,
+    pub(crate) duration_millis_at_most: Option<u64>,
+    pub(crate) downtime_millis_at_most: Option<u64>,
+    pub(crate) converges: bool,
+}
+
+impl From<&v1::ReckonedCopy> for ReckonedRow {
+    fn from(copy: &v1::ReckonedCopy) -> Self {
+        Self {
+            duration_millis: copy.duration_millis,
+            downtime_millis: copy.downtime_millis,
+            copied_bytes: copy.copied_bytes,
+            duration_millis_at_most: copy.duration_millis_at_most,
+            downtime_millis_at_most: copy.downtime_millis_at_most,
+            converges: copy.converges,
+        }
+    }
 }
 
 impl From<&v1::Migration> for MigrationRow {
@@ -60,6 +85,7 @@ impl From<&v1::Migration> for MigrationRow {
             preparation_millis: outcome.map(|outcome| outcome.preparation_millis),
             migration_millis: outcome.map(|outcome| outcome.migration_millis),
             switching_millis: outcome.map(|outcome| outcome.switching_millis),
+            reckoned: migration.reckoned.as_ref().map(Into::into),
         }
     }
 }
@@ -85,7 +111,12 @@ impl MigrationRow {
         match (self.ending, &self.reason) {
             (Some("completed"), _) => {
                 let pause = self.downtime_millis.map(|pause| format!(", pause {}", words::millis(pause)));
-                format!("completed in {elapsed}, {copied} copied{}", pause.unwrap_or_default())
+                let reckoned = self.reckoned.as_ref().map(|copy| {
+                    let (time, pause) = (words::millis(copy.duration_millis), words::millis(copy.downtime_millis));
+                    format!(" ({time} and {pause} reckoned)")
+                });
+                let (pause, reckoned) = (pause.unwrap_or_default(), reckoned.unwrap_or_default());
+                format!("completed in {elapsed}, {copied} copied{pause}{reckoned}")
             }
             (Some(ending), Some(reason)) => format!("{} after {elapsed}: {reason}", ending.replace('_', " ")),
             (Some(ending), None) => format!("{} after {elapsed}", ending.replace('_', " ")),

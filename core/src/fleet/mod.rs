@@ -17,6 +17,7 @@ use crate::{
     command::{Command, Order},
     id::{CommandId, Epoch, Generation, HostId, VmId},
     inventory::Inventory,
+    migration_cost::CopyFactors,
     outcome::{Ending, Outcome},
     sample::VmSample,
     snapshot::{Event, HostMode},
@@ -63,6 +64,7 @@ pub struct FleetState {
     transitions: BTreeMap<CommandId, Transition>,
     /// Generation of a vm that is seen for the first time: never below one that a removed vm had.
     first_generation: Generation,
+    copying: CopyFactors,
 }
 
 impl FleetState {
@@ -77,6 +79,7 @@ impl FleetState {
             moves: BTreeMap::new(),
             transitions: BTreeMap::new(),
             first_generation: Generation(1),
+            copying: CopyFactors::default(),
         }
     }
 
@@ -108,6 +111,7 @@ impl FleetState {
             }
             Event::Ordered { command } => self.ordered(command, now, &mut notes),
             Event::Ended { outcome } => self.ended(outcome, now, &mut notes),
+            Event::Copying { factors } => self.copying = *factors,
             Event::HostMode { host, mode } => {
                 self.modes.insert(host.clone(), *mode);
             }

@@ -27,6 +27,7 @@ impl FleetState {
             hosts: self.hosts.iter().map(host).collect(),
             vms: self.vms.iter().map(vm).collect(),
             in_flight: self.moves.values().map(Move::in_flight).collect(),
+            copying: self.copying,
         }
     }
 

@@ -6,6 +6,8 @@ use ballast_core::{
     command::{Command, MigrationLimits, Order},
     decision::{Planned, Step},
     id::{CommandId, DecisionId, HostId},
+    migration_cost::Reckoned,
+    objective::copy_job,
     proposal::Move,
     snapshot::Snapshot,
 };
@@ -25,9 +27,17 @@ pub(super) fn of_steps<'a>(
         let (host, name, order) = order(&planned.step, snapshot, settings)?;
         let command = Command { id: next_id(), host, ttl: settings.commands.ttl, order };
         let (motive, ordered_at) = (planned.motive.to_string(), snapshot.taken_at);
-        Some(OpenIntent { command, decision, name, motive, ordered_at, accepted: false })
+        let copy = reckoned(&planned.step, snapshot).map(Box::new);
+        Some(OpenIntent { command, decision, name, motive, ordered_at, accepted: false, copy })
     };
     steps.into_iter().filter_map(each).collect()
+}
+
+/// What the copy of a step is reckoned with.
+fn reckoned(step: &Step, snapshot: &Snapshot) -> Option<Reckoned> {
+    let Step::Migrate(Move { vm, from, to }) = step else { return None };
+    let host = |id| snapshot.hosts.get(id);
+    Some(snapshot.copying.reckon(copy_job(snapshot.vms.get(vm)?, host(from)?, host(to)?)))
 }
 
 /// Whom a step is ordered from, what it is about, and the order.

@@ -92,6 +92,7 @@ impl ControlLoop {
             motive: format!("cancelled by {who}"),
             ordered_at: self.shared.clock.now(),
             accepted: false,
+            copy: None,
         };
         self.reachable(std::slice::from_ref(&intent))?;
         let records = vec![Record::CancelRequested { migration, by: id, who }];

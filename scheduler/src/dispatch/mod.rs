@@ -19,6 +19,7 @@ use ballast_core::{
     command::{Command, Order, Report},
     decision::Decision,
     id::{CommandId, DecisionId, HostId},
+    migration_cost::Experience,
     outcome::{Ending, Outcome},
     snapshot::Event,
     units::nanos_of,
@@ -105,6 +106,7 @@ pub(crate) struct Dispatcher {
     table: Table,
     sessions: BTreeMap<HostId, SessionId>,
     asleep: BTreeSet<HostId>,
+    copies: Experience,
     requests: mpsc::Receiver<Request>,
     beat: Arc<AtomicU64>,
 }
@@ -128,8 +130,9 @@ impl Dispatcher {
             table.adopt_unresolved(intent.command.clone());
         }
         let asleep = ledger.asleep.keys().cloned().collect();
-        let sessions = BTreeMap::new();
-        (Self { shared, journal, state, table, sessions, asleep, requests, beat }, Dispatch { requests: sender })
+        let (sessions, copies) = (BTreeMap::new(), ledger.copies.clone());
+        let dispatcher = Self { shared, journal, state, table, sessions, asleep, copies, requests, beat };
+        (dispatcher, Dispatch { requests: sender })
     }
 
     /// Runs until every [`Dispatch`] is gone.
@@ -329,8 +332,17 @@ impl Dispatcher {
         let effects = self.table.closed(&outcome);
         self.count(kind, &outcome);
         self.shared.history.ended(&outcome);
+        self.learn(&outcome).await;
         self.state.event(Event::Ended { outcome }).await;
         effects
+    }
+
+    /// What a copy took tells how the next ones will go.
+    async fn learn(&mut self, outcome: &Outcome) {
+        let copy = self.shared.history.migration(outcome.id).and_then(|migration| migration.copy);
+        if copy.is_some_and(|copy| self.copies.note(&copy, outcome)) {
+            self.state.event(Event::Copying { factors: self.copies.factors() }).await;
+        }
     }
 
     /// What is needed to wake a host that falls asleep: the store that also knows it may be lost.

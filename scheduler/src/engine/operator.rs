@@ -6,6 +6,7 @@ use ballast_core::{
     finding::Finding,
     forecast::VmForecast,
     id::{CommandId, DecisionId, HostId, InvalidId, VmId},
+    migration_cost::Reckoned,
     outcome::Outcome,
     oversight::DemandStep,
     units::Timestamp,
@@ -33,6 +34,8 @@ pub struct MigrationRecord {
     pub ordered_at: Timestamp,
     /// How far it is.
     pub progress: Progress,
+    /// What it was reckoned with when it was ordered; `None` of one that an older version ordered.
+    pub copy: Option<Box<Reckoned>>,
     /// How it ended; `None` while it runs.
     pub outcome: Option<Outcome>,
 }

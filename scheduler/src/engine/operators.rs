@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use ballast_core::{
     decision::Mode,
-    explain::explain,
+    explain::{came_of, explain},
     forecast::Forecasts,
     id::{CommandId, DecisionId, HostId, VmId},
     snapshot::{HostMode, Snapshot},
@@ -134,7 +134,8 @@ impl Engine {
         let known = history.decision(decision).ok_or_else(|| OperatorError::UnknownId { id: id.to_owned() })?;
         let migrations = history.migrations_of(decision);
         let name = |vm: VmId| migrations.iter().find(|one| one.vm == vm).map(|one| one.name.clone());
-        Ok(Explanation { text: explain(&known.decision, &name), decision: known.decision, migrations })
+        let text = format!("{}{}", explain(&known.decision, &name), came_true(&migrations));
+        Ok(Explanation { text, decision: known.decision, migrations })
     }
 
     /// What a vm is expected to want, who says so, and what it used in the last two hours.
@@ -222,4 +223,15 @@ impl Engine {
             downtime_total: Duration::from_nanos(get(&counters.downtime_nanos)),
         })
     }
+}
+
+/// What came of a decision's moves beside what they were reckoned with, in words; nothing where there were none.
+fn came_true(migrations: &[MigrationRecord]) -> String {
+    let came = |one: &MigrationRecord| match &one.outcome {
+        Some(outcome) => came_of(one.copy.as_deref(), outcome),
+        None => format!("under way: {}", one.progress.stage),
+    };
+    let line = |one: &MigrationRecord| format!("  - {} to {}: {}\n", one.name, one.destination, came(one));
+    let lines: String = migrations.iter().map(line).collect();
+    if lines.is_empty() { lines } else { format!("\nwhat came of it:\n{lines}") }
 }

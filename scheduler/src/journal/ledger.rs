@@ -13,6 +13,7 @@ use ballast_core::{
     decision::Mode,
     id::{CommandId, DecisionId, Epoch, HostId},
     inventory::Inventory,
+    migration_cost::{Experience, Reckoned},
     outcome::{Ending, Outcome, StageTimes},
     snapshot::{Event, HostMode},
     units::{Bytes, Timestamp},
@@ -38,6 +39,9 @@ pub struct OpenIntent {
     /// Whether its agent is known to have journalled it.
     #[serde(default)]
     pub accepted: bool,
+    /// What a migration was reckoned with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copy: Option<Box<Reckoned>>,
 }
 
 impl OpenIntent {
@@ -54,6 +58,7 @@ impl OpenIntent {
             motive: self.motive.clone(),
             ordered_at: self.ordered_at,
             progress: Default::default(),
+            copy: self.copy.clone(),
             outcome: None,
         })
     }
@@ -74,6 +79,9 @@ pub struct Ledger {
     pub unresolved: BTreeMap<CommandId, (OpenIntent, Outcome)>,
     /// Hosts that sleep on our order.
     pub asleep: BTreeMap<HostId, Inventory>,
+    /// What came of the newest copies, beside what they were reckoned with.
+    #[serde(default)]
+    pub copies: Experience,
     /// The newest decisions, oldest first.
     #[serde(skip)]
     pub decisions: VecDeque<DecisionRecord>,
@@ -164,12 +172,15 @@ impl Ledger {
         if let Some(known) = self.migrations.iter_mut().rev().find(|known| known.id == outcome.id) {
             known.outcome = Some(outcome.clone());
         }
+        if let Some(copy) = intent.as_ref().and_then(|intent| intent.copy.as_ref()) {
+            self.copies.note(copy, outcome);
+        }
         if let (Some(intent), Ending::Unresolved { .. }) = (intent, &outcome.ending) {
             self.unresolved.insert(outcome.id, (intent, outcome.clone()));
         }
     }
 
-    /// What the fleet's state must be told of the time before this start: wishes for hosts, hosts that sleep, moves nobody
+    /// What the fleet's state must be told of the time before this start: how copies went, wishes for hosts, hosts that sleep, moves nobody
     /// could resolve, and commands without an outcome, whose vms are locked.
     pub fn events(&self) -> Vec<Event> {
         let modes = self.host_modes.iter().map(|(host, mode)| Event::HostMode { host: host.clone(), mode: *mode });
@@ -178,8 +189,10 @@ impl Ledger {
             [Event::Ordered { command: intent.command.clone() }, Event::Ended { outcome: outcome.clone() }]
         });
         let open = self.open.values().map(|intent| Event::Ordered { command: intent.command.clone() });
+        let known = Some(self.copies.factors()).filter(|factors| factors.copies > 0);
+        let copying = known.map(|factors| Event::Copying { factors });
         // Hosts that sleep come last: an open order to sleep is among the others, and its host sleeps all the same.
-        modes.chain(unresolved).chain(open).chain(asleep).collect()
+        copying.into_iter().chain(modes).chain(unresolved).chain(open).chain(asleep).collect()
     }
 }
 

@@ -5,9 +5,11 @@ use std::{sync::Arc, time::Duration};
 use ballast_core::{
     decision::Decision,
     id::{DecisionId, Epoch, VmId},
-    outcome::Ending,
+    migration_cost::{CopyFactors, CopyJob},
+    outcome::{Ending, StageTimes},
     proposal::{Expectation, Motive, Move},
-    units::Joules,
+    snapshot::Event,
+    units::{Bytes, BytesPerSec, Cores, Joules},
 };
 use ballast_daemon::clock::Clock;
 use proptest::prelude::*;
@@ -46,6 +48,30 @@ fn an_unresolved_end_is_remembered_until_a_better_one_comes() {
     assert_eq!(ledger.events().len(), 2, "the fleet is told of the order and of its end");
     let resolved = fold([intended(1), unresolved, Record::Outcome { outcome: outcome(1, Ending::Completed) }]);
     assert!(resolved.unresolved.is_empty());
+}
+
+#[test]
+fn what_copies_took_is_known_after_a_checkpoint() {
+    let reckoned = CopyFactors::default().reckon(CopyJob::of_vm(
+        Bytes::from_gib(1),
+        Cores(0.5),
+        None,
+        BytesPerSec(1.25e9),
+        Duration::from_millis(500),
+    ));
+    let copies = (1..=12).flat_map(|number| {
+        let intent = OpenIntent { copy: Some(Box::new(reckoned)), ..intent(migrate(number)) };
+        let migration = Duration::from_secs(5);
+        let stages = StageTimes { migration, ..StageTimes::default() };
+        let outcome = Outcome { stages, ..outcome(number, Ending::Completed) };
+        [Record::Intent { intent: Box::new(intent) }, Record::Outcome { outcome }]
+    });
+    let ledger = fold(copies);
+    let again = fold([Record::Checkpoint { ledger: Box::new(ledger.without_history()) }]);
+    let Some(Event::Copying { factors }) = again.events().into_iter().next() else { panic!("nothing is known") };
+    assert_eq!(factors, ledger.copies.factors());
+    assert_eq!(factors.copies, 12);
+    assert!((factors.speed - Bytes::from_gib(1).as_f64() / 5.0 / 1.25e9).abs() < 1e-12, "{factors:?}");
 }
 
 #[test]

@@ -5,6 +5,7 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use ballast_core::{
+    migration_cost::CopyFactors,
     snapshot::{HostPower, HostView, Snapshot, VmView},
     units::{Bytes, Timestamp, count},
 };
@@ -61,7 +62,23 @@ fn totals(encoder: &mut DescriptorEncoder, snapshot: &Snapshot) -> fmt::Result {
     let doubted = snapshot.hosts.values().filter(|host| !host.is_trusted()).count();
     plain(encoder, names::HOSTS_DOUBTED, "Hosts whose figures are not acted on", count(doubted))?;
     plain(encoder, names::VMS, "Vms known", count(snapshot.vms.len()))?;
-    plain(encoder, names::MIGRATIONS_RUNNING, "Migrations under way", count(snapshot.in_flight.len()))
+    plain(encoder, names::MIGRATIONS_RUNNING, "Migrations under way", count(snapshot.in_flight.len()))?;
+    copies(encoder, snapshot.copying)
+}
+
+/// How copies went, as far as the newest tell.
+fn copies(encoder: &mut DescriptorEncoder, copying: CopyFactors) -> fmt::Result {
+    let figures = [
+        ("speed", Some(copying.speed)),
+        ("amount", Some(copying.amount)),
+        ("pause", Some(copying.pause)),
+        ("duration_at_most", copying.duration_at_most),
+        ("pause_at_most", copying.pause_at_most),
+    ];
+    let help = "Newest copies relative to what the model says; the bounds relative to what is expected with that";
+    gauge(encoder, (names::COPY_FACTOR, help), "of", figures)?;
+    let help = "Time that destinations take to get ready for a copy";
+    plain(encoder, names::COPY_PREPARATION, help, copying.preparation.as_secs_f64())
 }
 
 fn power_counts(snapshot: &Snapshot) -> [(&'static str, Option<f64>); 4] {

@@ -69,6 +69,10 @@ names! {
     DOWNTIME_SECONDS = "ballast_migration_downtime_seconds";
     /// Memory copied by migrations.
     COPIED_BYTES = "ballast_migration_copied_bytes";
+    /// How copies on this fleet differ from the model's, by figure.
+    COPY_FACTOR = "ballast_copy_factor";
+    /// Time that destinations take to get ready.
+    COPY_PREPARATION = "ballast_copy_preparation_seconds";
     /// Migrations under way.
     MIGRATIONS_RUNNING = "ballast_migrations_running";
     /// Calls refused, by status code.

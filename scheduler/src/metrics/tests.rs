@@ -237,6 +237,7 @@ fn a_completed_migration_shows_its_time_and_its_pause() {
         motive: String::new(),
         ordered_at: Timestamp::EPOCH,
         progress: ballast_core::command::Progress::default(),
+        copy: None,
         outcome: Some(outcome),
     });
     let text = text_of(&metrics);

@@ -1,7 +1,10 @@
 //! The engine's records as operators see them on the wire. Hosts and vms are converted by `ballast_proto::convert`.
 
+use std::time::Duration;
+
 use ballast_core::{
     decision::{Decision, Step, Trigger},
+    migration_cost::Reckoned,
     oversight::DemandStep,
     snapshot::Snapshot,
 };
@@ -29,7 +32,21 @@ pub(super) fn migration(record: MigrationRecord) -> v1::Migration {
         motive: record.motive,
         ordered_at_unix_nanos: record.ordered_at.nanos(),
         progress: Some(record.progress.into()),
+        reckoned: record.copy.as_deref().map(reckoned),
         outcome: record.outcome.map(Into::into),
+    }
+}
+
+fn reckoned(copy: &Reckoned) -> v1::ReckonedCopy {
+    let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+    let expected = &copy.expected;
+    v1::ReckonedCopy {
+        duration_millis: millis(expected.duration),
+        downtime_millis: millis(expected.downtime),
+        copied_bytes: expected.copied.get(),
+        duration_millis_at_most: copy.duration_at_most.map(millis),
+        downtime_millis_at_most: copy.downtime_at_most.map(millis),
+        converges: expected.converges,
     }
 }
 
