@@ -22,7 +22,7 @@ use crate::{
     engine::Engine,
     judge, plots,
     recipe::Recipe,
-    split::{Judged, Parts, Split},
+    split::{Fold, Judged, Parts, Split},
     training::{Step, Training},
 };
 
@@ -38,6 +38,9 @@ pub struct ForecasterArgs {
     /// Vms, or days of a recording of days, that are not trained on but judged: a file with one name per line.
     #[arg(long, value_name = "FILE")]
     pub hold_out: Option<PathBuf>,
+    /// Hold out one fold of several besides, as in 2/5: vms are dealt by blocks of neighbours.
+    #[arg(long, value_name = "K/N")]
+    pub fold: Option<Fold>,
     /// The step at which training ends and judging begins in recordings of more than a day.
     #[arg(long, value_name = "STEP")]
     pub until: Option<u32>,
@@ -182,7 +185,7 @@ struct Data {
 impl Data {
     fn read(args: &ForecasterArgs) -> anyhow::Result<Self> {
         let last = args.hours.map(|hours| (hours * SLOTS_PER_DAY / 24) as usize);
-        let split = Split { last, ..Split::read(args.hold_out.as_deref(), args.until)? };
+        let split = Split { last, fold: args.fold, ..Split::read(args.hold_out.as_deref(), args.until)? };
         let mut data = Self {
             sets: Vec::new(),
             hash: String::new(),
@@ -213,7 +216,7 @@ impl Data {
         for name in &split.held {
             hasher.update(name.as_bytes());
         }
-        hasher.update(format!("{:?} {:?} {}", split.until, split.last, args.validation).as_bytes());
+        hasher.update(format!("{:?} {:?} {:?} {}", split.until, split.last, split.fold, args.validation).as_bytes());
         data.hash = hasher.finalize().to_hex().to_string();
         anyhow::ensure!(!data.training.series.is_empty(), "no vm is left to train on: everything is held out");
         Ok(data)

@@ -1,6 +1,6 @@
 //! What is trained on, what training is stopped by, and what is judged: never the same vms, never the same time.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path, str::FromStr};
 
 use anyhow::Context as _;
 use ballast_core::{
@@ -26,10 +26,39 @@ const SHORT_FROM: u32 = 12;
 pub struct Split {
     /// Names of vms, or of the days before a slash, that are not trained on.
     pub held: BTreeSet<String>,
+    /// One part of so many, by blocks of neighbouring vms, that is not trained on.
+    pub fold: Option<Fold>,
     /// The slot at which training ends and judging begins in recordings of more than a day.
     pub until: Option<u32>,
     /// Of recordings of more than a day only so many slots before the end of training are trained on.
     pub last: Option<usize>,
+}
+
+/// One part of several that the vms are dealt into, so that over all parts each vm is judged once by what did not see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fold {
+    /// Which part, from 0.
+    pub part: u32,
+    /// Of how many, at least 2.
+    pub of: u32,
+}
+
+impl FromStr for Fold {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (part, of) = text.split_once('/').unwrap_or_default();
+        match (part.parse::<u32>(), of.parse::<u32>()) {
+            (Ok(part), Ok(of)) if of >= 2 && (1..=of).contains(&part) => Ok(Self { part: part - 1, of }),
+            _ => Err(format!("{text:?} is no fold: as in 1/5, the first from 1 on, the second 2 or more")),
+        }
+    }
+}
+
+impl Fold {
+    fn has(self, history: &History) -> bool {
+        block(history) % self.of == self.part
+    }
 }
 
 /// Histories that are judged, with the slots at which.
@@ -63,14 +92,16 @@ impl Split {
             None => String::new(),
         };
         let name = |line: &str| line.split('#').next().unwrap_or_default().trim().to_owned();
-        Ok(Self { held: text.lines().map(name).filter(|name| !name.is_empty()).collect(), until, last: None })
+        let held = text.lines().map(name).filter(|name| !name.is_empty()).collect();
+        Ok(Self { held, until, ..Self::default() })
     }
 
     /// Splits a recording; one block of so many is for validation, none where `validation` is 0.
     pub fn parts(&self, recorded: Recorded, validation: u32) -> Parts {
         let mut parts = Parts::default();
         for history in recorded.histories {
-            let is_held = self.held.contains(group(&history)) || self.held.contains(&history.name);
+            let is_named = self.held.contains(group(&history)) || self.held.contains(&history.name);
+            let is_held = is_named || self.fold.is_some_and(|fold| fold.has(&history));
             let until = self.until.filter(|_| !history.is_short());
             if is_held {
                 parts.judged.push(history, until);
@@ -150,7 +181,8 @@ mod tests {
 
     #[test]
     fn no_vm_is_on_two_sides_and_judging_begins_where_training_ends() {
-        let split = Split { held: (21..=30).map(|id: u32| id.to_string()).collect(), until: Some(600), last: None };
+        let held = (21..=30).map(|id: u32| id.to_string()).collect();
+        let split = Split { held, until: Some(600), ..Split::default() };
         let parts = split.parts(recorded(), 3);
         let names = |histories: &[History]| histories.iter().map(|one| one.name.clone()).collect::<BTreeSet<String>>();
         let (training, validation) = (names(&parts.training), names(&parts.validation.histories));
@@ -163,10 +195,33 @@ mod tests {
 
     #[test]
     fn of_a_new_fleet_only_the_last_hours_are_trained_on_and_those_judged_have_all_their_past() {
-        let split = Split { held: ["21".to_owned()].into(), until: Some(600), last: Some(48) };
+        let held = ["21".to_owned()].into();
+        let split = Split { held, until: Some(600), last: Some(48), ..Split::default() };
         let parts = split.parts(recorded(), 0);
         assert!(parts.training.iter().all(|history| history.first == 552 && history.slots.len() == 48));
         assert!(parts.judged.histories.iter().all(|history| history.first == 0 && history.slots.len() == 1000));
+    }
+
+    #[test]
+    fn over_all_folds_each_vm_is_judged_once() {
+        let mut judged = Vec::new();
+        for part in ["1/3", "2/3", "3/3"] {
+            let split = Split { fold: Some(part.parse().unwrap()), until: Some(600), ..Split::default() };
+            let parts = split.parts(recorded(), 0);
+            assert_eq!(parts.training.len() + parts.judged.histories.len(), 60);
+            judged.extend(parts.judged.histories.into_iter().map(|history| history.name));
+        }
+        judged.sort();
+        let all: BTreeSet<String> = judged.iter().cloned().collect();
+        assert_eq!((judged.len(), all.len()), (60, 60));
+    }
+
+    #[test]
+    fn a_fold_is_one_of_several() {
+        for wrong in ["", "3", "0/5", "6/5", "1/1", "a/b"] {
+            let error = wrong.parse::<Fold>().unwrap_err();
+            assert!(error.contains("as in 1/5"), "{error}");
+        }
     }
 
     #[test]
