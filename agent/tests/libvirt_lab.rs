@@ -25,7 +25,7 @@ use ballast_core::{
     command::MigrationLimits,
     id::{HostId, VmId},
     inventory::{CpuNeed, VmRecord},
-    migration_cost::{self, CopyEstimate, CopyJob},
+    migration_cost::{self, CopyEstimate, CopyJob, Writes},
     outcome::Stage,
     sample::VmState,
     units::{Bytes, BytesPerSec, Cores},
@@ -236,7 +236,7 @@ async fn abort_leaves_the_vm_where_it_was(at: &Lab, vm: VmId) -> Result<()> {
 
 /// What the model says of a copy of the vm, as its counters describe it.
 async fn foretell(at: &Lab, vm: VmId) -> Result<CopyEstimate> {
-    // Just after a job of the vm its memory may be missing for a tick or two.
+    // Just after a job of the vm its memory may be missing for a tick or two; how it writes is measured vm by vm.
     let known = async {
         loop {
             let counters = at.source.counters(Duration::from_secs(5)).await.unwrap_or_default();
@@ -244,14 +244,19 @@ async fn foretell(at: &Lab, vm: VmId) -> Result<CopyEstimate> {
                 counters.iter().find(|one| one.vm == vm).and_then(|one| Some((one.memory_resident?, one)))
             {
                 println!("resident {resident:?}, used {:?}", one.memory_used);
-                return (resident, one.dirty_rate);
+                let writes = Writes { rate: one.dirty_rate, set: one.working_set };
+                if writes.rate.is_some() {
+                    println!("{writes:?}");
+                    return (resident, writes);
+                }
             }
             at.clock.sleep(Duration::from_millis(100)).await;
         }
     };
-    let (resident, dirty_rate) = at.clock.timeout(Duration::from_secs(20), known).await.context("resident memory")?;
+    let known = at.clock.timeout(Duration::from_secs(90), known).await;
+    let (resident, writes) = known.context("resident memory, and how it is written")?;
     let downtime_max = MigrationLimits::for_memory(MEMORY).downtime_max;
-    Ok(migration_cost::estimate(&CopyJob::of_vm(resident.min(MEMORY), Cores(0.2), dirty_rate, LINK, downtime_max)))
+    Ok(migration_cost::estimate(&CopyJob::of_vm(resident.min(MEMORY), Cores(0.2), writes, LINK, downtime_max)))
 }
 
 async fn real_migration(at: &Lab, vm: VmId, other: VmId) -> Result<()> {

@@ -43,4 +43,6 @@ pub struct VmCounters {
     pub net_tx_bytes: Option<u64>,
     /// Memory written per second, where it was measured lately.
     pub dirty_rate: Option<BytesPerSec>,
+    /// Memory it writes again and again, where that was measured lately.
+    pub working_set: Option<Bytes>,
 }

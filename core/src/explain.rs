@@ -138,7 +138,7 @@ mod tests {
         decision::Trigger,
         fixture::{Fleet, vm_id},
         id::HostId,
-        migration_cost::{CopyFactors, CopyJob},
+        migration_cost::{CopyFactors, CopyJob, Writes},
         policy::RiskGreedy,
         units::{Bytes, BytesPerSec, Cores, Timestamp},
     };
@@ -166,7 +166,7 @@ chosen:
     #[test]
     fn what_came_of_a_copy_stands_beside_what_it_was_reckoned_with() {
         let limit = Duration::from_millis(500);
-        let job = CopyJob::of_vm(Bytes::from_gib(1), Cores(0.1), None, BytesPerSec(1e8), limit);
+        let job = CopyJob::of_vm(Bytes::from_gib(1), Cores(0.1), Writes::default(), BytesPerSec(1e8), limit);
         let stages = StageTimes {
             preparation: Duration::from_millis(400),
             migration: Duration::from_secs(11),

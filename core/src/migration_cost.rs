@@ -6,6 +6,7 @@
 //! written twice is copied once. Nothing here knows a host, a vm or a policy.
 
 mod experience;
+mod writes;
 
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::units::{Bytes, BytesPerSec, Cores, seconds};
 
 pub use experience::{CopyFactors, Experience, Reckoned, WITHIN};
+pub use writes::{Changed, Writes};
 
 /// Rounds after which a copy counts as not converging.
 pub const MAX_ROUNDS: u32 = 30;
@@ -46,17 +48,14 @@ pub struct CopyJob {
 }
 
 impl CopyJob {
-    /// The copy of a vm that holds `memory` and uses `cpu`, at full `bandwidth`; `dirty_rate` where it was measured.
-    pub fn of_vm(
-        memory: Bytes,
-        cpu: Cores,
-        dirty_rate: Option<BytesPerSec>,
-        bandwidth: BytesPerSec,
-        downtime_max: Duration,
-    ) -> Self {
-        let (assumed, working_set) = assumed_writes(cpu, memory);
-        let measured = dirty_rate.filter(|rate| rate.is_sane());
-        Self { memory, dirty_rate: measured.unwrap_or(assumed), working_set, bandwidth, downtime_max }
+    /// The copy of a vm that holds `memory` and uses `cpu`, at full `bandwidth`; what was not measured of its writes is
+    /// assumed.
+    pub fn of_vm(memory: Bytes, cpu: Cores, writes: Writes, bandwidth: BytesPerSec, downtime_max: Duration) -> Self {
+        let (rate, set) = assumed_writes(cpu, memory);
+        let measured = writes.rate.filter(|rate| rate.is_sane());
+        // Of a rate that was measured without a bound all memory may be the set.
+        let set = if measured.is_some() { writes.set.unwrap_or(memory) } else { set };
+        Self { memory, dirty_rate: measured.unwrap_or(rate), working_set: set, bandwidth, downtime_max }
     }
 }
 

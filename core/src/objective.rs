@@ -9,10 +9,11 @@ use std::{collections::BTreeMap, time::Duration};
 use crate::{
     command::MigrationLimits,
     id::{HostId, VmId},
-    migration_cost::{self, CopyEstimate, CopyJob},
+    migration_cost::{self, CopyEstimate, CopyJob, Writes},
     power::PowerCurve,
     proposal::{Expectation, Move},
     risk::{FleetLoad, HostLoad, MOMENTS, Risk},
+    sample::VmSample,
     snapshot::{HostView, Snapshot, VmView},
     tuning::Tuning,
     units::{Bytes, Cores, Joules, Watts},
@@ -206,9 +207,10 @@ pub fn copy_job(vm: &VmView, from: &HostView, to: &HostView) -> CopyJob {
     let held = sample.and_then(|sample| sample.memory_resident.value().or(sample.memory_used.value()));
     // The process holds more than the guest's memory; what is beyond that is not copied.
     let memory = held.unwrap_or(Bytes(u64::MAX)).min(vm.memory_reserved()).max(Bytes::from_mib(1));
-    let dirty_rate = sample.and_then(|sample| sample.dirty_rate.value());
+    let measured = |sample: &VmSample| Writes { rate: sample.dirty_rate.value(), set: sample.working_set.value() };
+    let writes = sample.map(measured).unwrap_or_default();
     let downtime = MigrationLimits::for_memory(vm.memory_reserved()).downtime_max;
-    CopyJob::of_vm(memory, vm.cpu_used().unwrap_or_default(), dirty_rate, bandwidth(from, to), downtime)
+    CopyJob::of_vm(memory, vm.cpu_used().unwrap_or_default(), writes, bandwidth(from, to), downtime)
 }
 
 fn bandwidth(from: &HostView, to: &HostView) -> crate::units::BytesPerSec {

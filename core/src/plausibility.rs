@@ -135,6 +135,7 @@ fn screen_vm(sample: &mut VmSample, most: VmLimits, host_memory: f64, absurd: &m
     absurd.check("net_rx", &mut sample.net_rx, BytesPerSec::get, RATE_MAX);
     absurd.check("net_tx", &mut sample.net_tx, BytesPerSec::get, RATE_MAX);
     absurd.check("dirty_rate", &mut sample.dirty_rate, BytesPerSec::get, RATE_MAX);
+    absurd.check("working_set", &mut sample.working_set, Bytes::as_f64, most.memory);
 }
 
 /// Names absurd readings and takes them away.

@@ -30,6 +30,7 @@ pub fn vm_sample(before: Option<&VmCounters>, now: &VmCounters) -> VmSample {
         net_rx: rate(|c| c.net_rx_bytes).map(BytesPerSec),
         net_tx: rate(|c| c.net_tx_bytes).map(BytesPerSec),
         dirty_rate: Reading::measured(now.dirty_rate),
+        working_set: Reading::measured(now.working_set),
     }
 }
 

@@ -191,6 +191,9 @@ pub struct VmSample {
     pub net_tx: Reading<BytesPerSec>,
     /// Memory written, where it was measured lately.
     pub dirty_rate: Reading<BytesPerSec>,
+    /// Memory that it writes again and again, where that was measured lately.
+    #[serde(default)]
+    pub working_set: Reading<Bytes>,
 }
 
 /// All that one host reported at one tick.

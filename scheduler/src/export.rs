@@ -20,7 +20,8 @@ use crate::telemetry_log::{Content, LogRecord, SEGMENT_KIND};
 /// The columns, units last.
 pub const HEADER: &str = "received_at_unix_nanos,taken_at_unix_nanos,host,seq,vm,cpu_used_cores,cpu_capacity_cores,\
 steal_ratio,memory_used_bytes,memory_capacity_bytes,power_watts,disk_read_bytes_per_second,\
-disk_write_bytes_per_second,net_rx_bytes_per_second,net_tx_bytes_per_second,dirty_rate_bytes_per_second,estimated";
+disk_write_bytes_per_second,net_rx_bytes_per_second,net_tx_bytes_per_second,dirty_rate_bytes_per_second,\
+working_set_bytes,estimated";
 
 /// Why the export ends early; what was written before is right.
 #[derive(Debug, Error)]
@@ -110,7 +111,7 @@ fn host_fields(sample: &HostSample) -> String {
         .reading("memory_used", sample.memory_used, Bytes::as_f64)
         .text(&sample.memory_capacity.get().to_string())
         .reading("power", sample.power, |power| power.get())
-        .text(",,,,")
+        .text(",,,,,")
         .end()
 }
 
@@ -127,6 +128,7 @@ fn vm_fields(sample: &VmSample) -> String {
         .reading("net_rx", sample.net_rx, |rate| rate.get())
         .reading("net_tx", sample.net_tx, |rate| rate.get())
         .reading("dirty_rate", sample.dirty_rate, |rate| rate.get())
+        .reading("working_set", sample.working_set, Bytes::as_f64)
         .end()
 }
 
@@ -175,7 +177,7 @@ mod tests {
     #[test]
     fn a_missing_value_is_empty_and_an_estimate_is_named() {
         let host = &lines()[0];
-        assert_eq!(host, "3,2,kvm1,7,,1.5,8,,,0,99,,,,,,power");
+        assert_eq!(host, "3,2,kvm1,7,,1.5,8,,,0,99,,,,,,,power");
     }
 
     #[test]

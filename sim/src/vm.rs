@@ -228,6 +228,7 @@ impl Vm {
             net_rx_bytes: bytes(totals.net_rx),
             net_tx_bytes: bytes(totals.net_tx),
             dirty_rate: Some(self.dirty_rate()),
+            working_set: Some(self.working_set()),
         }
     }
 }

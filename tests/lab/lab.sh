@@ -11,6 +11,8 @@
 #   lab.sh guest HOST NAME IP MIB LOAD [LABEL…]  define and start a vm; LABEL is immovable, pin=HOST or group=NAME
 #   lab.sh guests HOST COUNT MIB LOAD          the same for COUNT vms at once, named idle1 …
 #   lab.sh load NAME LOAD                      change the CPU a vm uses, in percent of one vCPU
+#   lab.sh writes NAME RATE SET                have a vm write RATE MiB/s, over and over the same SET MiB
+#   lab.sh is-whole NAME                       fail where a vm ever found other than what it had written
 #   lab.sh uri HOST                            how an agent of HOST reaches its libvirtd
 #   lab.sh migration-uri HOST                  how other hosts' libvirtd reach it
 #   lab.sh in HOST COMMAND…                    run a command where HOST is: its network, its name
@@ -28,6 +30,7 @@ LAB=${LAB:-/tmp/ballast-lab-$UID}
 LAB_HOST=${LAB_HOST:-kvm}
 LAB_NET=${LAB_NET:-10.77.0}
 SWITCH="$LAB_HOST-switch"
+HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 SHARE_IP=$LAB_NET.254
 
 fail() { echo "lab: $*" >&2; exit 1; }
@@ -54,7 +57,7 @@ deps() {
   utils=$(apt-cache madison qemu-utils | awk 'NR == 1 {print $3}')
   apt-get install -qy --no-install-recommends --allow-downgrades \
     libvirt-daemon libvirt-daemon-driver-qemu libvirt-daemon-system libvirt-clients libvirt-dev \
-    qemu-system-x86 "qemu-utils=$utils" busybox-static cpio iproute2 iputils-ping pkg-config
+    qemu-system-x86 "qemu-utils=$utils" busybox-static cpio iproute2 iputils-ping pkg-config gcc libc6-dev
 }
 
 # --- the vms' kernel and userland -------------------------------------------------------------------------------
@@ -79,14 +82,19 @@ ip link set eth0 up
 ip addr add "$address" dev eth0
 echo VM-UP
 
-# The first sector of the disk holds the load in percent; `lab.sh load` changes it from outside.
+# The first sector of the disk holds the load in percent, the second what is written to memory; `lab.sh load` and
+# `lab.sh writes` change them from outside.
 read_load() {
   echo 1 > /proc/sys/vm/drop_caches
+  dd if=/dev/vda bs=512 skip=1 count=1 2>/dev/null | sed -n '1s/^\([0-9]* [0-9]*\).*/\1/p' > /tmp/writes.new
+  mv /tmp/writes.new /tmp/writes
   load=$(dd if=/dev/vda bs=512 count=1 2>/dev/null | sed -n '1s/^\([0-9]*\).*/\1/p')
   [ -n "$load" ] || load=0
 }
 
 centiseconds() { read -r up _ < /proc/uptime; now=${up%.*}${up#*.}; }
+
+writer /tmp/writes > /dev/console &
 
 beat=0
 load=0
@@ -107,7 +115,7 @@ INIT
 }
 
 image() {
-  [[ -f $LAB/initrd.gz && -f $LAB/vmlinuz ]] && return
+  [[ $LAB/initrd.gz -nt $HERE/lab.sh && $LAB/initrd.gz -nt $HERE/writer.c && -f $LAB/vmlinuz ]] && return
   local work=$LAB/image package
   rm -rf "$work"
   mkdir -p "$work/root"/{bin,dev,proc,sys,tmp,modules} "$work/deb"
@@ -119,6 +127,7 @@ image() {
   for module in $MODULES; do
     cp "$(find "$work/x" -path '*/modules/*' -name "$module.ko" -print -quit)" "$work/root/modules/"
   done
+  gcc -O2 -Wall -Wextra -static -o "$work/root/bin/writer" "$HERE/writer.c"
   vm_init > "$work/root/init"
   chmod +x "$work/root/init"
   cp "$work"/x/boot/vmlinuz-* "$LAB/vmlinuz"
@@ -243,6 +252,15 @@ virsh_() { local host=$1; shift; ip netns exec "$host" virsh -q -c "$(uri "$host
 
 load() { printf '%-16s\n' "$2" | dd of="$LAB/disks/$1.raw" conv=notrunc status=none; }
 
+writes() { printf '%-16s\n' "$2 $3" | dd of="$LAB/disks/$1.raw" bs=512 seek=1 conv=notrunc status=none; }
+
+# What a vm says goes to one file, whichever host it is on.
+is_whole() {
+  local found
+  found=$(grep -h WRITER-BAD "$LAB/$1.log" 2>/dev/null) && fail "$1 found its memory changed: $found"
+  grep -q WRITER-OK "$LAB/$1.log" || fail "$1 has not looked at its memory yet"
+}
+
 disk_serve() {  # NAME
   local port
   mkdir -p "$LAB/disks"
@@ -299,7 +317,7 @@ vm_xml() {  # NAME IP MIB [LABEL…]
       <target dev='vda' bus='virtio'/>
     </disk>
     <interface type='bridge'><source bridge='br0'/><model type='virtio'/></interface>
-    <serial type='file'><source path='$LAB/$name.log'/></serial>
+    <serial type='file'><source path='$LAB/$name.log' append='on'/></serial>
     <controller type='usb' model='none'/>
     <video><model type='none'/></video>
     <memballoon model='virtio'><stats period='2'/></memballoon>
@@ -315,6 +333,7 @@ guest() {
   ((mib >= 80)) || fail "$name: $mib MiB is too little, at least 80 are needed"
   disk_serve "$name"
   load "$name" "$percent"
+  writes "$name" 0 0
   vm_xml "$name" "$ip" "$mib" "$@" > "$LAB/$name.xml"
   virsh_ "$host" define "$LAB/$name.xml"
   virsh_ "$host" start "$name"
@@ -355,7 +374,8 @@ down() {
 command=${1:-help}
 shift || true
 case $command in
-  deps | up | guest | guests | load | uri | down) "$command" "$@" ;;
+  deps | up | guest | guests | load | writes | uri | down) "$command" "$@" ;;
+  is-whole) is_whole "$@" ;;
   migration-uri) migration_uri "$@" ;;
   kill-libvirtd) kill_libvirtd "$@" ;;
   restart-libvirtd) restart_libvirtd "$@" ;;

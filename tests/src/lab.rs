@@ -67,8 +67,32 @@ impl Lab {
     /// # Errors
     /// What the script said.
     pub fn vm(&self, host: &str, name: &str, address: &str, load: u32) -> Result<()> {
-        self.script(["guest", host, name, address, "128", &load.to_string()])?;
+        self.vm_of(host, name, address, 128, load)
+    }
+
+    /// The same with so many MiB of memory.
+    ///
+    /// # Errors
+    /// What the script said.
+    pub fn vm_of(&self, host: &str, name: &str, address: &str, mib: u32, load: u32) -> Result<()> {
+        self.script(["guest", host, name, address, &mib.to_string(), &load.to_string()])?;
         self.script(["wait-ping", address, "120"]).map(drop)
+    }
+
+    /// Has a vm write `rate` MiB per second, over and over the same `set` MiB.
+    ///
+    /// # Errors
+    /// What the script said.
+    pub fn writes(&self, name: &str, rate: u32, set: u32) -> Result<()> {
+        self.script(["writes", name, &rate.to_string(), &set.to_string()]).map(drop)
+    }
+
+    /// Fails where a vm ever found other in its memory than what it had written there, or has not looked yet.
+    ///
+    /// # Errors
+    /// What it found.
+    pub fn is_whole(&self, name: &str) -> Result<()> {
+        self.script(["is-whole", name]).map(drop)
     }
 
     /// Changes the CPU a vm uses, in percent.
@@ -273,9 +297,15 @@ pub fn program(name: &str) -> Result<PathBuf> {
     if let Some(folder) = std::env::var_os("BALLAST_BIN_DIR") {
         return Ok(PathBuf::from(folder).join(name));
     }
-    let test = std::env::current_exe()?;
+    let here = std::env::current_exe()?;
+    let beside = here.parent().context("this program lies in no folder")?;
+    if !beside.ends_with("deps") {
+        let program = beside.join(name);
+        ensure!(program.exists(), "{} is not there: cargo build -p {name}", program.display());
+        return Ok(program);
+    }
     // <target>/<profile>/deps/<test>
-    let folder = test.ancestors().nth(2).context("the test lies in no target folder")?;
+    let folder = beside.parent().context("the test lies in no target folder")?;
     let mut command = Command::new(env!("CARGO"));
     command.args(["build", "--bins", "--locked", "--quiet"]).current_dir(sources::root());
     command.args(["-p", "ballast-agent", "-p", "ballast-scheduler", "-p", "ballast-tests"]);

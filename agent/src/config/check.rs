@@ -137,6 +137,7 @@ fn libvirt(raw: LibvirtSection, host: &HostId, problems: &mut Problems) -> Libvi
         migration_uri: raw.migration_uri.unwrap_or_else(|| format!("qemu+tls://{host}/system")),
         migration_bandwidth: megabits(raw.migration_bandwidth_mbit),
         shared_paths: raw.shared_paths,
+        measures_writes: raw.measure_writes,
     }
 }
 

@@ -64,6 +64,8 @@ pub struct LibvirtConfig {
     pub migration_bandwidth: BytesPerSec,
     /// Paths whose content every host of the fleet sees, where the filesystem does not tell.
     pub shared_paths: Vec<PathBuf>,
+    /// Whether it is measured how fast vms write their memory.
+    pub measures_writes: bool,
 }
 
 /// The host itself.
@@ -155,6 +157,7 @@ impl Config {
                 migration_uri,
                 migration_bandwidth: check::megabits(raw::DEFAULT_BANDWIDTH_MBIT),
                 shared_paths: Vec::new(),
+                measures_writes: true,
             },
             host: HostConfig {
                 cpu_capacity: capacity.0,

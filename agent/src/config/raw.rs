@@ -45,6 +45,7 @@ pub(super) struct LibvirtSection {
     pub(super) migration_uri: Option<String>,
     pub(super) migration_bandwidth_mbit: f64,
     pub(super) shared_paths: Vec<PathBuf>,
+    pub(super) measure_writes: bool,
 }
 
 impl Default for LibvirtSection {
@@ -54,6 +55,7 @@ impl Default for LibvirtSection {
             migration_uri: None,
             migration_bandwidth_mbit: DEFAULT_BANDWIDTH_MBIT,
             shared_paths: Vec::new(),
+            measure_writes: true,
         }
     }
 }

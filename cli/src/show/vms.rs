@@ -23,6 +23,7 @@ pub(crate) struct VmRow {
     pub(crate) net_rx_bytes_per_second: Option<f64>,
     pub(crate) net_tx_bytes_per_second: Option<f64>,
     pub(crate) dirty_rate_bytes_per_second: Option<f64>,
+    pub(crate) working_set_bytes: Option<f64>,
     pub(crate) obstacles: Vec<String>,
 }
 
@@ -46,6 +47,7 @@ impl From<&v1::VmStatus> for VmRow {
             net_rx_bytes_per_second: read(|sample| sample.net_rx_bytes_per_second.as_ref()),
             net_tx_bytes_per_second: read(|sample| sample.net_tx_bytes_per_second.as_ref()),
             dirty_rate_bytes_per_second: read(|sample| sample.dirty_rate_bytes_per_second.as_ref()),
+            working_set_bytes: read(|sample| sample.working_set_bytes.as_ref()),
             obstacles: vm.obstacles.clone(),
         }
     }

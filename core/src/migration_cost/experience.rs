@@ -202,7 +202,7 @@ fn middle(mut values: Vec<f64>) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::Writes, *};
     use crate::{
         id::{CommandId, Epoch, HostId},
         outcome::StageTimes,
@@ -211,7 +211,7 @@ mod tests {
 
     fn job(mib: u64) -> CopyJob {
         let limit = Duration::from_millis(500);
-        CopyJob::of_vm(Bytes::from_mib(mib), Cores(0.5), None, BytesPerSec(1.25e9), limit)
+        CopyJob::of_vm(Bytes::from_mib(mib), Cores(0.5), Writes::default(), BytesPerSec(1.25e9), limit)
     }
 
     /// What comes of `job` where the link gives a third of what was assumed and pauses are twice as long.

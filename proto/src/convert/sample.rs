@@ -188,6 +188,7 @@ impl TryFrom<v1::VmSample> for VmSample {
             net_rx: reading(wire.net_rx_bytes_per_second, BytesPerSec),
             net_tx: reading(wire.net_tx_bytes_per_second, BytesPerSec),
             dirty_rate: reading(wire.dirty_rate_bytes_per_second, BytesPerSec),
+            working_set: reading(wire.working_set_bytes, bytes),
         })
     }
 }
@@ -210,6 +211,7 @@ impl From<VmSample> for v1::VmSample {
             net_rx_bytes_per_second: wire(sample.net_rx, BytesPerSec::get),
             net_tx_bytes_per_second: wire(sample.net_tx, BytesPerSec::get),
             dirty_rate_bytes_per_second: wire(sample.dirty_rate, BytesPerSec::get),
+            working_set_bytes: wire(sample.working_set, Bytes::as_f64),
         }
     }
 }

@@ -102,7 +102,7 @@ fn host_sample() -> impl Strategy<Value = HostSample> {
 fn vm_sample() -> impl Strategy<Value = VmSample> {
     let rates = vec(reading(BytesPerSec), 5);
     let ops = (reading(OpsPerSec), reading(OpsPerSec));
-    let loads = (reading(Cores), reading(Ratio), memory(), memory(), memory());
+    let loads = (reading(Cores), reading(Ratio), memory(), memory(), memory(), memory());
     (vm(), any::<u64>(), any_state(), loads, rates, ops).prop_map(|(vm, at, state, load, rate, ops)| VmSample {
         vm,
         taken_at: Timestamp(at),
@@ -119,6 +119,7 @@ fn vm_sample() -> impl Strategy<Value = VmSample> {
         net_rx: rate[2],
         net_tx: rate[3],
         dirty_rate: rate[4],
+        working_set: load.5,
     })
 }
 

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use ballast_core::{
     decision::Decision,
     id::{DecisionId, Epoch, VmId},
-    migration_cost::{CopyFactors, CopyJob},
+    migration_cost::{CopyFactors, CopyJob, Writes},
     outcome::{Ending, StageTimes},
     proposal::{Expectation, Motive, Move},
     snapshot::Event,
@@ -55,7 +55,7 @@ fn what_copies_took_is_known_after_a_checkpoint() {
     let reckoned = CopyFactors::default().reckon(CopyJob::of_vm(
         Bytes::from_gib(1),
         Cores(0.5),
-        None,
+        Writes::default(),
         BytesPerSec(1.25e9),
         Duration::from_millis(500),
     ));

@@ -129,6 +129,13 @@ pub(super) fn migrate(
     outcome
 }
 
+/// Begins to measure how much of a domain's memory differs after `seconds`; returns at once.
+pub(super) fn start_dirty_rate(domain: &Domain, seconds: c_int) -> Result<(), Error> {
+    // SAFETY: `domain` is alive; the call takes plain numbers.
+    let result = unsafe { sys::virDomainStartDirtyRateCalc(domain.as_ptr(), seconds, 0) };
+    if result < 0 { Err(Error::last_error()) } else { Ok(()) }
+}
+
 /// Stops the job of a domain.
 pub(super) fn abort_job(domain: &Domain) -> Result<(), Error> {
     // SAFETY: `domain` is alive.

@@ -19,6 +19,7 @@ mod params;
 mod roster;
 mod session;
 mod storage;
+mod survey;
 mod telemetry;
 
 use std::{
@@ -61,6 +62,8 @@ pub struct LibvirtOptions {
     /// How often guests shall account for their memory; at least a second. An account older than twice this, or
     /// than ten seconds, does not count. Zero leaves guests alone that do not do so by themselves.
     pub balloon_period: Duration,
+    /// Whether it is measured, vm by vm, how fast memory is written.
+    pub measures_writes: bool,
     /// Paths whose content every host of the fleet sees, where that cannot be told from the filesystem: block devices
     /// of a SAN, a clustered volume group.
     pub shared_paths: Vec<PathBuf>,
@@ -77,6 +80,7 @@ impl Default for LibvirtOptions {
             // nova's period; the decisions are coarser.
             progress_period: Duration::from_millis(500),
             balloon_period: Duration::from_secs(5),
+            measures_writes: true,
             shared_paths: Vec::new(),
             root: PathBuf::from("/"),
         }
@@ -144,12 +148,16 @@ impl LibvirtHypervisor {
 /// Reconnects, so that events flow, and lists the roster when it may be wrong. Ends with the driver.
 async fn keep(inner: Weak<Inner>, clock: Clock) {
     let mut ticks = clock.interval(KEEPER_PERIOD);
-    let mut listed_at = Duration::ZERO;
+    let (mut listed_at, mut measured_at) = (Duration::ZERO, Duration::ZERO);
     let mut connected = false;
     loop {
         ticks.tick().await;
         let Some(inner) = inner.upgrade() else { return };
         inner.telemetry.check();
+        if inner.options.measures_writes && clock.elapsed().saturating_sub(measured_at) >= survey::TURN {
+            measured_at = clock.elapsed();
+            inner.telemetry.measure_writes();
+        }
         let was_connected = std::mem::replace(&mut connected, inner.control.check());
         if was_connected && !connected {
             inner.hub.with_roster(roster::Roster::forget_listing);

@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 use ballast_core::{
     counters::VmCounters,
     id::VmId,
+    migration_cost::Changed,
     sample::VmState,
     units::{Bytes, BytesPerSec, Timestamp},
 };
@@ -92,7 +93,9 @@ pub(super) fn counters(
         disk_write_ops: params.sum("block", "wr.reqs"),
         net_rx_bytes: params.sum("net", "rx.bytes"),
         net_tx_bytes: params.sum("net", "tx.bytes"),
-        dirty_rate: dirty_rate(params),
+        // Two measurements tell: `survey` puts them together.
+        dirty_rate: None,
+        working_set: None,
     }
 }
 
@@ -107,11 +110,14 @@ fn memory_used(params: &Params, now: Timestamp, age_max: Duration) -> Option<Byt
     Some(params.kib("balloon.available")?.saturating_sub(free))
 }
 
-/// The measured dirty rate, where a measurement has ended (status 2); libvirt gives MiB/s.
-fn dirty_rate(params: &Params) -> Option<BytesPerSec> {
-    let measured = params.number("dirtyrate.calc_status") == Some(2);
-    let rate = params.number("dirtyrate.megabytes_per_second").filter(|_| measured)?;
-    Some(BytesPerSec(Bytes::from_mib(rate).as_f64()))
+/// How much memory had changed when the newest measurement ended (status 2); libvirt gives MiB per second of its span.
+pub(super) fn changed(params: &Params) -> Option<Changed> {
+    const MEASURED: u64 = 2;
+    let number = |name| params.number(name);
+    number("dirtyrate.calc_status").filter(|status| *status == MEASURED)?;
+    let seconds = number("dirtyrate.calc_period").filter(|seconds| *seconds > 0)?;
+    let amount = Bytes::from_mib(number("dirtyrate.megabytes_per_second")?.saturating_mul(seconds));
+    Some(Changed { after: Duration::from_secs(seconds), amount })
 }
 
 /// libvirt's `VIR_DOMAIN_*` state and reason as ours. A vm paused for a migration may be leaving or arriving; only its

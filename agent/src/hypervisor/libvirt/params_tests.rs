@@ -82,6 +82,7 @@ fn reads_every_counter_of_a_real_vm() {
         net_rx_bytes: Some(1480),
         net_tx_bytes: Some(656),
         dirty_rate: None,
+        working_set: None,
     };
     assert_eq!(read(&recorded(RECORDED), FRESH), expected);
 }
@@ -120,11 +121,13 @@ fn negative_numbers_are_missing() {
 }
 
 #[test]
-fn a_dirty_rate_counts_only_once_it_was_measured() {
-    let measured = recorded("dirtyrate.calc_status=2\ndirtyrate.megabytes_per_second=3\n");
-    assert_eq!(read(&measured, FRESH).dirty_rate, Some(BytesPerSec(3.0 * 1024.0 * 1024.0)));
-    let measuring = recorded("dirtyrate.calc_status=1\ndirtyrate.megabytes_per_second=3\n");
-    assert_eq!(read(&measuring, FRESH).dirty_rate, None);
+fn what_changed_counts_only_once_it_was_measured() {
+    let text = "dirtyrate.calc_status=2\ndirtyrate.calc_start_time=5\ndirtyrate.calc_period=8\n\
+                dirtyrate.megabytes_per_second=3\n";
+    let expected = Changed { after: Duration::from_secs(8), amount: Bytes::from_mib(24) };
+    assert_eq!(changed(&recorded(text)), Some(expected));
+    assert_eq!(changed(&recorded(&text.replace("status=2", "status=1"))), None);
+    assert_eq!(changed(&recorded(RECORDED)), None);
 }
 
 #[test]

@@ -19,7 +19,8 @@ use virt_sys as sys;
 use super::{
     events::Hub,
     ffi, params,
-    session::{Failure, Link, Session, Slots, lock, slots},
+    session::{Failure, Link, Session, Slots, lock, of_vm, slots},
+    survey::Survey,
 };
 use crate::hypervisor::HypervisorError;
 
@@ -53,6 +54,8 @@ pub(super) struct Telemetry {
     single_slots: Slots,
     balloon_age_max: Duration,
     apart: Arc<Mutex<Apart>>,
+    survey: Arc<Mutex<Survey>>,
+    survey_slot: Slots,
 }
 
 /// Vms that are read by themselves.
@@ -78,6 +81,8 @@ impl Telemetry {
             single_slots: slots(SINGLE_READS),
             balloon_age_max,
             apart: Arc::default(),
+            survey: Arc::default(),
+            survey_slot: slots(1),
         }
     }
 
@@ -90,6 +95,7 @@ impl Telemetry {
     /// What could be read before `deadline`; the caller has seen to it that the roster is listed.
     pub(super) async fn read(&self, deadline: Duration) -> Read {
         let (resting, moving) = self.hub.with_roster(|roster| roster.split());
+        lock(&self.survey).retain(|vm| resting.contains(&vm) || moving.contains(&vm));
         let suspects = lock(&self.apart).suspects.clone();
         let (suspect, resting): (Vec<_>, Vec<_>) = resting.into_iter().partition(|vm| suspects.contains(vm));
         let apart: Vec<_> = moving.into_iter().chain(suspect).collect();
@@ -106,6 +112,22 @@ impl Telemetry {
             debug!(vms = ?apart, "Left out of this tick");
         }
         collected.finish(resting.len(), deadline)
+    }
+
+    /// Begins to measure how the next vm writes its memory; what comes of it is among its counters later. A vm that does not
+    /// answer holds up the other measurements, and nothing else.
+    pub(super) fn measure_writes(&self) {
+        let Ok(slot) = Arc::clone(&self.survey_slot).try_acquire_owned() else { return };
+        let (resting, _) = self.hub.with_roster(|roster| roster.split());
+        let Some((vm, seconds)) = lock(&self.survey).next(&resting) else { return };
+        let call = self.single.call_in_slot(slot, move |session| {
+            ffi::start_dirty_rate(session.domain(vm)?.as_ref(), seconds.into()).map_err(|error| of_vm(vm, error))
+        });
+        tokio::spawn(async move {
+            if let Err(error) = call.await {
+                debug!(%vm, %error, "How it writes its memory cannot be measured");
+            }
+        });
     }
 
     fn begin_resting(&self, resting: &[VmId]) -> mpsc::Receiver<Read> {
@@ -148,7 +170,8 @@ impl Telemetry {
     }
 
     fn reader(&self) -> Reader {
-        Reader { clock: self.clock.clone(), balloon_age_max: self.balloon_age_max }
+        let (clock, survey) = (self.clock.clone(), Arc::clone(&self.survey));
+        Reader { clock, balloon_age_max: self.balloon_age_max, survey }
     }
 
     fn suspect_late_ones_of(&self, resting: &[VmId]) {
@@ -165,6 +188,7 @@ impl Telemetry {
 struct Reader {
     clock: Clock,
     balloon_age_max: Duration,
+    survey: Arc<Mutex<Survey>>,
 }
 
 impl Reader {
@@ -185,8 +209,11 @@ impl Reader {
         let handles: Vec<_> = domains.iter().map(AsRef::as_ref).collect();
         let records = ffi::domain_stats(&handles, GROUPS)?;
         let now = self.clock.now();
-        let counters = |record: ffi::StatsRecord| {
-            params::counters(record.vm, record.run, &record.params, now, self.balloon_age_max)
+        let mut survey = lock(&self.survey);
+        let counters = |ffi::StatsRecord { vm, run, params }: ffi::StatsRecord| {
+            let mut counters = params::counters(vm, run, &params, now, self.balloon_age_max);
+            survey.fill(&mut counters, run, params::changed(&params));
+            counters
         };
         Ok(records.into_iter().map(counters).collect())
     }

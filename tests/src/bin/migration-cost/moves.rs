@@ -1,0 +1,143 @@
+//! The moves: which vm, what it writes meanwhile, and what came of it.
+
+use std::{io::Write as _, time::Duration};
+
+use anyhow::{Context, Result, bail, ensure};
+use ballast_proto::v1::{self, operator_client::OperatorClient};
+use ballast_tests::{
+    lab::{Lab, NETWORK},
+    lab_fleet::{LabFleet, eventually},
+};
+use tonic::transport::Channel;
+
+/// What vms write, MiB per second and MiB that are written over and over: from nothing to more than a link gives.
+const WRITES: [(u32, u32); 6] = [(0, 0), (4, 64), (16, 32), (30, 80), (60, 48), (100, 64)];
+
+/// Moves that count between two changes of what a vm writes.
+const EACH: usize = 5;
+
+/// A vm of the run.
+#[derive(Debug)]
+pub(crate) struct Vm {
+    pub(crate) name: &'static str,
+    mib: u32,
+}
+
+/// One move that counts.
+#[derive(Debug)]
+pub(crate) struct Moved {
+    pub(crate) vm: &'static str,
+    pub(crate) mib: u32,
+    pub(crate) writes: (u32, u32),
+    pub(crate) measured: (f64, Option<f64>),
+    pub(crate) reckoned: v1::ReckonedCopy,
+    pub(crate) outcome: v1::Outcome,
+}
+
+/// Starts the vms, half of them on each host.
+pub(crate) fn start_vms(lab: &Lab) -> Result<Vec<Vm>> {
+    let vms = [("small", 144), ("middle", 208), ("large", 304), ("huge", 352)].map(|(name, mib)| Vm { name, mib });
+    for (index, vm) in vms.iter().enumerate() {
+        let address = format!("{NETWORK}.{}", 150 + index);
+        lab.vm_of(&Lab::host(1 + index % 2), vm.name, &address, vm.mib, 5)?;
+    }
+    Ok(vms.into())
+}
+
+/// Moves the vms in turn until so many moves count.
+pub(crate) async fn run(
+    fleet: &LabFleet,
+    operator: OperatorClient<Channel>,
+    vms: &[Vm],
+    moves: usize,
+) -> Result<Vec<Moved>> {
+    let mut run = Run { fleet, operator, moved: Vec::new() };
+    for (turn, writes) in WRITES.iter().cycle().enumerate() {
+        for (index, vm) in vms.iter().enumerate() {
+            // Each vm is at another place of the list, so that every part of the run has all of it.
+            let writes = WRITES[(turn + index) % WRITES.len()];
+            run.change(vm, writes).await?;
+        }
+        for _ in 0..EACH {
+            for (index, vm) in vms.iter().enumerate() {
+                run.counted(vm, WRITES[(turn + index) % WRITES.len()]).await?;
+                if run.moved.len() >= moves {
+                    return Ok(run.moved);
+                }
+            }
+        }
+        writeln!(std::io::stderr(), "{} of {moves} moves, after {writes:?}", run.moved.len())?;
+    }
+    Ok(run.moved)
+}
+
+struct Run<'a> {
+    fleet: &'a LabFleet,
+    operator: OperatorClient<Channel>,
+    moved: Vec<Moved>,
+}
+
+impl Run<'_> {
+    /// Has a vm write otherwise and moves it once: what is measured after that is of what it writes now.
+    async fn change(&mut self, vm: &Vm, (rate, set): (u32, u32)) -> Result<()> {
+        self.fleet.lab.writes(vm.name, rate, set)?;
+        self.order(vm).await.map(drop)
+    }
+
+    /// A move that counts: once it is known how the vm writes.
+    async fn counted(&mut self, vm: &Vm, writes: (u32, u32)) -> Result<()> {
+        let measured = self.measured(vm).await?;
+        let migration = self.order(vm).await?;
+        let outcome = migration.outcome.context("an outcome")?;
+        if outcome.ending() != v1::EndingKind::Completed {
+            let Vm { name, .. } = vm;
+            writeln!(std::io::stderr(), "{name} with {writes:?}: {:?} {}", outcome.ending(), outcome.reason)?;
+            return Ok(());
+        }
+        let reckoned = migration.reckoned.context("what it was reckoned with")?;
+        self.moved.push(Moved { vm: vm.name, mib: vm.mib, writes, measured, reckoned, outcome });
+        Ok(())
+    }
+
+    async fn status(&self, vm: &Vm) -> Result<v1::VmStatus> {
+        let vms = self.operator.clone().list_vms(v1::ListVmsRequest::default()).await?.into_inner().vms;
+        vms.into_iter().find(|one| one.name == vm.name).context("the vm is not known")
+    }
+
+    async fn measured(&self, vm: &Vm) -> Result<(f64, Option<f64>)> {
+        let value = |reading: Option<v1::Reading>| reading.map(|reading| reading.value);
+        let known = eventually(Duration::from_secs(120), async || {
+            let sample = self.status(vm).await.ok()?.sample?;
+            Some((value(sample.dirty_rate_bytes_per_second)?, value(sample.working_set_bytes)))
+        });
+        known.await.with_context(|| format!("how {} writes was not measured within two minutes", vm.name))
+    }
+
+    /// Moves a vm to the other host and waits for what comes of it.
+    async fn order(&mut self, vm: &Vm) -> Result<v1::Migration> {
+        let ordered = eventually(Duration::from_secs(60), async || {
+            let there = self.status(vm).await.ok()?;
+            let to = if there.host == Lab::host(1) { Lab::host(2) } else { Lab::host(1) };
+            let request = v1::MigrateRequest {
+                vm: vm.name.into(),
+                host: to,
+                r#override: true,
+                reason: "measured".into(),
+                ..v1::MigrateRequest::default()
+            };
+            // Refused for as long as its last arrival is not confirmed.
+            self.operator.clone().migrate(request).await.ok()
+        });
+        let id = ordered.await.with_context(|| format!("{} cannot be moved", vm.name))?.into_inner().migration_id;
+        ensure!(!id.is_empty(), "no migration was ordered");
+        let over = eventually(Duration::from_secs(240), async || {
+            let request = v1::ListMigrationsRequest { limit_count: 8, ..v1::ListMigrationsRequest::default() };
+            let known = self.operator.clone().list_migrations(request).await.ok()?.into_inner().migrations;
+            known.into_iter().find(|one| one.migration_id == id && one.outcome.is_some())
+        });
+        match over.await {
+            Some(migration) => Ok(migration),
+            None => bail!("migration {id} of {} did not end within four minutes", vm.name),
+        }
+    }
+}
