@@ -1,8 +1,8 @@
 //! What copies took beside what the model said: how far it is off on this fleet, and how far at most.
 //!
-//! The model's constants are nobody's own hosts. From the newest copies that ended, four figures are read: the rate that was
-//! reached over the one assumed, the amount and the pause over what the model says at the rate reached, and the time to
-//! prepare. Each is a median together with three copies that went as the model says, so that one odd copy moves nothing and
+//! The model's constants are nobody's own hosts. From the newest copies that ended, five figures are read: the rate that was
+//! reached over the one assumed, the amount and the pause over what the model says at the rate reached, and the times to
+//! prepare and to finish. Each is a median together with three copies that went as the model says, so that one odd copy moves nothing and
 //! a fleet that nothing is known of is taken as the model has it. Bounds are the 90 % quantile of what is left, with the
 //! correction for small samples of split conformal prediction (Papadopoulos et al. 2002); below nine copies there are none.
 
@@ -25,8 +25,8 @@ const PRIOR: usize = 3;
 /// A factor beyond this, or its inverse, is a fault of the measurement.
 const FACTOR_MAX: f64 = 20.0;
 
-/// Longest preparation that is believed, seconds.
-const PREPARATION_MAX: f64 = 60.0;
+/// Longest preparation or finish that is believed, seconds.
+const FIXED_MAX: f64 = 60.0;
 
 /// Share of copies that stay within the bounds.
 pub const WITHIN: f64 = 0.9;
@@ -44,6 +44,9 @@ pub struct CopyFactors {
     pub pause: f64,
     /// Time until the first byte.
     pub preparation: Duration,
+    /// Time from the vm's running at its destination until the hypervisor says that it is over there.
+    #[serde(default)]
+    pub finish: Duration,
     /// Nine copies of ten take at most so many times what is expected, where that is known.
     pub duration_at_most: Option<f64>,
     /// Nine copies of ten pause the vm for at most so many times what is expected, where that is known.
@@ -58,6 +61,7 @@ impl Default for CopyFactors {
             amount: 1.0,
             pause: 1.0,
             preparation: PREPARATION,
+            finish: Duration::ZERO,
             duration_at_most: None,
             pause_at_most: None,
         }
@@ -73,7 +77,8 @@ impl CopyFactors {
         let plain = estimate(&CopyJob { bandwidth: job.bandwidth * self.speed, ..*job });
         let downtime = scaled(plain.downtime, self.pause);
         let copying = plain.duration.saturating_sub(PREPARATION).saturating_sub(plain.downtime);
-        let duration = self.preparation.saturating_add(scaled(copying, self.amount)).saturating_add(downtime);
+        let fixed = self.preparation.saturating_add(self.finish);
+        let duration = fixed.saturating_add(scaled(copying, self.amount)).saturating_add(downtime);
         CopyEstimate { duration, downtime, copied: plain.copied.scale(self.amount), ..plain }
     }
 
@@ -106,6 +111,9 @@ struct Came {
     preparation: Duration,
     /// From the first byte to the end, the pause included.
     copying: Duration,
+    /// What of that came after the pause, where that was measured.
+    #[serde(default)]
+    finish: Option<Duration>,
     /// Pause, where it was measured.
     downtime: Option<Duration>,
     /// Rate that was reached over the one assumed.
@@ -130,7 +138,8 @@ impl Came {
         let amount = ratio(outcome.copied.as_f64(), plain.copied.as_f64())?;
         let pause = outcome.downtime.and_then(|came| ratio(came.as_secs_f64(), plain.downtime.as_secs_f64()));
         let (preparation, downtime) = (stages.preparation, outcome.downtime);
-        Some(Self { job: *job, preparation, copying, downtime, speed, amount, pause })
+        let finish = downtime.map(|downtime| stages.switching.saturating_sub(downtime));
+        Some(Self { job: *job, preparation, copying, finish, downtime, speed, amount, pause })
     }
 }
 
@@ -155,13 +164,14 @@ impl Experience {
             let measured = self.0.iter().filter_map(of);
             middle(measured.chain(std::iter::repeat_n(prior, PRIOR)).collect())
         };
-        let preparation = |came: &Came| Some(came.preparation.as_secs_f64().min(PREPARATION_MAX));
+        let secs = |span: Duration| span.as_secs_f64().min(FIXED_MAX);
         let factors = CopyFactors {
             copies: u32::try_from(self.0.len()).unwrap_or(u32::MAX),
             speed: median(1.0, &|came| Some(came.speed)),
             amount: median(1.0, &|came| Some(came.amount)),
             pause: median(1.0, &|came| came.pause),
-            preparation: seconds(median(PREPARATION.as_secs_f64(), &preparation)),
+            preparation: seconds(median(PREPARATION.as_secs_f64(), &|came| Some(secs(came.preparation)))),
+            finish: seconds(median(0.0, &|came| came.finish.map(secs))),
             ..CopyFactors::default()
         };
         CopyFactors {
@@ -214,7 +224,8 @@ mod tests {
         CopyJob::of_vm(Bytes::from_mib(mib), Cores(0.5), Writes::default(), BytesPerSec(1.25e9), limit)
     }
 
-    /// What comes of `job` where the link gives a third of what was assumed and pauses are twice as long.
+    /// What comes of `job` where the link gives a third of what was assumed, pauses are twice as long and all ends a second and
+    /// a half later.
     fn outcome(job: &CopyJob, off_by: f64) -> Outcome {
         let real = estimate(&CopyJob { bandwidth: job.bandwidth * (1.0 / 3.0), ..*job });
         let downtime = scaled(real.downtime, 2.0 * off_by);
@@ -227,7 +238,11 @@ mod tests {
             ending: Ending::Completed,
             began_at: Timestamp::EPOCH,
             ended_at: Timestamp::EPOCH,
-            stages: StageTimes { preparation: scaled(PREPARATION, 0.4), migration, switching: downtime },
+            stages: StageTimes {
+                preparation: scaled(PREPARATION, 0.4),
+                migration,
+                switching: downtime + Duration::from_millis(1500),
+            },
             downtime: Some(downtime),
             copied: Bytes::from_f64(migration.as_secs_f64() * 1.25e9 / 3.0),
             iterations: 2,

@@ -1,6 +1,6 @@
 //! The moves: which vm, what it writes meanwhile, and what came of it.
 
-use std::{io::Write as _, time::Duration};
+use std::{collections::BTreeMap, io::Write as _, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use ballast_proto::v1::{self, operator_client::OperatorClient};
@@ -11,7 +11,7 @@ use ballast_tests::{
 use tonic::transport::Channel;
 
 /// What vms write, MiB per second and MiB that are written over and over: from nothing to more than a link gives.
-const WRITES: [(u32, u32); 6] = [(0, 0), (4, 64), (16, 32), (30, 80), (60, 48), (100, 64)];
+const WRITES: [(u32, u32); 6] = [(0, 0), (4, 48), (16, 32), (30, 56), (60, 40), (100, 56)];
 
 /// Moves that count between two changes of what a vm writes.
 const EACH: usize = 5;
@@ -51,7 +51,7 @@ pub(crate) async fn run(
     vms: &[Vm],
     moves: usize,
 ) -> Result<Vec<Moved>> {
-    let mut run = Run { fleet, operator, moved: Vec::new() };
+    let mut run = Run { fleet, operator, moved: Vec::new(), arrived: BTreeMap::new() };
     for (turn, writes) in WRITES.iter().cycle().enumerate() {
         for (index, vm) in vms.iter().enumerate() {
             // Each vm is at another place of the list, so that every part of the run has all of it.
@@ -75,7 +75,12 @@ struct Run<'a> {
     fleet: &'a LabFleet,
     operator: OperatorClient<Channel>,
     moved: Vec<Moved>,
+    /// When each vm arrived where it is, UTC nanoseconds.
+    arrived: BTreeMap<&'static str, u64>,
 }
+
+/// Time after an arrival within which the newest sample may still be of the host before, nanoseconds.
+const SETTLED: u64 = 6_000_000_000;
 
 impl Run<'_> {
     /// Has a vm write otherwise and moves it once: what is measured after that is of what it writes now.
@@ -105,9 +110,11 @@ impl Run<'_> {
     }
 
     async fn measured(&self, vm: &Vm) -> Result<(f64, Option<f64>)> {
-        let value = |reading: Option<v1::Reading>| reading.map(|reading| reading.value);
+        let is_measured = |reading: &v1::Reading| reading.quality() == v1::Quality::Measured;
+        let value = |reading: Option<v1::Reading>| reading.filter(is_measured).map(|reading| reading.value);
+        let since = self.arrived.get(vm.name).map_or(0, |arrived| arrived + SETTLED);
         let known = eventually(Duration::from_secs(120), async || {
-            let sample = self.status(vm).await.ok()?.sample?;
+            let sample = self.status(vm).await.ok()?.sample.filter(|sample| sample.taken_at_unix_nanos > since)?;
             Some((value(sample.dirty_rate_bytes_per_second)?, value(sample.working_set_bytes)))
         });
         known.await.with_context(|| format!("how {} writes was not measured within two minutes", vm.name))
@@ -136,7 +143,11 @@ impl Run<'_> {
             known.into_iter().find(|one| one.migration_id == id && one.outcome.is_some())
         });
         match over.await {
-            Some(migration) => Ok(migration),
+            Some(migration) => {
+                let ended = migration.outcome.as_ref().map_or(0, |outcome| outcome.ended_at_unix_nanos);
+                self.arrived.insert(vm.name, ended);
+                Ok(migration)
+            }
             None => bail!("migration {id} of {} did not end within four minutes", vm.name),
         }
     }
