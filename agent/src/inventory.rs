@@ -69,6 +69,7 @@ pub(crate) async fn keep<H: Hypervisor>(
         keeper.publish.send_replace(Some(Arc::new(inventory)));
         let wait = if connected { REPEAT } else { RETRY };
         tokio::select! {
+            biased;
             () = hypervisor.changes(), if connected => clock.sleep(SETTLE).await,
             Some(()) = keeper.asked.recv() => {}
             () = clock.sleep(wait) => {}

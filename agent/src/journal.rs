@@ -14,7 +14,10 @@ use ballast_core::{
     id::{BootId, CommandId, Epoch},
     units::Timestamp,
 };
-use ballast_daemon::segments::{Options, SegmentError, SegmentWriter, read_dir};
+use ballast_daemon::{
+    clock::Clock,
+    segments::{Options, SegmentError, SegmentWriter, read_dir},
+};
 use serde::{Deserialize, Serialize};
 
 use crate::error::AgentError;
@@ -59,6 +62,7 @@ pub(crate) enum Record {
 pub(crate) struct Journal {
     dir: PathBuf,
     writer: Arc<Mutex<Option<SegmentWriter>>>,
+    clock: Clock,
 }
 
 impl Journal {
@@ -67,7 +71,7 @@ impl Journal {
     ///
     /// # Errors
     /// [`AgentError`] when the journal is there and damaged.
-    pub(crate) fn open(dir: &Path) -> Result<(Self, Vec<Record>), AgentError> {
+    pub(crate) fn open(dir: &Path, clock: Clock) -> Result<(Self, Vec<Record>), AgentError> {
         // Opening first cuts a torn tail, so that the reading that follows sees whole records only.
         let writer = match SegmentWriter::open(dir, OPTIONS) {
             Ok((writer, recovery)) => {
@@ -83,7 +87,7 @@ impl Journal {
             Err(error) => return Err(AgentError::Journal(error)),
         };
         let records = read(dir)?;
-        Ok((Self { dir: dir.into(), writer: Arc::new(Mutex::new(writer)) }, records))
+        Ok((Self { dir: dir.into(), writer: Arc::new(Mutex::new(writer)), clock }, records))
     }
 
     /// Appends records; they are on the disk when this returns. A journal that could not be written before is tried
@@ -93,7 +97,7 @@ impl Journal {
     /// What the system said, in words; none of the records counts then.
     pub(crate) async fn append(&self, records: Vec<Record>, now: Timestamp) -> Result<(), String> {
         let journal = self.clone();
-        match tokio::task::spawn_blocking(move || journal.write(&records, now)).await {
+        match self.clock.aside(move || journal.write(&records, now)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(chain(&error)),
             Err(gone) => Err(format!("the writer of the journal ended: {gone}")),
@@ -154,12 +158,12 @@ mod tests {
     #[tokio::test]
     async fn what_was_appended_is_read_back_after_a_restart() {
         let dir = tempfile::tempdir().unwrap();
-        let (journal, records) = Journal::open(dir.path()).unwrap();
+        let (journal, records) = Journal::open(dir.path(), Clock::system()).unwrap();
         assert!(records.is_empty());
         let written = vec![Record::Fence(Epoch(3)), Record::Started { boot: BootId::default() }];
         journal.append(written.clone(), NOW).await.unwrap();
         drop(journal);
-        assert_eq!(Journal::open(dir.path()).unwrap().1, written);
+        assert_eq!(Journal::open(dir.path(), Clock::system()).unwrap().1, written);
     }
 
     #[tokio::test]
@@ -167,7 +171,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let blocked = dir.path().join("file");
         std::fs::write(&blocked, "").unwrap();
-        let (journal, records) = Journal::open(&blocked.join("journal")).unwrap();
+        let (journal, records) = Journal::open(&blocked.join("journal"), Clock::system()).unwrap();
         assert!(records.is_empty());
         assert!(journal.append(vec![Record::Fence(Epoch(1))], NOW).await.is_err());
     }
@@ -178,7 +182,7 @@ mod tests {
         let (mut writer, _) = SegmentWriter::open(dir.path(), OPTIONS).unwrap();
         writer.push(b"{\"nonsense\":1}").unwrap();
         writer.commit(NOW).unwrap();
-        let error = Journal::open(dir.path()).unwrap_err().to_string();
+        let error = Journal::open(dir.path(), Clock::system()).unwrap_err().to_string();
         assert!(error.contains(".seg") && error.contains("nonsense"), "{error}");
     }
 }

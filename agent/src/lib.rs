@@ -63,6 +63,7 @@ pub async fn run<H: Hypervisor, S: Host>(
     let (mut tasks, live) = start(Arc::new(config), Arc::new(hypervisor), Arc::new(host), clock)?;
     notify::ready("Watching the host");
     let ended = tokio::select! {
+        biased;
         () = shutdown => Ok(()),
         error = tasks.first_end() => Err(error),
     };
@@ -81,7 +82,7 @@ fn start<H: Hypervisor, S: Host>(
 ) -> Result<(Tasks, watch::Receiver<bool>), AgentError> {
     let boot = host.boot().map_err(AgentError::Boot)?;
     let endpoint = link::endpoint(&config)?;
-    let (journal, records) = Journal::open(&config.data_dir.join("journal"))?;
+    let (journal, records) = Journal::open(&config.data_dir.join("journal"), clock.clone())?;
     let queue = Queue::new(config.host_id.clone(), config.moves_out);
     let (queue, open) = commands::restore(queue, records);
     let spool = Spool::open(&config.data_dir.join("spool"), boot);
@@ -121,7 +122,7 @@ fn start<H: Hypervisor, S: Host>(
     let tools = Tools {
         config: Arc::clone(&config),
         hypervisor: Arc::clone(&hypervisor),
-        host,
+        host: Arc::clone(&host),
         clock: clock.clone(),
         power,
         goodbye,
@@ -129,7 +130,7 @@ fn start<H: Hypervisor, S: Host>(
     let mut tasks = Tasks::default();
     tasks.spawn("inventory", inventory::keep(keeper, config, boot, hypervisor, clock.clone()));
     tasks.spawn("sampler", sampler.run());
-    tasks.spawn("link", link::run(link, endpoint));
+    tasks.spawn("link", link::run(link, endpoint, host));
     tasks.spawn("commands", Task::new(queue, journal, ends, tools, refresh).run(boot, open));
     tasks.spawn("watchdog", watchdog(clock, beats, periods));
     Ok((tasks, live))

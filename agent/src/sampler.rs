@@ -80,6 +80,7 @@ impl<H: Hypervisor, S: Host> Sampler<H, S> {
         let mut interval = self.clock.interval(period);
         loop {
             tokio::select! {
+                biased;
                 () = interval.tick() => {}
                 Ok(()) = self.period.changed() => {
                     period = *self.period.borrow_and_update();

@@ -1,10 +1,13 @@
-//! Time as a capability: the machine's clock, or one that somebody drives.
+//! Time as a capability: the machine's clock, one that somebody drives, or a simulation's.
 //!
 //! Both daemons take a [`Clock`] and read time nowhere else. The demo and the tests drive theirs, so that hours pass in
-//! seconds and nothing sleeps to synchronise.
+//! seconds and nothing sleeps to synchronise. Work that blocks takes time too, so the clock is also asked to have it done
+//! ([`Clock::aside`]): on a thread, or in a simulation, where threads would come in any order, in place.
 
 use std::{
+    fmt,
     future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -16,13 +19,28 @@ use tokio::sync::watch;
 #[derive(Debug, Clone)]
 pub struct Clock(Arc<Source>);
 
-#[derive(Debug)]
 enum Source {
     /// The machine's; `Instant` for spans, so that a step of the wall clock never stretches a timeout.
     System { started: Instant },
     /// Somebody's: time stands still until the driver moves it.
     Driven { start: Timestamp, now: watch::Receiver<Timestamp> },
+    /// A simulation's: that of the runtime's timers, which the simulation has paused and moves on.
+    Simulated { start: Timestamp, began: tokio::time::Instant, pace: Pace },
 }
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::System { .. } => "System",
+            Self::Driven { .. } => "Driven",
+            Self::Simulated { .. } => "Simulated",
+        })
+    }
+}
+
+/// How long the next piece of work takes in a simulation: until it has its effect, and from then until it is known to
+/// have had it. A process that is lost in between has done it and nobody was told.
+pub type Pace = Box<dyn Fn() -> (Duration, Duration) + Send + Sync>;
 
 /// Moves a driven clock.
 #[derive(Debug)]
@@ -32,6 +50,11 @@ pub struct Driver(watch::Sender<Timestamp>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("took longer than {0:?}")]
 pub struct Elapsed(pub Duration);
+
+/// Work that was done aside came to no end: it panicked, or the runtime ended.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Died(String);
 
 // The one place where the machine's time is read.
 #[allow(clippy::disallowed_methods)]
@@ -47,6 +70,12 @@ impl Clock {
         (Self(Arc::new(Source::Driven { start, now: receiver })), Driver(sender))
     }
 
+    /// A simulation's clock, which shows `start` now and moves with the timers of the runtime it is made in; `pace` says
+    /// how long work takes.
+    pub fn simulated(start: Timestamp, pace: Pace) -> Self {
+        Self(Arc::new(Source::Simulated { start, began: tokio::time::Instant::now(), pace }))
+    }
+
     /// Wall-clock time.
     pub fn now(&self) -> Timestamp {
         match &*self.0 {
@@ -55,6 +84,7 @@ impl Clock {
                 Timestamp(nanos_of(since))
             }
             Source::Driven { now, .. } => *now.borrow(),
+            Source::Simulated { start, began, .. } => start.after(began.elapsed()),
         }
     }
 
@@ -63,6 +93,7 @@ impl Clock {
         match &*self.0 {
             Source::System { started } => started.elapsed(),
             Source::Driven { start, now } => now.borrow().since(*start),
+            Source::Simulated { began, .. } => began.elapsed(),
         }
     }
 
@@ -82,6 +113,7 @@ impl Clock {
                     std::future::pending::<()>().await;
                 }
             }
+            Source::Simulated { began, .. } => tokio::time::sleep_until(*began + moment).await,
         }
     }
 
@@ -95,6 +127,21 @@ impl Clock {
             output = future => Ok(output),
             () = self.sleep(span) => Err(Elapsed(span)),
         }
+    }
+
+    /// Has work done that would hold up the runtime (a disk, a long thought), beside it.
+    ///
+    /// # Errors
+    /// [`Died`] when the work panicked or the runtime ended before it.
+    pub async fn aside<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Died> {
+        let Source::Simulated { pace, .. } = &*self.0 else {
+            return tokio::task::spawn_blocking(work).await.map_err(|error| Died(error.to_string()));
+        };
+        let (before, after) = pace();
+        self.sleep(before).await;
+        let done = catch_unwind(AssertUnwindSafe(work)).map_err(|_| Died("it panicked".to_owned()));
+        self.sleep(after).await;
+        done
     }
 
     /// Ticks every `period`, the first after one period. Ticks that were missed are skipped, not made up for.
@@ -189,5 +236,24 @@ mod tests {
         tokio::task::yield_now().await;
         driver.advance(Duration::from_secs(3));
         assert_eq!(waiting.await.unwrap(), Err(Elapsed(Duration::from_secs(3))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn in_a_simulation_work_is_done_in_place_and_takes_the_time_that_the_simulation_says() {
+        let start = Timestamp::from_secs(1000);
+        let clock = Clock::simulated(start, Box::new(|| (Duration::from_secs(2), Duration::from_secs(1))));
+        let (thread, seen) = (std::thread::current().id(), clock.clone());
+        let done = clock.aside(move || (std::thread::current().id(), seen.elapsed())).await.unwrap();
+        assert_eq!(done, (thread, Duration::from_secs(2)));
+        assert_eq!((clock.elapsed(), clock.now()), (Duration::from_secs(3), start.after(Duration::from_secs(3))));
+    }
+
+    #[tokio::test]
+    async fn work_that_panics_is_told_and_harms_nobody() {
+        let simulated = Clock::simulated(Timestamp::default(), Box::new(Default::default));
+        for clock in [Clock::system(), simulated] {
+            let died = clock.aside(|| panic!("as it always does")).await.unwrap_err();
+            assert!(died.to_string().contains("panicked"), "{died}");
+        }
     }
 }

@@ -14,7 +14,13 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use tokio::{net::TcpListener, sync::watch};
+use futures::Stream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
+    sync::watch,
+};
+use tonic::transport::server::Connected;
 use tracing::{error, info, warn};
 
 use ballast_daemon::{clock::Clock, tls::TlsError};
@@ -149,10 +155,28 @@ impl Scheduler {
         if self.config.tls.is_none() && !config::is_loopback(address.ip()) {
             return Err(SchedulerError::Exposed { address });
         }
-        let stop = watch::Sender::new(false);
-        let mut services = self.services(listener, metrics_listener, &stop)?;
         info!(%address, tls = self.config.tls.is_some(), "Serving");
+        self.serve_connections(rpc::incoming(listener), metrics_listener, shutdown).await
+    }
+
+    /// The same over connections from wherever they come. Without TLS everyone who can make one is believed: `incoming`
+    /// must not reach beyond this machine then.
+    ///
+    /// # Errors
+    /// [`SchedulerError`].
+    pub async fn serve_connections<C>(
+        self,
+        incoming: impl Stream<Item = std::io::Result<C>> + Send + 'static,
+        metrics_listener: Option<TcpListener>,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<(), SchedulerError>
+    where
+        C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+    {
+        let stop = watch::Sender::new(false);
+        let mut services = self.services(incoming, metrics_listener, &stop)?;
         let ended = tokio::select! {
+            biased;
             () = shutdown => Ok(()),
             why = self.engine.failed() => Err(SchedulerError::Failed { why }),
             outcome = services.first() => outcome,
@@ -161,12 +185,15 @@ impl Scheduler {
         ended
     }
 
-    fn services(
+    fn services<C>(
         &self,
-        listener: TcpListener,
+        incoming: impl Stream<Item = std::io::Result<C>> + Send + 'static,
         metrics_listener: Option<TcpListener>,
         stop: &watch::Sender<bool>,
-    ) -> Result<Services, SchedulerError> {
+    ) -> Result<Services, SchedulerError>
+    where
+        C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+    {
         let tls = self.config.tls.as_ref().map(ballast_daemon::tls::TlsFiles::server).transpose()?;
         let parts = rpc::Parts {
             engine: self.engine.clone(),
@@ -179,7 +206,7 @@ impl Scheduler {
         let mut services = Services::default();
         let mut grpc_stop = stop.subscribe();
         let health_of = health.clone();
-        services.spawn(async move { Ok(rpc::serve(parts, listener, health_of, stopped(&mut grpc_stop)).await?) });
+        services.spawn(async move { Ok(rpc::serve(parts, incoming, health_of, stopped(&mut grpc_stop)).await?) });
         if let Some(listener) = metrics_listener {
             let metrics = metrics::http::Shown { metrics: Arc::clone(&self.metrics), engine: self.engine.clone() };
             let mut http_stop = stop.subscribe();

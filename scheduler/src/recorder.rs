@@ -200,7 +200,7 @@ impl RecorderTask {
             && let Some(mut files) = self.files.take()
         {
             let shared = Arc::clone(&self.shared);
-            let written = tokio::task::spawn_blocking(move || {
+            let written = self.shared.clock.aside(move || {
                 let closed = files.write(group, &shared);
                 (files, closed)
             });

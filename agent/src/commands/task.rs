@@ -130,12 +130,14 @@ impl<H: Hypervisor, S: Host> Task<H, S> {
         self.publish();
         loop {
             tokio::select! {
+                biased;
+                // What has happened comes before what is asked: a scheduler that asks without end holds up nothing.
+                Some(news) = self.news.1.recv() => self.hear(news).await,
+                Some(done) = self.tasks.join_next(), if !self.tasks.is_empty() => self.take(done).await,
                 request = self.ends.requests.recv() => match request {
                     Some(request) => self.serve(request).await,
                     None => return,
                 },
-                Some(news) = self.news.1.recv() => self.hear(news).await,
-                Some(done) = self.tasks.join_next(), if !self.tasks.is_empty() => self.take(done).await,
             }
             self.publish();
         }

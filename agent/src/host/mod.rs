@@ -19,6 +19,7 @@ use ballast_core::{
     units::{Bytes, Cores, Watts},
 };
 use thiserror::Error;
+use tonic::transport::{Channel, Endpoint};
 
 /// One reading of the host.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -52,6 +53,11 @@ pub enum HostError {
 
 /// The host the agent runs on.
 pub trait Host: Send + Sync + 'static {
+    /// Opens a connection to the scheduler over its network.
+    fn dial(&self, scheduler: &Endpoint) -> impl Future<Output = Result<Channel, tonic::transport::Error>> + Send {
+        scheduler.connect()
+    }
+
     /// Reads it; what cannot be read is `Missing`.
     fn read(&self) -> impl Future<Output = HostReading> + Send;
 

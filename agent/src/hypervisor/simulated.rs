@@ -36,6 +36,12 @@ impl Fleet {
         Self { world: Arc::new(Mutex::new(world)), clock }
     }
 
+    /// The same fleet for somebody who lives by another clock: time in it has come as far as the furthest of them.
+    #[must_use]
+    pub fn by(&self, clock: Clock) -> Self {
+        Self { world: Arc::clone(&self.world), clock }
+    }
+
     /// Looks at the fleet as it is now, or orders it about.
     pub fn with<T>(&self, look: impl FnOnce(&mut World) -> T) -> T {
         let mut world = self.world.lock().unwrap_or_else(PoisonError::into_inner);

@@ -23,6 +23,7 @@ use crate::{
     commands::Commands,
     config::Config,
     error::AgentError,
+    host::Host,
     inventory::Published,
     journal::chain,
     power_state::{PowerState, reached},
@@ -76,12 +77,12 @@ pub(crate) fn endpoint(config: &Config) -> Result<Endpoint, AgentError> {
 }
 
 /// Keeps the link until the agent ends.
-pub(crate) async fn run(mut link: Link, endpoint: Endpoint) {
+pub(crate) async fn run<S: Host>(mut link: Link, endpoint: Endpoint, host: Arc<S>) {
     let mut backoff = Backoff::new(seed(&link));
     let mut was_up = true;
     loop {
         link.awake().await;
-        let ended = link.session(&endpoint).await;
+        let ended = link.session(&endpoint, &*host).await;
         link.connected.send_replace(false);
         if ended.was_welcomed {
             backoff.reset();
@@ -112,6 +113,7 @@ impl Link {
     async fn awake(&mut self) {
         loop {
             tokio::select! {
+                biased;
                 () = reached(&mut self.power, PowerState::Awake) => return,
                 Some(said) = self.goodbyes.recv() => nobody_to_tell(said),
             }
@@ -124,14 +126,15 @@ impl Link {
         tokio::pin!(wait);
         loop {
             tokio::select! {
+                biased;
                 () = &mut wait => return,
                 Some(said) = self.goodbyes.recv() => nobody_to_tell(said),
             }
         }
     }
 
-    async fn session(&mut self, endpoint: &Endpoint) -> Ended {
-        let channel = match self.connect(endpoint).await {
+    async fn session(&mut self, endpoint: &Endpoint, host: &impl Host) -> Ended {
+        let channel = match self.connect(endpoint, host).await {
             Ok(channel) => channel,
             Err(reason) => return Ended { was_welcomed: false, reason },
         };
@@ -139,11 +142,12 @@ impl Link {
         Session::open(self, client).await
     }
 
-    async fn connect(&mut self, endpoint: &Endpoint) -> Result<Channel, String> {
-        let connecting = endpoint.connect();
+    async fn connect(&mut self, endpoint: &Endpoint, host: &impl Host) -> Result<Channel, String> {
+        let connecting = host.dial(endpoint);
         tokio::pin!(connecting);
         loop {
             tokio::select! {
+                biased;
                 connected = &mut connecting => return connected.map_err(|error| chain(&error)),
                 Some(said) = self.goodbyes.recv() => nobody_to_tell(said),
             }

@@ -74,7 +74,7 @@ impl ControlLoop {
         let (id, mode, settings) = (self.shared.decision_id(), self.shared.mode(), &self.shared.settings);
         let (tuning, seed) = (settings.tuning.clone(), settings.seed.wrapping_add(id.number));
         let (policy, shadow) = (Arc::clone(&self.policy), self.shadow.clone());
-        let thinking = tokio::task::spawn_blocking(move || {
+        let thinking = self.shared.clock.aside(move || {
             let view = View { snapshot: &snapshot, forecasts: &forecasts, tuning: &tuning, seed };
             let input = DecideInput { view, id, trigger, mode };
             // One decision is made at a time, so nobody else holds the policies.

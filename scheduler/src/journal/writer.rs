@@ -1,9 +1,9 @@
-//! The one writer of the journal: a thread that groups what waits into one synced write.
+//! The one writer of the journal: a task that groups what waits into one synced write, which is done aside.
 //!
 //! It decides nothing. A write that failed is forgotten and its writer told, so that nothing is on the disk that somebody
 //! believes is not.
 
-use std::{path::Path, sync::Arc, thread};
+use std::{path::Path, sync::Arc};
 
 use ballast_core::{
     journal::PAYLOAD_BYTES_MAX,
@@ -40,9 +40,6 @@ pub enum JournalError {
         /// What is wrong.
         why: String,
     },
-    /// The thread that writes could not be started.
-    #[error("the journal's thread cannot be started: {0}")]
-    Thread(#[source] std::io::Error),
 }
 
 /// A record is not on the disk: whoever wanted it must not act.
@@ -78,7 +75,8 @@ impl Journal {
     }
 }
 
-/// Reads the journal below `dir`, cuts a torn tail, and starts its writer. Returns what all records come to.
+/// Reads the journal below `dir`, cuts a torn tail, and starts its writer on the runtime this is called in. Returns what
+/// all records come to.
 ///
 /// # Errors
 /// [`JournalError`] with file and offset when it is damaged or cannot be used.
@@ -105,10 +103,7 @@ pub fn open(
     let (requests, queue) = mpsc::channel(QUEUE);
     let scribe = Scribe { writer, ledger: ledger.clone(), clock, counters, since_checkpoint: 0 };
     // It ends with the last handle, and what was acknowledged is on the disk: nobody has to wait for it.
-    let _detached = thread::Builder::new()
-        .name("ballast-journal".into())
-        .spawn(move || scribe.run(queue))
-        .map_err(JournalError::Thread)?;
+    drop(tokio::spawn(scribe.run(queue)));
     Ok((Journal { requests }, ledger))
 }
 
@@ -136,34 +131,52 @@ struct Scribe {
 }
 
 impl Scribe {
-    fn run(mut self, mut queue: mpsc::Receiver<Request>) {
-        while let Some(first) = queue.blocking_recv() {
+    /// Writes until the last handle is gone. Where a write panics, the journal is closed: whoever waits is told that
+    /// nothing is durable.
+    async fn run(mut self, mut queue: mpsc::Receiver<Request>) {
+        let clock = self.clock.clone();
+        while let Some(first) = queue.recv().await {
             let mut group = vec![first];
             while let Ok(more) = queue.try_recv() {
                 group.push(more);
             }
-            self.write_group(group);
+            let written = clock.aside(move || {
+                let answers = self.write_group(group);
+                (self, answers)
+            });
+            match written.await {
+                Ok((scribe, answers)) => {
+                    self = scribe;
+                    answers.into_iter().for_each(Answer::give);
+                }
+                Err(error) => {
+                    tracing::error!(%error, "the journal's writer has failed; nothing more is ordered");
+                    return;
+                }
+            }
         }
     }
 
-    /// Writes a group with one sync. What cannot be encoded fails alone; what cannot be written fails together.
-    fn write_group(&mut self, group: Vec<Request>) {
+    /// Writes a group with one sync, and says what each request is to be answered. What cannot be encoded fails alone;
+    /// what cannot be written fails together.
+    fn write_group(&mut self, group: Vec<Request>) -> Vec<Answer> {
         let now = self.clock.now();
-        let (mut waiting, mut entries) = (Vec::new(), Vec::new());
+        let (mut waiting, mut entries, mut answers) = (Vec::new(), Vec::new(), Vec::new());
         for request in group {
             match self.push_all(&request.records, now) {
                 Ok(encoded) => {
                     entries.extend(encoded);
                     waiting.push(request.done);
                 }
-                Err(why) => answer(request.done, &Err(NotDurable { why })),
+                Err(why) => answers.push(Answer { done: request.done, result: Err(NotDurable { why }) }),
             }
         }
         let result = self.commit(now, &entries);
-        waiting.into_iter().for_each(|done| answer(done, &result));
+        answers.extend(waiting.into_iter().map(|done| Answer { done, result: result.clone() }));
         if result.is_ok() && self.since_checkpoint >= CHECKPOINT_EVERY {
             self.checkpoint(now);
         }
+        answers
     }
 
     /// Encodes all records before the first is pushed, so that a request is written whole or not at all.
@@ -207,9 +220,17 @@ impl Scribe {
     }
 }
 
-/// Whoever asked may have gone meanwhile; then nobody needs the answer.
-fn answer(done: oneshot::Sender<Result<(), NotDurable>>, result: &Result<(), NotDurable>) {
-    drop(done.send(result.clone()));
+/// What a request is told once its group has been written, or not.
+struct Answer {
+    done: oneshot::Sender<Result<(), NotDurable>>,
+    result: Result<(), NotDurable>,
+}
+
+impl Answer {
+    /// Whoever asked may have gone meanwhile; then nobody needs it.
+    fn give(self) {
+        drop(self.done.send(self.result));
+    }
 }
 
 /// An error with its causes, on one line.

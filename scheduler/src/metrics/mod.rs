@@ -193,6 +193,7 @@ pub async fn observe(metrics: Arc<Metrics>, engine: Engine) {
     let mut migrations = engine.watch();
     loop {
         tokio::select! {
+            biased;
             () = beat.tick() => {
                 let Some(look) = look_at(&engine).await else { return };
                 metrics.take_look(look, period);

@@ -100,7 +100,7 @@ impl Reloader {
         loop {
             looks.tick().await;
             let path = path.clone();
-            let look = tokio::task::spawn_blocking(move || fingerprint(&path).ok()).await;
+            let look = self.shared.clock.aside(move || fingerprint(&path).ok()).await;
             let Ok(seen) = look else { continue };
             // A bundle that is gone for a moment is being replaced; the model that runs needs it no more.
             if seen.is_some() && seen == before && !self.was_tried(&seen) {

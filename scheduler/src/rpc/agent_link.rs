@@ -102,6 +102,7 @@ impl Link {
     /// Reads until the stream ends, then tells the engine.
     async fn read(self, mut inbound: Streaming<v1::AgentMessage>) {
         let end = tokio::select! {
+            biased;
             end = self.read_all(&mut inbound) => end,
             // The writing half has ended, and with it the link, whether or not the agent has noticed.
             () = self.local.closed() => Ok(()),

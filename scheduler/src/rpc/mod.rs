@@ -5,10 +5,18 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use axum::middleware::from_fn_with_state;
-use tokio::{net::TcpListener, sync::watch};
+use futures::Stream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
+    sync::watch,
+};
 use tonic::{
     service::Routes,
-    transport::{Server, ServerTlsConfig, server::TcpIncoming},
+    transport::{
+        Server, ServerTlsConfig,
+        server::{Connected, TcpIncoming},
+    },
 };
 use tonic_health::server::HealthReporter;
 
@@ -61,16 +69,24 @@ pub enum ServeError {
 /// The names under which health is asked for: the server as a whole, and each service.
 pub(crate) const HEALTH_NAMES: [&str; 3] = ["", "ballast.v1.AgentLink", "ballast.v1.Operator"];
 
-/// Serves until `shutdown`, then until the last stream has ended. Health is told by whoever holds the reporter.
+/// The connections that a listener accepts.
+pub(crate) fn incoming(listener: TcpListener) -> TcpIncoming {
+    TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(KEEP_ALIVE))
+}
+
+/// Serves `incoming` connections until `shutdown`, then until the last stream has ended. Health is told by whoever holds the reporter.
 ///
 /// # Errors
 /// [`ServeError`].
-pub(crate) async fn serve(
+pub(crate) async fn serve<C>(
     parts: Parts,
-    listener: TcpListener,
+    incoming: impl Stream<Item = std::io::Result<C>>,
     health: HealthReporter,
     shutdown: impl Future<Output = ()>,
-) -> Result<(), ServeError> {
+) -> Result<(), ServeError>
+where
+    C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+{
     let mut server = Server::builder()
         .timeout(CALL_TIMEOUT)
         .http2_keepalive_interval(Some(KEEP_ALIVE))
@@ -79,7 +95,6 @@ pub(crate) async fn serve(
     if let Some(tls) = parts.tls.clone() {
         server = server.tls_config(tls)?;
     }
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(KEEP_ALIVE));
     Ok(server.add_routes(routes(parts, health)?).serve_with_incoming_shutdown(incoming, shutdown).await?)
 }
 

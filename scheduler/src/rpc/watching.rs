@@ -52,6 +52,7 @@ impl Watcher {
                 return Some(record);
             }
             let change = tokio::select! {
+                biased;
                 change = self.changes.recv() => change,
                 () = crate::stopped(&mut self.stopping) => return None,
             };
