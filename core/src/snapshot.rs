@@ -249,6 +249,13 @@ pub enum Event {
         /// What is known now.
         factors: CopyFactors,
     },
+    /// An earlier life of the scheduler moved a vm: its rest began then.
+    Moved {
+        /// Which.
+        vm: VmId,
+        /// When the move ended.
+        at: Timestamp,
+    },
     /// The operator changed what is wanted of a host.
     HostMode {
         /// Which.

@@ -58,6 +58,8 @@ pub struct FleetState {
     /// Wishes for hosts, also for those that have never connected.
     modes: BTreeMap<HostId, HostMode>,
     vms: BTreeMap<VmId, VmState>,
+    /// When vms that have not been seen yet were moved before this start.
+    moved: BTreeMap<VmId, Timestamp>,
     /// Migrations that are ordered and not yet settled.
     moves: BTreeMap<CommandId, Move>,
     /// Sleep and wake orders that have not ended.
@@ -76,6 +78,7 @@ impl FleetState {
             hosts: BTreeMap::new(),
             modes: BTreeMap::new(),
             vms: BTreeMap::new(),
+            moved: BTreeMap::new(),
             moves: BTreeMap::new(),
             transitions: BTreeMap::new(),
             first_generation: Generation(1),
@@ -112,6 +115,10 @@ impl FleetState {
             Event::Ordered { command } => self.ordered(command, now, &mut notes),
             Event::Ended { outcome } => self.ended(outcome, now, &mut notes),
             Event::Copying { factors } => self.copying = *factors,
+            Event::Moved { vm, at } => match self.vms.get_mut(vm) {
+                Some(state) => state.last_moved_at = state.last_moved_at.max(Some(*at)),
+                None => drop(self.moved.insert(*vm, *at)),
+            },
             Event::HostMode { host, mode } => {
                 self.modes.insert(host.clone(), *mode);
             }

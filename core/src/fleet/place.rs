@@ -134,6 +134,7 @@ impl FleetState {
             .entry(id)
             .or_insert_with(|| VmState::new(source.unwrap_or_else(|| host.clone()), record.clone(), generation));
         vm.claims.insert(host.clone(), Claim { record, missing: 0 });
+        vm.last_moved_at = vm.last_moved_at.max(self.moved.remove(&id));
         if let Some(state) = self.hosts.get_mut(host) {
             state.claims.insert(id);
         }

@@ -442,6 +442,19 @@ fn what_a_vm_used_that_came_or_left_is_not_taken_for_the_hosts_own_use() {
 }
 
 #[test]
+fn a_rest_that_began_before_this_start_goes_on() {
+    let mut stage = Stage::new();
+    let ago = |seconds| stage.now.before(Duration::from_secs(seconds));
+    let moved = [(vm(1), ago(9)), (vm(2), ago(8))];
+    stage.event(Event::Moved { vm: vm(1), at: moved[0].1 });
+    stage.connect(inventory("a", &[(1, Running), (2, Running)]));
+    stage.event(Event::Moved { vm: vm(2), at: moved[1].1 });
+    for (vm, at) in moved {
+        assert_eq!(stage.snapshot().vms[&vm].last_moved_at, Some(at));
+    }
+}
+
+#[test]
 fn a_wish_for_a_host_waits_for_it_to_connect() {
     let mut stage = Stage::new();
     stage.event(Event::HostMode { host: host("a"), mode: HostMode::Draining });

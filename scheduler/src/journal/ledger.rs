@@ -11,7 +11,7 @@ use std::{
 use ballast_core::{
     command::{Command, Order},
     decision::Mode,
-    id::{CommandId, DecisionId, Epoch, HostId},
+    id::{CommandId, DecisionId, Epoch, HostId, VmId},
     inventory::Inventory,
     migration_cost::{Experience, Reckoned},
     outcome::{Ending, Outcome, StageTimes},
@@ -22,6 +22,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Entry, Record};
 use crate::engine::{DecisionRecord, MigrationRecord};
+
+/// Rests that are longer than this are forgotten with the life they began in: no cool-down is, and vms come and go.
+const LONGEST_REST: Duration = Duration::from_secs(7 * 86_400);
 
 /// A command that was journalled and has no outcome yet, with what people want to know of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -77,6 +80,9 @@ pub struct Ledger {
     pub open: BTreeMap<CommandId, OpenIntent>,
     /// Migrations of which nobody could tell where the vm ended up.
     pub unresolved: BTreeMap<CommandId, (OpenIntent, Outcome)>,
+    /// When the newest move of each vm ended: its rest outlives the scheduler.
+    #[serde(default)]
+    pub moved: BTreeMap<VmId, Timestamp>,
     /// Hosts that sleep on our order.
     pub asleep: BTreeMap<HostId, Inventory>,
     /// What came of the newest copies, beside what they were reckoned with.
@@ -107,7 +113,10 @@ impl Ledger {
     /// Takes the next record.
     pub fn apply(&mut self, entry: &Entry) {
         match &entry.record {
-            Record::EpochStart { epoch } => self.epoch = *epoch,
+            Record::EpochStart { epoch } => {
+                self.epoch = *epoch;
+                self.moved.retain(|_, at| entry.at.since(*at) < LONGEST_REST);
+            }
             Record::Checkpoint { ledger } => self.restart_from(ledger),
             Record::Decision { decision } => {
                 push_bounded(
@@ -127,7 +136,7 @@ impl Ledger {
                     intent.accepted = true;
                 }
             }
-            Record::Outcome { outcome } => self.end(outcome),
+            Record::Outcome { outcome } => self.end(outcome, entry.at),
             Record::Asleep { inventory } => {
                 self.asleep.insert(inventory.host.clone(), (**inventory).clone());
             }
@@ -166,8 +175,11 @@ impl Ledger {
         self.open.insert(intent.command.id, intent.clone());
     }
 
-    fn end(&mut self, outcome: &Outcome) {
+    fn end(&mut self, outcome: &Outcome, at: Timestamp) {
         let intent = self.open.remove(&outcome.id);
+        if let Some(vm) = intent.as_ref().and_then(|intent| intent.command.order.vm()) {
+            self.moved.insert(vm, at);
+        }
         let intent = intent.or_else(|| self.unresolved.remove(&outcome.id).map(|(intent, _)| intent));
         if let Some(known) = self.migrations.iter_mut().rev().find(|known| known.id == outcome.id) {
             known.outcome = Some(outcome.clone());
@@ -180,8 +192,8 @@ impl Ledger {
         }
     }
 
-    /// What the fleet's state must be told of the time before this start: how copies went, wishes for hosts, hosts that sleep, moves nobody
-    /// could resolve, and commands without an outcome, whose vms are locked.
+    /// What the fleet's state must be told of the time before this start: how copies went, wishes for hosts, hosts that sleep,
+    /// vms that rest, moves nobody could resolve, and commands without an outcome, whose vms are locked.
     pub fn events(&self) -> Vec<Event> {
         let modes = self.host_modes.iter().map(|(host, mode)| Event::HostMode { host: host.clone(), mode: *mode });
         let asleep = (0..).zip(self.asleep.values()).flat_map(|(number, inventory)| sleep_events(number, inventory));
@@ -192,7 +204,9 @@ impl Ledger {
         let known = Some(self.copies.factors()).filter(|factors| factors.copies > 0);
         let copying = known.map(|factors| Event::Copying { factors });
         // Hosts that sleep come last: an open order to sleep is among the others, and its host sleeps all the same.
-        copying.into_iter().chain(modes).chain(unresolved).chain(open).chain(asleep).collect()
+        let moved = self.moved.iter().map(|(vm, at)| Event::Moved { vm: *vm, at: *at });
+        let first = copying.into_iter().chain(modes).chain(moved);
+        first.chain(unresolved).chain(open).chain(asleep).collect()
     }
 }
 

@@ -45,7 +45,7 @@ fn an_unresolved_end_is_remembered_until_a_better_one_comes() {
     let unresolved = Record::Outcome { outcome: outcome(1, Ending::Unresolved { reason: "dark".into() }) };
     let ledger = fold([intended(1), unresolved.clone()]);
     assert_eq!((ledger.open.len(), ledger.unresolved.len()), (0, 1));
-    assert_eq!(ledger.events().len(), 2, "the fleet is told of the order and of its end");
+    assert_eq!(ledger.events().len(), 3, "the fleet is told of the order, of its end and of the rest after it");
     let resolved = fold([intended(1), unresolved, Record::Outcome { outcome: outcome(1, Ending::Completed) }]);
     assert!(resolved.unresolved.is_empty());
 }

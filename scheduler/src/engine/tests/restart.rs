@@ -106,6 +106,24 @@ async fn an_outcome_that_was_journalled_before_the_kill_is_only_acknowledged_aga
 }
 
 #[tokio::test]
+async fn a_vm_that_was_moved_rests_on_after_a_restart() {
+    let mut world = World::new(Mode::Recommend).await;
+    let (mut a, b) = world.pair().await;
+    world.engine().migrate(wish()).await.unwrap();
+    let command = a.command().await;
+    a.finish(&command, Ending::Failed { reason: "no".into() }).await;
+    assert_eq!(a.next().await, ToAgent::ReportAck(command.id));
+    let inventory = a.inventory.clone();
+    drop((a, b));
+    world.kill().await;
+    world.start().await.unwrap();
+    let (hello, before) = (Agent::hello(inventory, &world.clock), world.clock.now());
+    let _a = world.connect(hello).await.unwrap();
+    let moved = world.snapshot().await.vms[&vm(7)].last_moved_at;
+    assert!(moved.is_some_and(|at| at <= before), "{moved:?}");
+}
+
+#[tokio::test]
 async fn a_torn_last_record_is_cut_and_the_rest_stands() {
     let mut world = World::new(Mode::Recommend).await;
     world.engine().set_mode(Mode::Auto, "ann").await.unwrap();
