@@ -97,6 +97,14 @@ impl Clock {
         }
     }
 
+    /// Whether time that passes between two looks says that nothing ran meanwhile; a driver may jump as it likes.
+    pub fn tells_standstills(&self) -> bool {
+        match &*self.0 {
+            Source::System { .. } | Source::Simulated { .. } => true,
+            Source::Driven { .. } => false,
+        }
+    }
+
     /// Returns once `span` has passed. A driven clock whose driver is gone never gets there.
     pub async fn sleep(&self, span: Duration) {
         self.sleep_until(self.elapsed() + span).await;

@@ -40,6 +40,7 @@ mod links;
 pub mod metrics;
 pub mod model;
 mod proposer;
+mod pulse;
 mod recorder;
 mod repeats;
 pub mod replay;

@@ -18,6 +18,7 @@ use crate::{
     engine::{EngineSettings, OperatorError},
     history::History,
     links::Links,
+    pulse::Pulse,
 };
 
 /// Shared by the tasks of one engine.
@@ -29,6 +30,7 @@ pub(crate) struct Shared {
     pub(crate) counters: Arc<Counters>,
     pub(crate) links: Links,
     pub(crate) history: History,
+    pub(crate) pulse: Pulse,
     numbers: AtomicU64,
     mode: Mutex<Mode>,
     newer: AtomicU64,
@@ -44,6 +46,7 @@ impl Shared {
         counters: Arc<Counters>,
         history: History,
     ) -> Self {
+        let pulse = Pulse::new(clock.elapsed(), settings.period);
         Self {
             settings,
             clock,
@@ -51,6 +54,7 @@ impl Shared {
             counters,
             links: Links::default(),
             history,
+            pulse,
             numbers: AtomicU64::new(1),
             mode: Mutex::new(mode),
             newer: AtomicU64::new(0),

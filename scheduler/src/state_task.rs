@@ -85,7 +85,8 @@ impl State {
 
     /// A batch came in.
     pub(crate) async fn batch(&self, session: SessionId, batch: Arc<Batch>) -> bool {
-        let at = self.shared.clock.now();
+        let clock = &self.shared.clock;
+        let at = self.shared.pulse.received(clock);
         self.recorder.batch(session, at, Arc::clone(&batch)).await;
         self.requests.send(Request::Batch { session, batch, at }).await.is_ok()
     }
@@ -180,6 +181,8 @@ impl StateTask {
         let mut saves = clock.interval(forecasting::SAVE_EVERY);
         loop {
             self.beat.store(nanos_of(clock.elapsed()), Relaxed);
+            // It beats, whatever it says.
+            let _now = self.shared.pulse.received(&clock);
             tokio::select! {
                 biased;
                 news = forecasting::news(self.model.as_mut()) => self.model_says(news),

@@ -16,7 +16,7 @@ pub(crate) use sled_store::SledStore;
 pub(crate) struct StoreError(pub(crate) String);
 
 /// Keeps recent windows and inventories over a restart.
-pub(crate) trait Store: Send {
+pub(crate) trait Store: Send + Sync {
     /// Keeps a batch as part of its host's window.
     ///
     /// # Errors
