@@ -13,5 +13,6 @@ mod operator;
 mod peers;
 mod replay;
 mod scenarios;
+mod simulation;
 mod tidy;
 mod units;

@@ -12,5 +12,6 @@ pub mod process;
 pub mod scheduler;
 pub mod scripted;
 pub mod scripted_scheduler;
+pub mod simulation;
 pub mod skip;
 pub mod sources;
