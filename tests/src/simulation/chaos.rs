@@ -10,7 +10,7 @@ use super::{dice::Dice, planted::Bug, run::Run, wire::Way};
 
 /// Kinds of trouble, and how often each comes per minute in a middling mood.
 const KINDS: [(&str, f64); 18] = [
-    ("agent lost", 1.5),
+    ("agent lost", 3.0),
     ("scheduler lost", 1.2),
     ("host cut off", 1.0),
     ("cut one way", 1.0),
@@ -160,6 +160,18 @@ impl Chaos {
         Ok(true)
     }
 
+    /// Trouble comes in pairs: who has just come back and asks its neighbours where a vm is finds that one does not answer.
+    fn deaf_neighbour(&mut self, run: &Run, asks: usize) -> Result<()> {
+        let neighbour = self.dice.below(run.agents.len());
+        if neighbour == asks || !self.dice.chance(0.4) {
+            return Ok(());
+        }
+        let host = run.fleet.hosts[neighbour].host.clone();
+        run.world.with(|world| world.set_host_unreachable(&host, true))?;
+        self.later(run, 1.0, 20.0, Mend::Hypervisor(host));
+        Ok(())
+    }
+
     fn stop(&self, run: &mut Run, who: usize) {
         let until = run.now + Duration::from_secs_f64(0.3 + 30.0 * self.dice.between(0.0, 1.0).powi(2));
         run.paused.insert(who, until);
@@ -223,7 +235,10 @@ impl Chaos {
     fn mend(&mut self, run: &mut Run, mend: Mend) -> Result<()> {
         run.trace.note(format_args!("mends {mend:?}"));
         match mend {
-            Mend::Agent(index) if run.agents[index].is_none() => run.start_agent(index)?,
+            Mend::Agent(index) if run.agents[index].is_none() => {
+                run.start_agent(index)?;
+                self.deaf_neighbour(run, index)?;
+            }
             Mend::Scheduler if run.scheduler.is_none() => run.start_scheduler()?,
             Mend::Agent(_) | Mend::Scheduler => {}
             Mend::Cut(index, way) => run.wire.cut(index, way, false),
