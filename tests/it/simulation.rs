@@ -11,31 +11,31 @@ fn keeps_every_promise(seed: u64) -> Report {
     report
 }
 
-/// Plays ten seeds; what they do is worth the while.
-fn ten_from(first: u64) {
-    let reports: Vec<Report> = (first..first + 10).map(keeps_every_promise).collect();
-    assert!(reports.iter().map(|report| report.migrations).sum::<u64>() > 20);
-    assert!(reports.iter().flat_map(|report| report.faults.values()).sum::<u64>() > 100);
+/// Plays five seeds; what they do is worth the while.
+fn five_from(first: u64) {
+    let reports: Vec<Report> = (first..first + 5).map(keeps_every_promise).collect();
+    assert!(reports.iter().map(|report| report.migrations).sum::<u64>() > 10);
+    assert!(reports.iter().flat_map(|report| report.faults.values()).sum::<u64>() > 50);
 }
 
 #[test]
-fn seeds_0_to_9_keep_every_promise() {
-    ten_from(0);
+fn seeds_0_to_4_keep_every_promise() {
+    five_from(0);
 }
 
 #[test]
-fn seeds_10_to_19_keep_every_promise() {
-    ten_from(10);
+fn seeds_5_to_9_keep_every_promise() {
+    five_from(5);
 }
 
 #[test]
-fn seeds_20_to_29_keep_every_promise() {
-    ten_from(20);
+fn seeds_10_to_14_keep_every_promise() {
+    five_from(10);
 }
 
 #[test]
-fn seeds_30_to_39_keep_every_promise() {
-    ten_from(30);
+fn seeds_15_to_19_keep_every_promise() {
+    five_from(15);
 }
 
 #[test]
@@ -45,9 +45,7 @@ fn seeds_that_once_broke_a_promise_keep_it_now() {
 
 #[test]
 fn one_seed_gives_the_same_run_byte_for_byte() {
-    for seed in [3, 42] {
-        let (first, second) = (keeps_every_promise(seed), keeps_every_promise(seed));
-        assert_eq!(first.hash, second.hash, "seed {seed}");
-    }
-    assert_ne!(keeps_every_promise(4).hash, keeps_every_promise(5).hash);
+    let (first, second, other) = (keeps_every_promise(42), keeps_every_promise(42), keeps_every_promise(43));
+    assert_eq!(first.hash, second.hash);
+    assert_ne!(first.hash, other.hash);
 }
