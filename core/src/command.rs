@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     id::{CommandId, Epoch, Generation, HostId, VmId},
-    outcome::{Outcome, Stage},
-    units::{Bytes, BytesPerSec},
+    outcome::{Ending, Outcome, Stage, StageTimes},
+    units::{Bytes, BytesPerSec, Timestamp},
 };
 
 /// Bounds within which a migration must stay.
@@ -60,6 +60,30 @@ pub struct Command {
     pub ttl: Duration,
     /// What to do.
     pub order: Order,
+}
+
+impl Command {
+    /// The outcome of it where nothing is known but how it ended, and when.
+    pub fn ended(&self, ending: Ending, at: Timestamp) -> Outcome {
+        let destination = match &self.order {
+            Order::Migrate { destination, .. } => Some(destination.clone()),
+            Order::Wake { target, .. } => Some(target.clone()),
+            Order::Cancel { .. } | Order::Sleep => None,
+        };
+        Outcome {
+            id: self.id,
+            vm: self.order.vm(),
+            source: self.host.clone(),
+            destination,
+            ending,
+            began_at: at,
+            ended_at: at,
+            stages: StageTimes::default(),
+            downtime: None,
+            copied: Bytes::ZERO,
+            iterations: 0,
+        }
+    }
 }
 
 /// What to do.

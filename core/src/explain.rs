@@ -6,7 +6,7 @@ use crate::{
     decision::Decision,
     id::VmId,
     migration_cost::Reckoned,
-    outcome::{Ending, Outcome, StageTimes},
+    outcome::{Ending, Outcome},
     proposal::{Action, Expectation, Motive, Proposal},
 };
 
@@ -81,8 +81,6 @@ pub fn came_of(reckoned: Option<&Reckoned>, outcome: &Outcome) -> String {
         expected
             .map_or_else(String::new, |expected| format!(" ({} reckoned{})", show(expected), most.unwrap_or_default()))
     };
-    let StageTimes { preparation, migration, switching } = outcome.stages;
-    let took = preparation.saturating_add(migration).saturating_add(switching);
     let time =
         beside(reckoned.map(|copy| copy.expected.duration), reckoned.and_then(|copy| copy.duration_at_most), &secs);
     let amount = reckoned.map_or_else(String::new, |copy| format!(" ({} reckoned)", copy.expected.copied));
@@ -91,7 +89,7 @@ pub fn came_of(reckoned: Option<&Reckoned>, outcome: &Outcome) -> String {
         let beside = beside(expected, reckoned.and_then(|copy| copy.downtime_at_most), &millis);
         format!(", paused it for {}{beside}", millis(came))
     });
-    format!("completed: copied {}{amount} in {}{time}{pause}", outcome.copied, secs(took))
+    format!("completed: copied {}{amount} in {}{time}{pause}", outcome.copied, secs(outcome.stages.total()))
 }
 
 /// What is expected of a proposal, in words and figures.
@@ -139,6 +137,7 @@ mod tests {
         fixture::{Fleet, vm_id},
         id::HostId,
         migration_cost::{CopyFactors, CopyJob, Writes},
+        outcome::StageTimes,
         policy::RiskGreedy,
         units::{Bytes, BytesPerSec, Cores, Timestamp},
     };

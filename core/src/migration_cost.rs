@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::units::{Bytes, BytesPerSec, Cores, seconds};
 
-pub use experience::{CopyFactors, Experience, Reckoned, WITHIN};
+pub use experience::{CopyFactors, Experience, Reckoned};
 pub use writes::{Changed, Writes};
 
 /// Rounds after which a copy counts as not converging.

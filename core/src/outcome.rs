@@ -99,6 +99,13 @@ pub struct StageTimes {
     pub switching: Duration,
 }
 
+impl StageTimes {
+    /// All of them together.
+    pub fn total(&self) -> Duration {
+        self.preparation.saturating_add(self.migration).saturating_add(self.switching)
+    }
+}
+
 /// What came of one command.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {

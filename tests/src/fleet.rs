@@ -48,6 +48,8 @@ pub fn vm(name: &'static str, home: usize, cores: f32) -> Vm {
     Vm { name, home, cpu: cores / 4.0, memory: Bytes::from_gib(2) }
 }
 
+/// Memory of each host.
+const MEMORY: Bytes = Bytes::from_gib(32);
 /// The seed of every test's fleet.
 const SEED: u64 = 7;
 /// A step of time that every loop of the daemons notices.
@@ -88,7 +90,7 @@ impl SimFleet {
         let logs = Logs::watch();
         let time = Time::default();
         let folder = tempfile::tempdir()?;
-        let hosts: Vec<HostSpec> = (1..=hosts).map(host).collect::<Result<_>>()?;
+        let hosts: Vec<HostSpec> = (1..=hosts).map(|number| host(number, MEMORY)).collect::<Result<_>>()?;
         let world = Fleet::new(World::new(&scenario(hosts.clone(), vms)?, SEED), time.clock.clone());
         let mut config = quick(&folder.path().join("scheduler"), mode);
         change(&mut config);
@@ -194,10 +196,13 @@ impl SimFleet {
     }
 }
 
-fn host(number: usize) -> Result<HostSpec> {
+/// The host `kvm<number>` of 8 cores.
+///
+/// # Errors
+/// Never: the name is one.
+pub(crate) fn host(number: usize, memory: Bytes) -> Result<HostSpec> {
     let any = || "any".to_owned();
-    let mut spec =
-        HostSpec::new(HostId::new(&format!("kvm{number}"))?, Cores(8.0), Bytes::from_gib(32), PowerCurve::ml110_g5());
+    let mut spec = HostSpec::new(HostId::new(&format!("kvm{number}"))?, Cores(8.0), memory, PowerCurve::ml110_g5());
     spec.hardware = "a test's".into();
     spec.networks.insert(any());
     spec.storages.insert(any());
@@ -252,6 +257,6 @@ pub fn agent(
 /// # Errors
 /// Where the vms make no sense.
 pub fn pair(time: &Time, vms: &[Vm]) -> Result<(Fleet, Vec<HostSpec>)> {
-    let hosts = vec![host(1)?, host(2)?];
+    let hosts = vec![host(1, MEMORY)?, host(2, MEMORY)?];
     Ok((Fleet::new(World::new(&scenario(hosts.clone(), vms)?, SEED), time.clock.clone()), hosts))
 }

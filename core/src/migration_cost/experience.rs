@@ -29,7 +29,7 @@ const FACTOR_MAX: f64 = 20.0;
 const FIXED_MAX: f64 = 60.0;
 
 /// Share of copies that stay within the bounds.
-pub const WITHIN: f64 = 0.9;
+const WITHIN: f64 = 0.9;
 
 /// How copies on this fleet differ from what the model says.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -109,10 +109,9 @@ pub struct Reckoned {
 struct Came {
     job: CopyJob,
     preparation: Duration,
-    /// From the first byte to the end, the pause included.
-    copying: Duration,
+    /// From the order to the end.
+    took: Duration,
     /// What of that came after the pause, where that was measured.
-    #[serde(default)]
     finish: Option<Duration>,
     /// Pause, where it was measured.
     downtime: Option<Duration>,
@@ -128,7 +127,6 @@ impl Came {
     /// What `outcome` says of the copy of `job`; `None` where it did not complete or was not measured.
     fn of(job: &CopyJob, outcome: &Outcome) -> Option<Self> {
         let stages = &outcome.stages;
-        let copying = stages.migration.saturating_add(stages.switching);
         let reached = ratio(outcome.copied.as_f64() / stages.migration.as_secs_f64(), job.bandwidth.get())?;
         if outcome.ending != Ending::Completed {
             return None;
@@ -139,7 +137,7 @@ impl Came {
         let pause = outcome.downtime.and_then(|came| ratio(came.as_secs_f64(), plain.downtime.as_secs_f64()));
         let (preparation, downtime) = (stages.preparation, outcome.downtime);
         let finish = downtime.map(|downtime| stages.switching.saturating_sub(downtime));
-        Some(Self { job: *job, preparation, copying, finish, downtime, speed, amount, pause })
+        Some(Self { job: *job, preparation, took: stages.total(), finish, downtime, speed, amount, pause })
     }
 }
 
@@ -175,10 +173,8 @@ impl Experience {
             ..CopyFactors::default()
         };
         CopyFactors {
-            duration_at_most: self.bound(&|came| {
-                let took = came.preparation.saturating_add(came.copying);
-                ratio(took.as_secs_f64(), factors.estimate(&came.job).duration.as_secs_f64())
-            }),
+            duration_at_most: self
+                .bound(&|came| ratio(came.took.as_secs_f64(), factors.estimate(&came.job).duration.as_secs_f64())),
             pause_at_most: self
                 .bound(&|came| ratio(came.downtime?.as_secs_f64(), factors.estimate(&came.job).downtime.as_secs_f64())),
             ..factors
@@ -272,7 +268,7 @@ mod tests {
         let (job, came) = (job(3000), outcome(&job(3000), 1.0));
         let expected = factors.estimate(&job);
         let off = |expected: f64, came: f64| (expected / came - 1.0).abs();
-        let took = came.stages.preparation + came.stages.migration + came.stages.switching;
+        let took = came.stages.total();
         assert!(off(expected.duration.as_secs_f64(), took.as_secs_f64()) < 0.05, "{expected:?}, {took:?}");
         assert!(off(expected.downtime.as_secs_f64(), came.downtime.unwrap().as_secs_f64()) < 0.15, "{expected:?}");
         assert!(off(expected.copied.as_f64(), came.copied.as_f64()) < 0.05, "{expected:?}");

@@ -18,8 +18,8 @@ use std::{
 use ballast_core::{
     command::{Command, CommandStatus, DenyReason, Order, Progress, Report},
     id::{CommandId, Epoch, HostId, VmId},
-    outcome::{Ending, Outcome, StageTimes},
-    units::{Bytes, Timestamp},
+    outcome::{Ending, Outcome},
+    units::Timestamp,
 };
 
 use crate::engine::{CommandSettings, ToAgent};
@@ -157,7 +157,7 @@ impl Table {
         let sleeps = |open: &&mut Open| open.command.host == *host && open.command.order == Order::Sleep;
         let Some(open) = self.open.values_mut().find(sleeps) else { return Vec::new() };
         self.overtaken.insert(host.clone(), open.command.id);
-        let outcome = ended(&open.command, Ending::Completed, at);
+        let outcome = open.command.ended(Ending::Completed, at);
         open.close(outcome, now)
     }
 
@@ -179,7 +179,7 @@ impl Table {
             CommandStatus::Finished(outcome) => open.close(settled(&open.command, outcome), now),
             CommandStatus::Denied(reason) => {
                 let reason = format!("denied by {host}: {reason}");
-                let outcome = ended(&open.command, Ending::Abandoned { reason }, at);
+                let outcome = open.command.ended(Ending::Abandoned { reason }, at);
                 open.close(outcome, now)
             }
             CommandStatus::Unknown => open.unknown(at, now),
@@ -289,7 +289,7 @@ impl Open {
             // It was sent again since, so the answer may be older than the command's arrival.
             Standing::Sent { .. } | Standing::Closing { .. } => return Vec::new(),
         };
-        let outcome = ended(&self.command, ending, at);
+        let outcome = self.command.ended(ending, at);
         self.close(outcome, now)
     }
 
@@ -338,32 +338,10 @@ fn back_off(first: Duration, tries: u32) -> Duration {
     first.saturating_mul(1 << tries.saturating_sub(1).min(8)).min(BACK_OFF_MAX)
 }
 
-/// An outcome the scheduler states itself, without figures.
-fn ended(command: &Command, ending: Ending, at: Timestamp) -> Outcome {
-    let destination = match &command.order {
-        Order::Migrate { destination, .. } => Some(destination.clone()),
-        Order::Wake { target, .. } => Some(target.clone()),
-        Order::Cancel { .. } | Order::Sleep => None,
-    };
-    Outcome {
-        id: command.id,
-        vm: command.order.vm(),
-        source: command.host.clone(),
-        destination,
-        ending,
-        began_at: at,
-        ended_at: at,
-        stages: StageTimes::default(),
-        downtime: None,
-        copied: Bytes::ZERO,
-        iterations: 0,
-    }
-}
-
 /// An agent's outcome, with the command's own data in place of what the agent says of it: an agent decides how a command
 /// ended, not what it was.
 fn settled(command: &Command, outcome: Outcome) -> Outcome {
-    let own = ended(command, outcome.ending.clone(), outcome.ended_at);
+    let own = command.ended(outcome.ending.clone(), outcome.ended_at);
     Outcome { id: own.id, vm: own.vm, source: own.source, destination: own.destination, ..outcome }
 }
 

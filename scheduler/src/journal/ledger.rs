@@ -14,9 +14,9 @@ use ballast_core::{
     id::{CommandId, DecisionId, Epoch, HostId, VmId},
     inventory::Inventory,
     migration_cost::{Experience, Reckoned},
-    outcome::{Ending, Outcome, StageTimes},
+    outcome::{Ending, Outcome},
     snapshot::{Event, HostMode},
-    units::{Bytes, Timestamp},
+    units::Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -213,21 +213,8 @@ impl Ledger {
 /// A sleep that was ordered and carried out before this start, under an id of epoch 0, which no scheduler has.
 fn sleep_events(number: u64, inventory: &Inventory) -> [Event; 2] {
     let id = CommandId { epoch: Epoch(0), number };
-    let host = inventory.host.clone();
-    let command = Command { id, host: host.clone(), ttl: Duration::ZERO, order: Order::Sleep };
-    let outcome = Outcome {
-        id,
-        vm: None,
-        source: host,
-        destination: None,
-        ending: Ending::Completed,
-        began_at: Timestamp::EPOCH,
-        ended_at: Timestamp::EPOCH,
-        stages: StageTimes::default(),
-        downtime: None,
-        copied: Bytes::ZERO,
-        iterations: 0,
-    };
+    let command = Command { id, host: inventory.host.clone(), ttl: Duration::ZERO, order: Order::Sleep };
+    let outcome = command.ended(Ending::Completed, Timestamp::EPOCH);
     [Event::Ordered { command }, Event::Ended { outcome }]
 }
 

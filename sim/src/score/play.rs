@@ -15,13 +15,13 @@ use ballast_core::{
     forecast::{Forecaster, Forecasts},
     id::{CommandId, DecisionId, Epoch, HostId, Seq, VmId},
     inventory::Inventory,
-    outcome::{Ending, Outcome, StageTimes},
+    outcome::Ending,
     policy::{Policy, View},
     rates,
     risk::{HostRisk, Kept},
     sample::{AgentHealth, Batch, HostSample, PowerSource, Reading, VmSample},
     snapshot::{Event, Snapshot},
-    units::{Bytes, Timestamp},
+    units::Timestamp,
 };
 
 use super::{Pace, Stopwatch};
@@ -298,7 +298,7 @@ impl<'a> Play<'a> {
                 self.flying.remove(&vm);
             }
             self.hear_of_ends(&command, now);
-            self.event(&Event::Ended { outcome: outcome(&command, ending, now) }, now);
+            self.event(&Event::Ended { outcome: command.ended(ending, now) }, now);
             if self.pace.acts_between {
                 self.looks.extend([now, now.after(self.pace.tuning.sleep_after)]);
             }
@@ -387,10 +387,10 @@ impl<'a> Play<'a> {
         };
         match (begun, command.order.vm()) {
             (Ok(()), Some(vm)) => drop(self.flying.insert(vm, command)),
-            (Ok(()), None) => self.event(&Event::Ended { outcome: outcome(&command, Ending::Completed, now) }, now),
+            (Ok(()), None) => self.event(&Event::Ended { outcome: command.ended(Ending::Completed, now) }, now),
             (Err(error), _) => {
                 let ending = Ending::Failed { reason: error.to_string() };
-                self.event(&Event::Ended { outcome: outcome(&command, ending, now) }, now);
+                self.event(&Event::Ended { outcome: command.ended(ending, now) }, now);
             }
         }
     }
@@ -413,25 +413,4 @@ fn order(step: &Step, snapshot: &Snapshot) -> Option<(HostId, Order)> {
         Step::Sleep { host } => (host.clone(), Order::Sleep),
         Step::Wake { host, by } => (by.clone(), Order::Wake { target: host.clone(), address: None }),
     })
-}
-
-fn outcome(command: &Command, ending: Ending, now: Timestamp) -> Outcome {
-    let destination = match &command.order {
-        Order::Migrate { destination, .. } => Some(destination.clone()),
-        Order::Wake { target, .. } => Some(target.clone()),
-        Order::Sleep | Order::Cancel { .. } => None,
-    };
-    Outcome {
-        id: command.id,
-        vm: command.order.vm(),
-        source: command.host.clone(),
-        destination,
-        ending,
-        began_at: now,
-        ended_at: now,
-        stages: StageTimes::default(),
-        downtime: None,
-        copied: Bytes::ZERO,
-        iterations: 0,
-    }
 }

@@ -3,11 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Result;
-use ballast_core::{
-    id::{HostId, VmId},
-    power::PowerCurve,
-    units::{Bytes, BytesPerSec, Cores},
-};
+use ballast_core::{id::VmId, units::Bytes};
 use ballast_sim::{
     Scenario,
     scenario::{HostSpec, Terms, VmSpec},
@@ -15,7 +11,7 @@ use ballast_sim::{
 };
 
 use super::dice::Dice;
-use crate::{scheduler::START, scripted::vm_named};
+use crate::{fleet::host, scheduler::START, scripted::vm_named};
 
 /// When a vm is meant to run.
 #[derive(Debug, Clone)]
@@ -41,7 +37,8 @@ pub(super) struct Fleet {
 /// # Errors
 /// Where it makes no sense, which no dice should bring about.
 pub(super) fn of(dice: &Dice, span: Duration) -> Result<Fleet> {
-    let hosts: Vec<HostSpec> = (1..=4 + dice.below(3)).map(host).collect::<Result<_>>()?;
+    let hosts: Vec<HostSpec> =
+        (1..=4 + dice.below(3)).map(|number| host(number, Bytes::from_gib(24))).collect::<Result<_>>()?;
     let count = 2 * hosts.len() + dice.below(4);
     let (mut specs, mut series, mut stays) = (Vec::new(), Vec::new(), Vec::new());
     for index in 0..count {
@@ -71,16 +68,4 @@ fn slot(dice: &Dice) -> Slot {
     #[allow(clippy::cast_possible_truncation)] // A share needs no more digits.
     let cpu = cpu as f32;
     Slot { cpu, memory: 0.5, ..Slot::default() }
-}
-
-fn host(number: usize) -> Result<HostSpec> {
-    let any = || "any".to_owned();
-    let mut spec =
-        HostSpec::new(HostId::new(&format!("kvm{number}"))?, Cores(8.0), Bytes::from_gib(24), PowerCurve::ml110_g5());
-    spec.hardware = "a simulation's".into();
-    spec.networks.insert(any());
-    spec.storages.insert(any());
-    // A vm of a gibibyte takes about five seconds: long enough to be disturbed.
-    spec.migration_bandwidth = BytesPerSec(200e6);
-    Ok(spec)
 }

@@ -12,10 +12,10 @@ use std::{
 
 use anyhow::Result;
 use ballast_core::{
-    command::{CommandStatus, Report},
-    id::{CommandId, Epoch, HostId},
-    outcome::{Ending, Outcome, StageTimes},
-    units::{Bytes, Timestamp},
+    command::{Command, CommandStatus, Order, Report},
+    id::HostId,
+    outcome::{Ending, Outcome},
+    units::Timestamp,
 };
 use ballast_daemon::segments::{Options, SegmentWriter, read_dir};
 use ballast_proto::v1::{
@@ -218,7 +218,8 @@ impl Bugs {
                 last.filter(|at| *at > 0).into_iter().for_each(|at| drop(entries.drain(at..)));
             }
             Some(Bug::NoReconcile) => {
-                let gone = |intent: &OpenIntent| abandoned(intent, now);
+                let ending = Ending::Abandoned { reason: "nobody was asked".to_owned() };
+                let gone = |intent: &OpenIntent| intent.command.ended(ending.clone(), now);
                 let outcomes: Vec<Outcome> = fold(entries).open.values().map(gone).collect();
                 entries
                     .extend(outcomes.into_iter().map(|outcome| Entry { at: now, record: Record::Outcome { outcome } }));
@@ -257,7 +258,8 @@ fn early(host: usize, report: &mut v1::CommandReport) {
     let Ok(host) = HostId::new(&format!("kvm{}", host + 1)) else { return };
     let Ok(Report { id, status: CommandStatus::Running(_) }) = Report::try_from(report.clone()) else { return };
     let ending = Ending::Failed { reason: "no end was waited for".to_owned() };
-    let outcome = Outcome { id, ..nothing(host, ending) };
+    // An agent says of an outcome how it ended, not what it was of.
+    let outcome = Command { id, host, ttl: Duration::ZERO, order: Order::Sleep }.ended(ending, Timestamp::EPOCH);
     *report = Report { id, status: CommandStatus::Finished(outcome) }.into();
 }
 
@@ -266,35 +268,6 @@ fn lie(report: &mut v1::CommandReport) {
     if outcome.ending == Ending::Completed && outcome.vm.is_some() {
         let ending = Ending::Cancelled { reason: "as ordered".to_owned() };
         *report = Report { id, status: CommandStatus::Finished(Outcome { ending, ..outcome }) }.into();
-    }
-}
-
-/// An outcome that says nothing but how it ended.
-fn nothing(source: HostId, ending: Ending) -> Outcome {
-    Outcome {
-        id: CommandId { epoch: Epoch(0), number: 0 },
-        vm: None,
-        source,
-        destination: None,
-        ending,
-        began_at: Timestamp::EPOCH,
-        ended_at: Timestamp::EPOCH,
-        stages: StageTimes::default(),
-        downtime: None,
-        copied: Bytes::ZERO,
-        iterations: 0,
-    }
-}
-
-fn abandoned(intent: &OpenIntent, now: Timestamp) -> Outcome {
-    let destination = intent.migration().map(|migration| migration.destination);
-    Outcome {
-        id: intent.command.id,
-        vm: intent.command.order.vm(),
-        destination,
-        began_at: now,
-        ended_at: now,
-        ..nothing(intent.command.host.clone(), Ending::Abandoned { reason: "nobody was asked".to_owned() })
     }
 }
 

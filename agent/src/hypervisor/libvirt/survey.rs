@@ -81,9 +81,9 @@ impl Survey {
             *known = Known { run, ..Known::default() };
             self.asked.remove(&counters.vm);
         }
-        let asked = self.asked.get(&counters.vm).copied();
-        let measured = changed.filter(|changed| asked.is_some_and(|span| changed.after.as_secs() == u64::from(span)));
-        if let Some((index, changed)) = measured.and_then(|changed| Some((place(changed)?, changed))) {
+        let asked = self.asked.get(&counters.vm).and_then(|asked| SPANS.iter().position(|span| span == asked));
+        let is_asked = |index: &usize, changed: &Changed| changed.after == Duration::from_secs(SPANS[*index].into());
+        if let Some((index, changed)) = asked.zip(changed).filter(|(index, changed)| is_asked(index, changed)) {
             known.changed[index] = Some((changed, now));
             self.asked.remove(&counters.vm);
         }
@@ -99,10 +99,6 @@ impl Survey {
         self.known.retain(|vm, _| is_here(*vm));
         self.asked.retain(|vm, _| is_here(*vm));
     }
-}
-
-fn place(changed: Changed) -> Option<usize> {
-    SPANS.iter().position(|span| u64::from(*span) == changed.after.as_secs())
 }
 
 #[cfg(test)]

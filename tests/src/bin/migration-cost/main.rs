@@ -22,7 +22,7 @@ use clap::Parser;
 /// Moves vms of the lab to and fro and compares what their copies took with what was reckoned.
 #[derive(Debug, Parser)]
 struct Args {
-    /// Moves that count; as many again come before every change of what a vm writes, and do not.
+    /// Moves that count; one more of each vm follows every change of what it writes, and does not.
     #[arg(long, default_value_t = 60)]
     moves: usize,
     /// A row per move.
