@@ -14,7 +14,7 @@ use ballast_core::{
 
 use super::harness::{Agent, World, wish};
 use crate::{
-    engine::{ManualMove, OperatorError, ToAgent},
+    engine::{Engine, ManualMove, OperatorError, ToAgent},
     testing::{host, vm},
 };
 
@@ -207,8 +207,12 @@ async fn an_empty_host_is_put_to_sleep_and_its_silence_is_expected() {
     assert_eq!(slept.hosts[&host("b")].power, HostPower::Asleep);
     assert!(slept.hosts[&host("b")].doubts.is_empty());
     assert!(sleeps_after_a_restart(&mut world).await, "the journal alone knows whom to wake");
-    world.agent("b", &[]).await;
+    let journalled = async |engine: &Engine| engine.stats().await.unwrap().journal_records;
+    let before = journalled(world.engine()).await;
+    let _b = world.agent("b", &[]).await;
     assert_eq!(world.snapshot().await.hosts[&host("b")].power, HostPower::Awake);
+    // What was not on the disk when it was killed it does not know.
+    world.until("its return is journalled", async |engine| journalled(engine).await > before).await;
     assert!(!sleeps_after_a_restart(&mut world).await, "it has come back");
 }
 
