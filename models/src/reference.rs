@@ -78,22 +78,18 @@ impl Reference {
     /// # Errors
     /// Where a gradient is not of 32 bits.
     pub fn gradients(&self, of: &GradientsParams) -> Result<Vec<Vec<f32>>, String> {
-        let numbers =
-            |data: TensorData| data.try_into_vec::<f32>().map_err(|error| format!("a gradient of burn's: {error:?}"));
-        let mut all = Vec::new();
+        let mut parts = Vec::new();
         for layer in self.layers() {
-            let (weight, bias) = (of.get::<2>(layer.weight.id), of.get::<1>(layer.bias.id));
-            let zeros = |shape: usize| vec![0.0; shape];
-            all.push(match weight {
-                Some(gradient) => numbers(gradient.into_data())?,
-                None => zeros(layer.weight.dims().iter().product()),
-            });
-            all.push(match bias {
-                Some(gradient) => numbers(gradient.into_data())?,
-                None => zeros(layer.bias.dims()[0]),
-            });
+            let (weight, bias) = (layer.weight.val().inner(), layer.bias.val().inner());
+            let by_weight = of.get::<2>(layer.weight.id).unwrap_or_else(|| weight.zeros_like());
+            parts.push(by_weight.flatten::<1>(0, 1));
+            parts.push(of.get::<1>(layer.bias.id).unwrap_or_else(|| bias.zeros_like()));
         }
-        Ok(all)
+        let lengths: Vec<usize> = parts.iter().map(|part| part.dims()[0]).collect();
+        // Read in one piece: a device is waited for once, not once per tensor.
+        let all = Tensor::cat(parts, 0).into_data().try_into_vec::<f32>();
+        let mut all = all.map_err(|error| format!("a gradient of burn's: {error:?}"))?.into_iter();
+        Ok(lengths.into_iter().map(|length| all.by_ref().take(length).collect()).collect())
     }
 
     /// h after every step, `[rows, steps, units]`, of `x`, `[rows, steps, INPUTS]`, from the `state` on (`[rows, units]`, h and C;

@@ -2,7 +2,7 @@
 
 use ballast_core::forecast::LEVELS;
 use ballast_models::{
-    features::{CONTEXT, HIGHS, INPUTS, MEDIANS},
+    features::{HIGHS, INPUTS, MEDIANS},
     network::{MEDIAN, PER_TARGET, TARGETS, Weights},
     reference::Reference,
     scale::Resource,
@@ -11,8 +11,9 @@ use burn::tensor::{Device, Tensor, TensorData, activation::softmax, activation::
 
 use crate::{
     batch::{Chunk, Walk},
+    burn_rows::Rows,
     data::Set,
-    head::{Forgetting, Row, Sample},
+    head::Forgetting,
     learner::{Learnt, inputs, samples},
     loss,
 };
@@ -67,16 +68,14 @@ impl BurnLearner {
         let rows = Tensor::<1, burn::tensor::Int>::from_data(TensorData::new(rows, [number]), &tracked);
         let h = all.reshape([lanes * steps, units]).select(0, rows);
         let forgetting = Forgetting { seed, share: self.walk.forgets };
-        let mut sum: Option<Tensor<1>> = None;
-        for resource in Resource::ALL {
-            let part = self.part(set, &samples, resource, (h.clone(), forgetting), &tracked);
-            sum = Some(sum.map_or_else(|| part.clone(), |sum| sum + part.clone()));
-        }
-        let sum = sum.unwrap_or_else(|| Tensor::zeros([1], &tracked));
-        let loss: f64 = sum.clone().into_data().iter::<f64>().sum();
-        let mean = sum / (number.max(1) as f64);
+        let rows = Rows::of(set, &samples, (self.module.width(), forgetting, self.weights.next), &tracked);
+        let parts = Resource::ALL.into_iter().zip(&rows).map(|(resource, rows)| self.part(resource, rows, h.clone()));
+        let sum = parts.fold(Tensor::<1>::zeros([1], &tracked), |sum, part| sum + part);
+        let mean = sum.clone() / (number.max(1) as f64);
         let gradients = burn::optim::GradientsParams::from_grads(mean.backward(), &self.module);
         let gradients = self.module.gradients(&gradients).map_err(|error| anyhow::anyhow!(error))?;
+        // Read last: whoever reads waits for all that the device was told to do before.
+        let loss: f64 = sum.into_data().iter::<f64>().sum();
         Ok((Learnt { loss, samples: number }, gradients))
     }
 
@@ -88,38 +87,17 @@ impl BurnLearner {
         state * Tensor::<2>::from_data(TensorData::new(keep, [lanes, 1]), &self.device)
     }
 
-    /// The loss of one resource, summed over the samples.
-    fn part(
-        &self,
-        set: &Set,
-        samples: &[Sample],
-        resource: Resource,
-        (h, forgetting): (Tensor<2>, Forgetting),
-        device: &Device,
-    ) -> Tensor<1> {
-        let width = self.module.width();
-        let rows = Rows::of(set, samples, resource, forgetting, width);
-        let number = samples.len();
-        let tensor = |values: &[f32], columns: usize| {
-            Tensor::<2>::from_data(TensorData::new(values.to_vec(), [number, columns]), device)
-        };
-        let outputs = self.module.head(resource, h, tensor(&rows.context, CONTEXT), tensor(&rows.kept, width));
-        let (spread, weight) = (tensor(&rows.spread, 1), tensor(&rows.weight, 1));
-        let highs = tensor(&rows.highs, HIGHS);
-        let mut sum = Tensor::<1>::zeros([1], device);
-        for target in 0..TARGETS {
-            let bare = outputs.clone().narrow(1, target * PER_TARGET, PER_TARGET);
-            let medians = tensor(&rows.medians[target], MEDIANS);
-            let quantiles = quantiles(&bare, medians, highs.clone(), &spread);
-            let (wanted, known) = (tensor(&rows.wanted[target], 1), tensor(&rows.known[target], 1));
-            let loss = self.pinball(&quantiles, &wanted, resource) * known * weight.clone();
-            let of_target = if target == 0 { f64::from(self.weights.next) } else { 1.0 };
-            sum = sum + loss.sum() * of_target;
-        }
-        sum
+    /// The loss of one resource, summed over the samples and their targets.
+    fn part(&self, resource: Resource, rows: &Rows, h: Tensor<2>) -> Tensor<1> {
+        let outputs = self.module.head(resource, h, rows.context.clone(), rows.kept.clone());
+        let samples = outputs.dims()[0];
+        // All targets at once: a GPU is slowed down by the number of operations, not by their size.
+        let bare = outputs.reshape([samples * TARGETS, PER_TARGET]);
+        let quantiles = quantiles(&bare, rows.medians.clone(), rows.highs.clone(), &rows.spread);
+        (self.pinball(&quantiles, &rows.wanted, resource) * rows.weight.clone()).sum()
     }
 
-    /// Loss per sample, `[samples, 1]`.
+    /// Loss per row, `[rows, 1]`.
     fn pinball(&self, quantiles: &[Tensor<2>], wanted: &Tensor<2>, resource: Resource) -> Tensor<2> {
         let mut sum = wanted.zeros_like();
         for (index, (quantile, level)) in quantiles.iter().zip(LEVELS).enumerate() {
@@ -150,7 +128,7 @@ fn percent(scaled: Tensor<2>) -> Tensor<2> {
     sinh + (scaled - inside) * PERCENT_FROM.cosh()
 }
 
-/// As [`ballast_models::network::quantiles`], of many samples: one tensor `[samples, 1]` per level.
+/// As [`ballast_models::network::quantiles`], of many rows: one tensor `[rows, 1]` per level.
 fn quantiles(bare: &Tensor<2>, medians: Tensor<2>, highs: Tensor<2>, spread: &Tensor<2>) -> Vec<Tensor<2>> {
     let part = |from: usize, columns: usize| bare.clone().narrow(1, from, columns);
     let weighed = (softmax(part(LEVELS.len(), MEDIANS), 1) * medians).sum_dim(1);
@@ -169,50 +147,4 @@ fn quantiles(bare: &Tensor<2>, medians: Tensor<2>, highs: Tensor<2>, spread: &Te
         all.push(median.clone() + reached * height.clone() + spread.clone() * beyond.clone());
     }
     all
-}
-
-/// What the samples hold, gathered row by row.
-struct Rows {
-    context: Vec<f32>,
-    /// What the hidden layer's values are multiplied with.
-    kept: Vec<f32>,
-    spread: Vec<f32>,
-    weight: Vec<f32>,
-    highs: Vec<f32>,
-    medians: Vec<Vec<f32>>,
-    wanted: Vec<Vec<f32>>,
-    known: Vec<Vec<f32>>,
-}
-
-impl Rows {
-    fn of(set: &Set, samples: &[Sample], resource: Resource, forgetting: Forgetting, width: usize) -> Self {
-        let empty = || vec![Vec::new(); TARGETS];
-        let mut rows = Self {
-            context: Vec::with_capacity(samples.len() * CONTEXT),
-            kept: vec![1.0; samples.len() * width],
-            spread: Vec::new(),
-            weight: Vec::new(),
-            highs: Vec::new(),
-            medians: empty(),
-            wanted: empty(),
-            known: empty(),
-        };
-        for sample in samples {
-            let mut row = Row::of(set, sample, resource);
-            forgetting.apply(sample, 0, &mut row.context);
-            rows.context.extend_from_slice(&row.context);
-            rows.spread.push(row.anchors.spread);
-            rows.weight.push(row.weight);
-            rows.highs.extend_from_slice(&row.anchors.highs);
-            for (target, wanted) in row.truth.into_iter().enumerate() {
-                rows.medians[target].extend_from_slice(&row.anchors.medians[target]);
-                rows.known[target].push(if wanted.is_nan() { 0.0 } else { 1.0 });
-                rows.wanted[target].push(if wanted.is_nan() { 0.0 } else { wanted });
-            }
-        }
-        for (sample, kept) in samples.iter().zip(rows.kept.chunks_exact_mut(width)) {
-            forgetting.apply(sample, 1, kept);
-        }
-        rows
-    }
 }

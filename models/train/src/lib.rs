@@ -3,6 +3,7 @@
 pub mod baselines;
 pub mod batch;
 pub mod burn_learner;
+pub mod burn_rows;
 pub mod checkpoint;
 pub mod command;
 pub mod data;
@@ -17,5 +18,6 @@ pub mod plots;
 pub mod policy;
 pub mod recipe;
 pub mod score;
+pub mod speed;
 pub mod split;
 pub mod training;

@@ -4,6 +4,7 @@ use ballast_train::{
     command::{self, ForecasterArgs},
     policy::{self, PolicyArgs},
     score::{self, ScoreArgs},
+    speed::{self, SpeedArgs},
 };
 use clap::{Parser, Subcommand};
 
@@ -23,6 +24,8 @@ enum Command {
     ForecastScore(ScoreArgs),
     /// Trains the policy on small fleets drawn from recorded days and writes a bundle.
     Policy(PolicyArgs),
+    /// Measures how fast this machine's devices train the forecaster.
+    Speed(SpeedArgs),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -31,5 +34,6 @@ fn main() -> anyhow::Result<()> {
         Command::Forecaster(args) => command::run(&args, &mut out),
         Command::ForecastScore(args) => score::run(&args, &mut out),
         Command::Policy(args) => policy::run(&args, &mut out),
+        Command::Speed(args) => speed::run(&args, &mut out),
     }
 }
