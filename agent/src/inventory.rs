@@ -109,6 +109,7 @@ fn assemble(config: &Config, boot: BootId, facts: &HypervisorFacts, complete: bo
         sleep: config.host.sleep,
         wake_address: config.host.wake_address.clone(),
         fault_domain: config.host.fault_domain.clone(),
+        site: config.host.site.clone(),
         vms: facts.vms.clone(),
     }
 }

@@ -248,6 +248,7 @@ mod tests {
             migration_bandwidth: BytesPerSec(1e9),
             power: PowerCurve::ml110_g5(),
             fault_domain: None,
+            site: None,
             sleep: SleepSupport::Suspend,
             wake_address: None,
             vms: vms.iter().map(vm).collect(),

@@ -160,6 +160,7 @@ fn host(name: &str) -> HostView {
         sleep: SleepSupport::Suspend,
         wake_address: None,
         fault_domain: None,
+        site: None,
         vms: Vec::new(),
     };
     HostView {

@@ -77,6 +77,9 @@ pub struct VmLabels {
     /// Groups whose members must not share a fault domain.
     #[serde(default)]
     pub spread: BTreeSet<String>,
+    /// Whose requests it serves, by the operator's name for them, where it is anybody's in particular.
+    #[serde(default)]
+    pub users: Option<String>,
     /// True where ballast must leave it alone.
     pub immovable: bool,
 }
@@ -146,6 +149,9 @@ pub struct Inventory {
     /// What fails together with it, by its operator's name for it: a rack, a power feed.
     #[serde(default)]
     pub fault_domain: Option<String>,
+    /// Where it is, by its operator's name for it: what the way to users is measured from.
+    #[serde(default)]
+    pub site: Option<String>,
     /// The vms on it, running or not.
     pub vms: Vec<VmRecord>,
 }

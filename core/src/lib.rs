@@ -32,6 +32,7 @@ pub mod plausibility;
 pub mod policy;
 pub mod power;
 pub mod proposal;
+pub mod proximity;
 pub mod queue;
 pub mod rates;
 pub mod risk;

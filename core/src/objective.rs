@@ -1,5 +1,5 @@
-//! The price of having vms where they are, in joules over the horizon: energy, slowdown at its price, and what it costs
-//! to get there. Serving, simulation and scoring judge by this and nothing else.
+//! The price of having vms where they are, in joules over the horizon: energy, slowdown and distance to users at their prices,
+//! and what it costs to get there. Serving, simulation and scoring judge by this and nothing else.
 //!
 //! It takes the demand as [`crate::risk`] adds it up and a copy's cost as [`crate::migration_cost`] has it. It decides
 //! nothing: policies compare its figures, and people read them in a decision.
@@ -140,6 +140,7 @@ impl<'a> Objective<'a> {
         let (before, after) = loads(moves, vms, load);
         let mut expected = Expectation::default();
         self.add_copies(moves, &mut expected);
+        self.add_distances(moves, vms, &mut expected);
         for (host, load) in &before {
             self.add_host(host, load, |cost| {
                 expected.energy_if_left += cost.energy;
@@ -193,11 +194,25 @@ impl<'a> Objective<'a> {
         }
     }
 
+    /// Adds what it costs that the users of the vms that move are as far away as they are, before and after.
+    fn add_distances(&self, moves: &[Move], vms: &FleetLoad<'_>, expected: &mut Expectation) {
+        let (proximity, horizon) = (&self.tuning.proximity, self.tuning.horizon.as_secs_f64());
+        for one in moves {
+            let hosts = self.snapshot.hosts.get(&one.from).zip(self.snapshot.hosts.get(&one.to));
+            let vm = self.snapshot.vms.get(&one.vm).zip(vms.vm(one.vm));
+            let Some((vm, (from, to))) = vm.zip(hosts) else { continue };
+            let at = |host: &HostView| proximity.of(&host.inventory, &vm.0.record, vm.1.mean(&self.risk), horizon);
+            expected.distance_if_left += at(from);
+            expected.distance_if_done += at(to);
+        }
+    }
+
     /// Works out the gain.
     fn settled(&self, expected: Expectation) -> Expectation {
         let left = self.price(HostCost { energy: expected.energy_if_left, unserved: expected.overload_if_left });
         let done = self.price(HostCost { energy: expected.energy_if_done, unserved: expected.overload_if_done });
-        Expectation { gain: left - done, ..expected }
+        let gain = left + expected.distance_if_left - done - expected.distance_if_done;
+        Expectation { gain, ..expected }
     }
 }
 

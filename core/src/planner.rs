@@ -56,7 +56,7 @@ fn urgency(motive: &Motive) -> u8 {
         Motive::Shortage { .. } | Motive::Spare { .. } => 1,
         Motive::Balance { .. } => 2,
         Motive::Drain { .. } | Motive::Bundle { .. } | Motive::Apart { .. } | Motive::Pin { .. } => 3,
-        Motive::Consolidation { .. } => 4,
+        Motive::Nearer { .. } | Motive::Consolidation { .. } => 4,
         Motive::Idle { .. } => 5,
     }
 }

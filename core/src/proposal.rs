@@ -141,6 +141,15 @@ pub enum Motive {
         /// That host.
         host: HostId,
     },
+    /// The vm's users are nearer to another host, and that is worth the move.
+    Nearer {
+        /// Whose requests it serves.
+        users: String,
+        /// Milliseconds to them and back from where it is.
+        from_ms: f64,
+        /// The same from where it goes.
+        to_ms: f64,
+    },
     /// The host is empty and will not be needed for longer than sleeping takes to pay.
     Idle {
         /// For how long it has been empty.
@@ -171,6 +180,9 @@ impl fmt::Display for Motive {
             Self::Bundle { group } => write!(f, "the vms of bundle {group} belong on one host"),
             Self::Apart { group, place } => write!(f, "vms of group {group} share {place} and are to be kept apart"),
             Self::Pin { host } => write!(f, "it is pinned to other hosts than {host}"),
+            Self::Nearer { users, from_ms, to_ms } => {
+                write!(f, "its users, {users}, are {to_ms:.0} ms away there and {from_ms:.0} ms here")
+            }
             Self::Idle { empty_for, break_even } => {
                 write!(f, "empty for {} s, sleeping pays after {} s", empty_for.as_secs(), break_even.as_secs())
             }
@@ -190,6 +202,12 @@ pub struct Expectation {
     pub overload_if_done: f64,
     /// Core-seconds of demand that would go unserved if it is left.
     pub overload_if_left: f64,
+    /// Price of the distance to users of the vms that move if it is done; nothing where distance has no price.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub distance_if_done: Joules,
+    /// The same if it is left.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub distance_if_left: Joules,
     /// Time the copies take together.
     pub copy_time: Duration,
     /// Longest pause of a vm.
@@ -198,6 +216,10 @@ pub struct Expectation {
     pub copied: Bytes,
     /// Price of leaving it less price of doing it, in joules: what the objective says is gained.
     pub gain: Joules,
+}
+
+fn is_nothing(price: &Joules) -> bool {
+    *price == Joules::ZERO
 }
 
 /// One wish of a policy.

@@ -5,6 +5,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::proximity::Proximity;
+
 /// One value that is out of its range.
 #[derive(Debug, Clone, PartialEq, Error)]
 #[error("{field} = {value}: {expected}")]
@@ -81,6 +83,13 @@ pub struct Tuning {
     pub migration_slowdown: f64,
     /// Gain below which a consolidation is not worth the disturbance, in joules.
     pub min_gain_joules: f64,
+    /// Where users are, and what it is worth to be near them. Nothing unless set.
+    #[serde(skip_serializing_if = "is_unset")]
+    pub proximity: Proximity,
+}
+
+fn is_unset(proximity: &Proximity) -> bool {
+    *proximity == Proximity::default()
 }
 
 impl Default for Tuning {
@@ -109,6 +118,7 @@ impl Default for Tuning {
             overload_joules_per_core_second: 500.0,
             migration_slowdown: 0.1,
             min_gain_joules: 1000.0,
+            proximity: Proximity::default(),
         }
     }
 }
@@ -133,6 +143,8 @@ impl Tuning {
         share("silent_share_max", self.silent_share_max, 0.0, 1.0, "a share from 0 to 1 is needed");
         share("migration_slowdown", self.migration_slowdown, 0.0, 1.0, "a share from 0 to 1 is needed");
         share("min_gain_joules", self.min_gain_joules, 0.0, 1e12, "joules from 0 to 1e12 are needed");
+        let distance = self.proximity.joules_per_core_second_ms;
+        share("proximity.joules_per_core_second_ms", distance, 0.0, 1e6, "joules from 0 to 1e6 are needed");
         let price = self.overload_joules_per_core_second;
         share("overload_joules_per_core_second", price, 0.0, 1e9, "joules from 0 to 1e9 are needed");
         let horizon = self.horizon.as_secs_f64();
@@ -147,6 +159,10 @@ impl Tuning {
         at_least_one("moves_in_fleet", self.moves_in_fleet);
         at_least_one("sleeps_per_round", self.sleeps_per_round);
         at_least_one("silent_periods", self.silent_periods as usize);
+        if let Some(value) = self.proximity.wrong_rtt() {
+            let expected = "milliseconds from 0 to 10000 are needed";
+            problems.push(InvalidTuning { field: "proximity.rtt_ms", value, expected });
+        }
         if self.cpu_fill_limit > self.cpu_limit {
             problems.push(InvalidTuning {
                 field: "cpu_fill_limit",

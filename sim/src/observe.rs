@@ -116,6 +116,7 @@ impl World {
             sleep: SleepSupport::Suspend,
             wake_address: Some(wake_address(index)),
             fault_domain: spec.fault_domain.clone(),
+            site: spec.site.clone(),
             vms,
         })
     }

@@ -53,6 +53,7 @@ impl ScriptedHost {
             sleep: SleepSupport::None,
             wake_address: None,
             fault_domain: None,
+            site: None,
             vms: Vec::new(),
         };
         Ok(Self { inventory, cpu_used: Vec::new() })

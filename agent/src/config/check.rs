@@ -159,6 +159,9 @@ fn host(raw: HostSection, machine: &Machine, problems: &mut Problems) -> HostCon
     if raw.fault_domain.as_deref().is_some_and(|domain| domain.trim().is_empty()) {
         problems.push("host.fault_domain", "\"\"", "a name is needed, as rack-3, or none at all");
     }
+    if raw.site.as_deref().is_some_and(|site| site.trim().is_empty()) {
+        problems.push("host.site", "\"\"", "a name is needed, as frankfurt, or none at all");
+    }
     let sleep = match raw.sleep {
         SleepWay::None => SleepSupport::None,
         SleepWay::Suspend => SleepSupport::Suspend,
@@ -173,6 +176,7 @@ fn host(raw: HostSection, machine: &Machine, problems: &mut Problems) -> HostCon
         wake_command: raw.wake_command,
         wake_address: raw.wake_address,
         fault_domain: raw.fault_domain,
+        site: raw.site,
     }
 }
 

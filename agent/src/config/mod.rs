@@ -87,6 +87,8 @@ pub struct HostConfig {
     pub wake_address: Option<String>,
     /// What fails together with this host.
     pub fault_domain: Option<String>,
+    /// Where this host is.
+    pub site: Option<String>,
 }
 
 /// Power of the host.
@@ -168,6 +170,7 @@ impl Config {
                 wake_command: Vec::new(),
                 wake_address: None,
                 fault_domain: None,
+                site: None,
             },
             power: PowerConfig { curve, meters: Vec::new() },
         }

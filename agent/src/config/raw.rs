@@ -83,6 +83,7 @@ pub(super) struct HostSection {
     pub(super) wake_command: Vec<String>,
     pub(super) wake_address: Option<String>,
     pub(super) fault_domain: Option<String>,
+    pub(super) site: Option<String>,
 }
 
 /// `[power]`

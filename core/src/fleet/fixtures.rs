@@ -70,6 +70,7 @@ pub(crate) fn inventory(name: &str, vms: &[(u128, VmState)]) -> Inventory {
         sleep: SleepSupport::Suspend,
         wake_address: None,
         fault_domain: None,
+        site: None,
         vms: vms.iter().map(|(number, state)| record(*number, *state)).collect(),
     }
 }

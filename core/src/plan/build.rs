@@ -106,6 +106,7 @@ fn host(entry: &HostEntry, index: usize, now: Timestamp, snapshot: &mut Snapshot
         sleep: entry.sleep,
         wake_address: None,
         fault_domain: entry.fault_domain.clone(),
+        site: entry.site.clone(),
         vms: Vec::new(),
     };
     let power_since =
@@ -261,6 +262,7 @@ fn record(entry: &VmEntry, id: VmId, index: usize, checks: &mut Checks) -> VmRec
             anti_affinity: entry.anti_affinity.iter().cloned().collect(),
             affinity: entry.affinity.iter().cloned().collect(),
             spread: entry.spread.iter().cloned().collect(),
+            users: entry.users.clone(),
             immovable: entry.immovable,
         },
         obstacles: entry.obstacles.clone(),

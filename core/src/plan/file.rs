@@ -71,6 +71,9 @@ pub struct HostEntry {
     /// What fails together with it [default: it fails alone].
     #[serde(default)]
     pub fault_domain: Option<String>,
+    /// Where it is, as `proximity` of the tuning calls it.
+    #[serde(default)]
+    pub site: Option<String>,
     /// Networks present.
     #[serde(default)]
     pub networks: Vec<String>,
@@ -229,6 +232,9 @@ pub struct VmEntry {
     /// Groups whose members must not share a fault domain.
     #[serde(default)]
     pub spread: Vec<String>,
+    /// Whose requests it serves, as `proximity` of the tuning calls them.
+    #[serde(default)]
+    pub users: Option<String>,
     /// True where it is to be left alone.
     #[serde(default)]
     pub immovable: bool,

@@ -89,6 +89,8 @@ pub(super) struct Board<'a> {
     shelves: Shelves,
     /// See [`Self::best_marginal`].
     marginal: f64,
+    /// What a mean host's room costs on the most efficient host.
+    watts_per_room: f64,
     /// All demand and all capacity, asleep or not.
     everything: HostLoad,
 }
@@ -101,9 +103,9 @@ impl<'a> Board<'a> {
         let everything = fleet.pool(|_| true);
         let (bundles, spread) = (Bundles::of(view.snapshot), BTreeMap::new());
         let shelves = Shelves::new(slots.iter().map(|slot| slot.host));
-        let (weights, marginal) = ([0.5; 2], marginal(&slots));
+        let (weights, marginal, watts_per_room) = ([0.5; 2], marginal(&slots), 1.0);
         let mut board =
-            Self { view, risk, fleet, slots, moved, bundles, spread, weights, shelves, marginal, everything };
+            Self { view, risk, fleet, slots, moved, bundles, spread, weights, shelves, marginal, watts_per_room, everything };
         let scarcity = board.scarcity();
         board.weights = weights_of(scarcity);
         board.price(scarcity);
@@ -124,6 +126,7 @@ impl<'a> Board<'a> {
         let costs: Vec<f64> = self.slots.iter().map(|slot| cost(self, slot)).collect();
         let best = costs.iter().copied().fold(f64::INFINITY, f64::min).max(f64::MIN_POSITIVE);
         self.slots.iter_mut().zip(costs).for_each(|(slot, cost)| slot.cost = cost / best);
+        self.watts_per_room = best;
     }
 
     /// Puts a host where the room it has left belongs.
@@ -297,7 +300,9 @@ impl<'a> Board<'a> {
         limit: f64,
         allowed: impl Fn(&Slot<'a>) -> bool,
     ) -> Option<usize> {
-        self.least(unit, limit, End::Fullest, allowed, |slot, load| self.score(slot, load, limit))
+        self.least(unit, limit, End::Fullest, allowed, |slot, load| {
+            self.score(slot, load, limit) + self.remoteness(slot, unit)
+        })
     }
 
     /// The host for `unit` among those for which `allowed` holds that keeps most room: load is spread, not packed.
@@ -343,6 +348,34 @@ impl<'a> Board<'a> {
         let cpu = limit - load.ahead(&self.risk).ratio_of(load.capacity);
         let memory = 1.0 - load.memory.ratio_of(load.memory_capacity);
         self.weights[0] * cpu * cpu + self.weights[1] * memory * memory + slot.cost - 1.0
+    }
+
+    /// What the distance to the users of `unit` costs on a host, in what holding the room that it takes up costs on the most
+    /// efficient one: the measure of [`Slot::cost`]. Nothing where distance has no price.
+    fn remoteness(&self, slot: &Slot<'_>, unit: &Unit<'_>) -> f64 {
+        let proximity = &self.tuning().proximity;
+        if !proximity.matters() {
+            return 0.0;
+        }
+        let loads = || unit.vms.iter().filter_map(|vm| Some((vm, self.fleet.vm(vm.id())?)));
+        let of = |(vm, load): (&&VmView, &VmLoad)| {
+            proximity.of(&slot.host.inventory, &vm.record, load.mean(&self.risk), 1.0).get()
+        };
+        let watts: f64 = loads().map(of).sum();
+        let room = self.share(loads().map(|(_, load)| load.peak()).sum(), loads().map(|(_, load)| load.memory).sum());
+        watts / (room * self.watts_per_room).max(f64::MIN_POSITIVE)
+    }
+
+    /// Milliseconds between a host and the users of `unit`, the mean of its vms that have any; 0 where none has.
+    pub(super) fn rtt_ms(&self, slot: usize, unit: &Unit<'_>) -> f64 {
+        self.rtt_ms_at(&self.slots[slot], unit)
+    }
+
+    /// The same, of a host that is at hand.
+    pub(super) fn rtt_ms_at(&self, slot: &Slot<'_>, unit: &Unit<'_>) -> f64 {
+        let rtt = |vm: &&VmView| self.tuning().proximity.rtt_ms(&slot.host.inventory, &vm.record);
+        let known: Vec<f64> = unit.vms.iter().filter_map(rtt).collect();
+        known.iter().sum::<f64>() / crate::units::count(known.len().max(1))
     }
 
     /// Plays a move: the vm counts on its target from now on, and may not be moved again; its source keeps its load

@@ -1,4 +1,5 @@
-//! The risk-aware greedy policy: relief, wake-ahead, wishes, drain, consolidation, sleep, by the exact model and nothing learned.
+//! The risk-aware greedy policy: relief, wake-ahead, wishes, drain, nearness to users, consolidation,
+//! sleep, by the exact model and nothing learned.
 //!
 //! The anchor that everything later must beat, and what the scheduler goes on with when it has no model.
 
@@ -7,7 +8,7 @@ use crate::policy::{
     board::Board,
     bundle, capacity,
     consolidate::{self, Gain, Judge},
-    drain, misplaced, relieve,
+    drain, misplaced, nearer, relieve,
 };
 
 /// Keeps no state: what it proposes follows from the view alone, so a round that was only half carried out goes on in the
@@ -46,6 +47,7 @@ pub(super) fn round(view: View<'_>, judge: &mut dyn Judge) -> Advice {
     if unhelped || short || homeless {
         advice.notes.push("no host is emptied while capacity is short".into());
     } else {
+        nearer::approach(&mut board, &mut advice);
         consolidate::consolidate(&mut board, &mut advice, judge);
         capacity::sleep_idle(&mut board, &mut advice);
     }

@@ -12,6 +12,9 @@ mod loss;
 mod misplaced;
 #[cfg(test)]
 mod misplaced_tests;
+mod nearer;
+#[cfg(test)]
+mod nearer_tests;
 mod none;
 mod offer;
 pub mod peers;

@@ -6,16 +6,29 @@ use crate::{
         board::{Board, Slot},
         bundle::Unit,
     },
-    proposal::{Action, Motive, Move, Proposal},
+    proposal::{Action, Expectation, Motive, Move, Proposal},
     snapshot::VmView,
 };
 
+/// What moving one unit would change.
+pub(super) fn offer(board: &Board<'_>, unit: &Unit<'_>, to: usize) -> Expectation {
+    expectation(board, &moves_of(board, unit, to))
+}
+
+fn moves_of(board: &Board<'_>, unit: &Unit<'_>, to: usize) -> Vec<Move> {
+    let to = board.slots[to].host.id();
+    let one = |vm: &&VmView| Move { vm: vm.id(), from: vm.host.clone(), to: to.clone() };
+    unit.vms.iter().map(one).collect()
+}
+
+fn expectation(board: &Board<'_>, moves: &[Move]) -> Expectation {
+    board.objective().relocate(moves, &board.fleet, |host| board.load_of(host))
+}
+
 /// Proposes the move of one unit and plays it.
 pub(super) fn propose(board: &mut Board<'_>, unit: &Unit<'_>, to: usize, motive: &Motive) -> Proposal {
-    let to = board.slots[to].host.id().clone();
-    let one = |vm: &&VmView| Move { vm: vm.id(), from: vm.host.clone(), to: to.clone() };
-    let moves: Vec<Move> = unit.vms.iter().map(one).collect();
-    let expected = board.objective().relocate(&moves, &board.fleet, |host| board.load_of(host));
+    let moves = moves_of(board, unit, to);
+    let expected = expectation(board, &moves);
     moves.iter().for_each(|one| board.play(one));
     let action = match <[Move; 1]>::try_from(moves) {
         Ok([one]) => Action::Relocate(one),

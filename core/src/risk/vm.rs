@@ -2,7 +2,7 @@
 
 use crate::{
     forecast::{Moments, STEPS, VmForecast},
-    risk::MOMENTS,
+    risk::{MOMENTS, Risk},
     sample::VmSample,
     snapshot::VmView,
     units::{Bytes, Cores},
@@ -74,6 +74,11 @@ impl VmLoad {
     /// What it wants now.
     pub fn now(&self) -> Cores {
         Cores(self.mean[0])
+    }
+
+    /// What it wants over the horizon on average.
+    pub fn mean(&self, risk: &Risk) -> Cores {
+        Cores(self.mean.iter().zip(risk.weights).map(|(mean, weight)| mean * weight).sum())
     }
 
     /// The smallest mean at any moment.

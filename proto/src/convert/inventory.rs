@@ -100,6 +100,7 @@ impl TryFrom<v1::VmRecord> for VmRecord {
                 anti_affinity: wire.anti_affinity.into_iter().collect(),
                 affinity: wire.affinity.into_iter().collect(),
                 spread: wire.spread.into_iter().collect(),
+                users: Some(wire.users).filter(|users| !users.is_empty()),
                 immovable: wire.immovable,
             },
             name: wire.name,
@@ -126,6 +127,7 @@ impl From<VmRecord> for v1::VmRecord {
             anti_affinity: record.labels.anti_affinity.into_iter().collect(),
             affinity: record.labels.affinity.into_iter().collect(),
             spread: record.labels.spread.into_iter().collect(),
+            users: record.labels.users.unwrap_or_default(),
             immovable: record.labels.immovable,
             obstacles: record.obstacles.into_iter().map(Into::into).collect(),
             busy: record.busy,
@@ -204,6 +206,7 @@ impl TryFrom<v1::Inventory> for Inventory {
             power: required(wire.power, "power")?,
             wake_address: Some(wire.wake_address).filter(|address| !address.is_empty()),
             fault_domain: Some(wire.fault_domain).filter(|domain| !domain.is_empty()),
+            site: Some(wire.site).filter(|site| !site.is_empty()),
             vms: each(wire.vms, "vms")?,
         })
     }
@@ -229,6 +232,7 @@ impl From<Inventory> for v1::Inventory {
             sleep: v1::SleepSupport::from(inventory.sleep).into(),
             wake_address: inventory.wake_address.unwrap_or_default(),
             fault_domain: inventory.fault_domain.unwrap_or_default(),
+            site: inventory.site.unwrap_or_default(),
             vms: inventory.vms.into_iter().map(Into::into).collect(),
         }
     }

@@ -164,6 +164,7 @@ fn record() -> impl Strategy<Value = VmRecord> {
             anti_affinity: wishes.1[0].clone(),
             affinity: wishes.1[1].clone(),
             spread: wishes.1[2].clone(),
+            users: wishes.1[2].first().cloned().filter(|users| !users.is_empty()),
             immovable: wishes.2,
         },
         obstacles: wishes.3,
@@ -193,6 +194,7 @@ fn inventory() -> impl Strategy<Value = Inventory> {
             power: PowerCurve::epyc_7742(),
             sleep: figures.3,
             wake_address: figures.4.0,
+            site: figures.4.1.clone().map(|domain| format!("site of {domain}")),
             fault_domain: figures.4.1,
             vms,
         }

@@ -245,6 +245,7 @@ fn motive_name(motive: &Motive, trigger: &Trigger) -> &'static str {
         (_, Motive::Bundle { .. }) => "bundle",
         (_, Motive::Apart { .. }) => "apart",
         (_, Motive::Pin { .. }) => "pin",
+        (_, Motive::Nearer { .. }) => "nearer",
         (_, Motive::Shortage { .. } | Motive::Spare { .. }) => "shortage",
         (_, Motive::Idle { .. }) => "idle",
     }

@@ -42,6 +42,7 @@ fn host(name: &str, watts: f64) -> HostView {
         sleep: SleepSupport::None,
         wake_address: None,
         fault_domain: None,
+        site: None,
         vms: Vec::new(),
     };
     let sample = HostSample { power: Reading::Measured(Watts(watts)), ..HostSample::default() };

@@ -91,6 +91,7 @@ pub(crate) fn inventory(host: &str) -> Inventory {
         sleep: SleepSupport::None,
         wake_address: None,
         fault_domain: None,
+        site: None,
         vms: Vec::new(),
     }
 }

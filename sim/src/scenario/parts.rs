@@ -52,6 +52,8 @@ pub struct HostSpec {
     pub migration_bandwidth: BytesPerSec,
     /// Rack, power feed or whatever fails as one; `None` where it stands alone.
     pub fault_domain: Option<String>,
+    /// Where it is.
+    pub site: Option<String>,
     /// Round-trip time to each group of users.
     pub rtt: BTreeMap<String, Duration>,
 }
@@ -73,6 +75,7 @@ impl HostSpec {
             storages: BTreeSet::from([STORAGE.into()]),
             migration_bandwidth: BytesPerSec(10e9 / 8.0),
             fault_domain: None,
+            site: None,
             rtt: BTreeMap::new(),
         }
     }
@@ -116,8 +119,6 @@ pub struct VmSpec {
     pub arrives: Duration,
     /// When it is shut down, from the start of the scenario; `None` where it stays.
     pub departs: Option<Duration>,
-    /// The group of users it serves, whose distance to its host counts.
-    pub users: Option<String>,
     /// How it writes memory; `None` takes the general assumption, off by a factor of its own.
     pub writes: Option<Writes>,
     /// The requests it answers, where it is a service: index into the scenario's services.
@@ -141,7 +142,6 @@ impl VmSpec {
             home,
             arrives: Duration::ZERO,
             departs: None,
-            users: None,
             writes: None,
             service: None,
         }

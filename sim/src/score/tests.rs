@@ -39,6 +39,21 @@ fn the_risk_aware_policy_saves_a_fifth_and_overloads_no_more() {
 }
 
 #[test]
+fn near_their_users_vms_cost_a_hundredth_more_at_most() {
+    let file = crate::scenario::file::builtin("qa-service").unwrap().unwrap();
+    let scenario = file.build(&crate::scenario::file::Data::default(), None, 1).unwrap();
+    let play = |price: f64| {
+        let mut pace = file.pace().unwrap().clone();
+        pace.tuning.proximity.joules_per_core_second_ms = price;
+        let ledger = run_policy(&scenario, 1, &pace, &mut EwmaForecaster::default(), &mut RiskGreedy);
+        (ledger.energy, ledger.users_rtt_core_seconds / ledger.users_core_seconds)
+    };
+    let ((anywhere, far), (near, close)) = (play(0.0), play(0.01));
+    assert!(close < 0.93 * far, "{close} s where it counts, {far} s where it does not");
+    assert!(near < anywhere * 1.01, "{near:?} for {anywhere:?}");
+}
+
+#[test]
 fn leaving_the_fleet_alone_costs_exactly_the_baseline() {
     let size = FleetSize { hosts: 4, vms: 30, duration: Duration::from_secs(3600) };
     let scenario = Scenario::fleet(size, 1).unwrap();

@@ -150,7 +150,7 @@ fn add(rates: &mut Rates, vm: &Vm, host: &Host) {
     let io = vm.storage() + vm.network();
     rates.io_demand += io;
     rates.io_unserved += (io - vm.io_served()).max(0.0);
-    if let Some(rtt) = vm.spec.users.as_ref().and_then(|users| host.spec.rtt.get(users)) {
+    if let Some(rtt) = vm.spec.labels.users.as_ref().and_then(|users| host.spec.rtt.get(users)) {
         rates.users += vm.demand.cpu;
         rates.users_rtt += vm.demand.cpu * rtt.as_secs_f64();
     }

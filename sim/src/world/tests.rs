@@ -418,7 +418,8 @@ fn vms_that_share_a_rack_they_must_not_share_are_counted() {
 #[test]
 fn services_answer_and_users_are_far() {
     let service = Service { requests: vec![2.0], work: vec![0.5], patience: Duration::from_secs(10) };
-    let vm = VmSpec { service: Some(0), users: Some("eu".into()), ..vm(1, Some(0)) };
+    let mut vm = VmSpec { service: Some(0), ..vm(1, Some(0)) };
+    vm.labels.users = Some("eu".into());
     let mut host =
         HostSpec::new(HostId::new("host-1").unwrap(), Cores(8.0), Bytes::from_gib(32), PowerCurve::epyc_7742());
     host.rtt.insert("eu".into(), Duration::from_millis(20));

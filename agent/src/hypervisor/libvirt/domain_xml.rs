@@ -111,6 +111,7 @@ fn labels(metadata: Node<'_, '_>) -> VmLabels {
             "anti-affinity" => labels.anti_affinity.extend(group(label)),
             "affinity" => labels.affinity.extend(group(label)),
             "spread" => labels.spread.extend(group(label)),
+            "users" => labels.users = group(label).filter(|users| !users.trim().is_empty()).or(labels.users),
             "immovable" => labels.immovable = true,
             _ => {}
         }

@@ -46,13 +46,14 @@ fn cpu_needs_follow_the_mode() {
 #[test]
 fn labels_are_read_from_our_namespace_only() {
     let metadata = "<metadata><b:vm xmlns:b='https://ballast.dev/vm/1'><b:pin host='kvm1'/><b:pin host='kvm2'/>\
-        <b:anti-affinity group='web'/><b:affinity group='shop'/><b:spread group='db'/><b:immovable/></b:vm>\
+        <b:anti-affinity group='web'/><b:affinity group='shop'/><b:spread group='db'/><b:users group='europe'/><b:immovable/></b:vm>\
         <x:vm xmlns:x='urn:else'><x:pin host='kvm9'/></x:vm></metadata>";
     let labels = definition("kvm", metadata, "").record.labels;
     assert_eq!(labels.pinned_to.iter().map(HostId::as_str).collect::<Vec<_>>(), ["kvm1", "kvm2"]);
     assert_eq!(labels.anti_affinity, ["web".to_owned()].into());
     assert_eq!(labels.affinity, ["shop".to_owned()].into());
     assert_eq!(labels.spread, ["db".to_owned()].into());
+    assert_eq!(labels.users.as_deref(), Some("europe"));
     assert!(labels.immovable);
 }
 

@@ -127,6 +127,7 @@ impl FleetSpec {
             network_bandwidth: group.network,
             migration_bandwidth: group.migration,
             fault_domain: rack.map(|rack| format!("rack-{:02}", rack + 1)),
+            site: group.site.clone(),
             rtt,
             ..HostSpec::new(host, Cores(group.cores * group.core_speed), group.memory, group.power.clone())
         }

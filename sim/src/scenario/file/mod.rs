@@ -295,7 +295,7 @@ impl Plan {
             vms: VmsSpec::read(keys),
             placement: PlacementSpec::read(keys),
             terms: Terms { faults, ..terms::terms(keys) },
-            pace: terms::pace(keys),
+            pace: terms::pace(keys, &fleet.sites),
             duration: keys.span("duration_h", 24.0, 0.01..=8760.0) * 3600,
             begins: keys.span("begins_h", 0.0, 0.0..=24.0) * 3600,
             demand,

@@ -1,6 +1,6 @@
 //! The terms of a scenario file: how time passes, how often is decided by which numbers, and what goes wrong.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use ballast_core::{migration_cost::Help, tuning::Tuning, units::Cores};
 use serde::Deserialize as _;
@@ -33,8 +33,11 @@ pub(super) fn terms(file: &Keys<'_>) -> Terms {
     terms
 }
 
-/// `[pace]` and `[tuning]`.
-pub(super) fn pace(file: &Keys<'_>) -> Pace {
+/// Round-trip times to users, by site.
+type Sites = BTreeMap<String, BTreeMap<String, Duration>>;
+
+/// `[pace]` and `[tuning]`; the way to users is what `sites` have.
+pub(super) fn pace(file: &Keys<'_>, sites: &Sites) -> Pace {
     let keys = file.section("pace");
     let usual = Pace::default();
     let period = keys.span("sample_s", usual.period.as_secs_f64(), 0.1..=3600.0);
@@ -44,7 +47,14 @@ pub(super) fn pace(file: &Keys<'_>) -> Pace {
     }
     let acts_between = keys.flag("acts_between", usual.acts_between);
     keys.done();
-    Pace { period, round, acts_between, tuning: tuning(file) }
+    let mut tuning = tuning(file);
+    if tuning.proximity.rtt_ms.is_empty() {
+        let times = |times: &BTreeMap<String, Duration>| {
+            times.iter().map(|(users, rtt)| (users.clone(), rtt.as_secs_f64() * 1000.0)).collect()
+        };
+        tuning.proximity.rtt_ms = sites.iter().map(|(site, rtt)| (site.clone(), times(rtt))).collect();
+    }
+    Pace { period, round, acts_between, tuning }
 }
 
 fn tuning(file: &Keys<'_>) -> Tuning {

@@ -196,7 +196,7 @@ fn a_rack_that_fails_takes_all_its_hosts() {
 fn a_service_has_requests_users_and_distances() {
     let scenario = built("qa-service");
     assert_eq!(scenario.vms().len(), 80);
-    let europe = scenario.vms().iter().filter(|vm| vm.users.as_deref() == Some("europe"));
+    let europe = scenario.vms().iter().filter(|vm| vm.labels.users.as_deref() == Some("europe"));
     assert_eq!(europe.count(), 48);
     let far = scenario.hosts()[1].rtt["europe"];
     assert!(far > scenario.hosts()[0].rtt["europe"]);

@@ -96,6 +96,7 @@ impl VmsSpec {
     fn spec(&self, index: usize, all: usize, load: Load, seed: u64) -> VmSpec {
         let draws = Draws::new(seed, index as u64).part(11);
         let (cpu, vcpus, memory) = self.size(index, all, &load, &draws);
+        let users = load.users.or_else(|| self.users_at(draws.unit(2)));
         let mut vm = VmSpec {
             cpu_full: Cores(cpu),
             memory_floor: self.memory_floor,
@@ -103,10 +104,10 @@ impl VmsSpec {
             arrives: load.arrives,
             departs: load.departs,
             service: load.service,
-            users: load.users.or_else(|| self.users_at(draws.unit(2))),
             writes: self.writes,
             ..VmSpec::new(id(index), load.name, vcpus, memory, load.series, None)
         };
+        vm.labels.users = users;
         vm.labels.immovable = draws.unit(3) < self.immovable_share;
         let keeps_apart = |group: &usize| noise::unit(seed, 53, *group as u64) < self.apart_share;
         if let Some(group) = index.checked_div(self.apart).filter(keeps_apart) {
