@@ -10,7 +10,7 @@ use crate::{
         swap::{self, Exchange},
     },
     proposal::Motive,
-    risk::HostLoad,
+    risk::{HostLoad, Risk},
     snapshot::{HostPower, VmView},
     units::{Bytes, Cores},
 };
@@ -51,7 +51,7 @@ impl Mark {
     }
 
     fn is_clear(&self, board: &Board<'_>, load: &HostLoad) -> bool {
-        load.now() <= self.limit && load.next_step(&board.risk) <= self.capacity
+        load.now() <= self.limit && load.next_step(&doubt(board)) <= self.capacity
     }
 }
 
@@ -64,11 +64,16 @@ fn need(board: &Board<'_>, slot: usize) -> Option<f64> {
     if slot.host.power != HostPower::Awake || !slot.host.is_trusted() || slot.settled.is_empty() {
         return None;
     }
-    let (now, ahead) = (slot.load.now(), slot.load.next_step(&board.risk));
+    let (now, ahead) = (slot.load.now(), slot.load.next_step(&doubt(board)));
     if now > mark.limit && slot.host.overloaded_for >= board.tuning().relief_after {
         return Some(now.ratio_of(mark.capacity));
     }
     (ahead > mark.capacity).then(|| ahead.ratio_of(mark.capacity))
+}
+
+/// How unsure relief takes the next step to be.
+fn doubt(board: &Board<'_>) -> Risk {
+    Risk { times: board.risk.times * board.tuning().relief_share, ..board.risk }
 }
 
 fn relieve_host(board: &mut Board<'_>, slot: usize, load: f64, advice: &mut Advice) -> bool {
