@@ -36,8 +36,10 @@ const SWITCHING_PATIENCE: Duration = Duration::from_secs(60);
 const ABORT_REPEAT: Duration = Duration::from_secs(10);
 /// How often an abort is tried before the vm is looked for without the call having returned.
 const ABORTS: u32 = 4;
-/// First and longest wait between two looks for a vm whose place is not known.
-const LOCATE_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// First and longest wait between two looks for a vm whose place is not known. The vm stays locked meanwhile, and what is
+/// found has to be reported within a minute of the trouble's end: a vm that is gone takes two looks, so two of the longest
+/// must fit well into that. A look is two calls that change nothing.
+const LOCATE_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
 /// An unanswered look is repeated after this.
 const LOCATE_PATIENCE: Duration = Duration::from_secs(30);
 

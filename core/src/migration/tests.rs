@@ -97,16 +97,43 @@ fn an_unknown_place_is_asked_for_again_with_growing_pauses_and_nothing_else_is_d
     migration.on(Input::Returned(Err("lost".to_owned())), at(1));
     assert_eq!(migration.on(located(Presence::Paused, Presence::Unknown), at(1)).len(), 1);
     let mut looks = Vec::new();
-    for second in 2..200 {
+    for second in 2..80 {
         for effect in migration.on(Input::Tick, at(second)) {
             assert_eq!(effect, Effect::Locate);
             looks.push(second);
             assert_eq!(migration.on(located(Presence::Paused, Presence::Unknown), at(second)), []);
         }
     }
-    assert_eq!(looks, [2, 4, 8, 16, 32, 64, 124, 184]);
+    assert_eq!(looks, [2, 4, 8, 16, 31, 46, 61, 76]);
     let effects = migration.on(located(Presence::Running, Presence::Absent), at(300));
     assert_eq!(ending(&effects).to_string(), "failed: lost");
+}
+
+/// Seed 1802 of the simulation: pauses of a minute kept a vm locked for longer than that after all trouble was over.
+#[test]
+fn a_place_that_can_be_told_again_ends_it_within_half_a_minute_however_long_it_could_not() {
+    let check = |source, destination, trouble| {
+        let mut migration = begun();
+        migration.on(Input::Returned(Err("lost".to_owned())), at(1));
+        migration.on(located(Presence::Unknown, Presence::Unknown), at(1));
+        let mut ended = None;
+        for second in 2..trouble + 120 {
+            if migration.on(Input::Tick, at(second)).is_empty() {
+                continue;
+            }
+            let is_over = second >= trouble;
+            let found = if is_over { (source, destination) } else { (Presence::Unknown, Presence::Unknown) };
+            migration.on(located(found.0, found.1), at(second));
+            ended = ended.or(migration.is_over().then_some(second));
+        }
+        let ended = ended.unwrap_or_else(|| panic!("{source:?} {destination:?} does not end it"));
+        assert!(ended - trouble <= 30, "{source:?} {destination:?} end it after {} s", ended - trouble);
+    };
+    for trouble in [2, 10, 33, 100, 1000] {
+        check(Presence::Running, Presence::Absent, trouble);
+        check(Presence::Absent, Presence::Running, trouble);
+        check(Presence::Absent, Presence::Absent, trouble);
+    }
 }
 
 #[test]
