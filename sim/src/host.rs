@@ -65,6 +65,8 @@ pub(crate) struct Host {
     pub(crate) reachable: bool,
     /// It has lost its power supply.
     pub(crate) lost: bool,
+    /// How often it was booted on request.
+    pub(crate) boots: u64,
     /// Its agent says nothing.
     pub(crate) silent: bool,
     /// Its power meter repeats this.
@@ -103,6 +105,7 @@ impl Host {
             until: None,
             reachable: true,
             lost: false,
+            boots: 0,
             silent: false,
             meter_stuck_at: None,
             link: 1.0,

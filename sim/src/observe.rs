@@ -124,7 +124,8 @@ impl World {
     /// The boot of a host.
     pub fn boot(&self, host: &HostId) -> BootId {
         let name = host.as_str().bytes().fold(0, |hash, byte| noise::hash(hash, u64::from(byte), 0));
-        BootId(crate::scenario::uuid(self.seed, 1, name))
+        let boots = self.host(host).map_or(0, |index| self.hosts[index].boots);
+        BootId(crate::scenario::uuid(self.seed, 1, if boots == 0 { name } else { noise::hash(name, boots, 0) }))
     }
 
     fn record(&self, vm: &Vm) -> VmRecord {

@@ -15,7 +15,7 @@ impl World {
     pub(super) fn fault(&mut self, index: usize, sets_in: bool) {
         let (host, what) = (self.terms.faults[index].host, self.terms.faults[index].what);
         match what {
-            FaultKind::Lost if sets_in => self.lose(host),
+            FaultKind::Lost if sets_in => self.lose(host, Some(RESTART_AFTER)),
             FaultKind::Lost => self.regain(host),
             FaultKind::HypervisorAway => self.answer(host, !sets_in),
             FaultKind::AgentSilent => self.hosts[host].silent = sets_in,
@@ -26,8 +26,9 @@ impl World {
         }
     }
 
-    /// A host loses its power supply: migrations with it fail, its vms stop and are started elsewhere after a while.
-    fn lose(&mut self, host: usize) {
+    /// A host loses its power supply: migrations with it fail, its vms stop, and whoever does that starts them where there
+    /// is room `restart_after`, or nobody does.
+    fn lose(&mut self, host: usize, restart_after: Option<Duration>) {
         self.fail_flights_at(host);
         self.settle(host);
         self.changed(host);
@@ -37,7 +38,9 @@ impl World {
             self.residents[host].insert(vm);
             self.take_out(vm, host);
             self.vms[vm].stop(Place::Nowhere);
-            self.agenda.add(self.now.after(RESTART_AFTER), Due::Arrival(vm));
+            if let Some(after) = restart_after {
+                self.agenda.add(self.now.after(after), Due::Arrival(vm));
+            }
         }
         self.refresh(host);
     }
@@ -62,6 +65,31 @@ impl World {
     fn set_link(&mut self, host: usize, share: f64) {
         self.hosts[host].link = share;
         self.reshare(host);
+    }
+
+    /// A fault: the host loses its power supply, and its vms with it; they are started where there is room `restart_after`,
+    /// or never. It is down until [`World::boot_up`].
+    ///
+    /// # Errors
+    /// [`SimError::UnknownHost`].
+    pub fn lose_power(&mut self, host: &HostId, restart_after: Option<Duration>) -> Result<(), SimError> {
+        let index = self.host(host)?;
+        self.lose(index, restart_after);
+        Ok(())
+    }
+
+    /// A host that lost its power supply has booted anew: awake, empty, and under another boot id. One that is up stays as
+    /// it is.
+    ///
+    /// # Errors
+    /// [`SimError::UnknownHost`].
+    pub fn boot_up(&mut self, host: &HostId) -> Result<(), SimError> {
+        let index = self.host(host)?;
+        if self.hosts[index].lost {
+            self.hosts[index].boots += 1;
+            self.regain(index);
+        }
+        Ok(())
     }
 
     /// A fault: the next migration that begins fails half-way, with these words.

@@ -436,3 +436,29 @@ fn services_answer_and_users_are_far() {
     after(&mut world, 1);
     assert!(world.ledger().requests > 599.0 && world.ledger().answered == world.ledger().requests);
 }
+
+#[test]
+fn a_host_that_lost_power_comes_back_empty_under_another_boot_and_its_vms_start_elsewhere() {
+    let mut world = fleet(2, 6);
+    let (vm, source, _) = some_move(&world);
+    let before = world.boot(&source);
+    world.lose_power(&source, Some(Duration::from_secs(20))).unwrap();
+    assert!(world.facts(&source).is_err());
+    assert!(world.running_on(vm).is_empty());
+    after(&mut world, 10);
+    world.boot_up(&source).unwrap();
+    let facts = world.facts(&source).unwrap();
+    assert!(facts.vms.is_empty() && facts.boot != before);
+    after(&mut world, 20);
+    assert_eq!(world.running_on(vm).len(), 1);
+}
+
+#[test]
+fn vms_that_nobody_starts_again_stay_off() {
+    let mut world = fleet(2, 6);
+    let (vm, source, _) = some_move(&world);
+    world.lose_power(&source, None).unwrap();
+    world.boot_up(&source).unwrap();
+    after(&mut world, 600);
+    assert!(world.running_on(vm).is_empty());
+}
