@@ -8,7 +8,7 @@ use std::{
 
 use ballast_core::{
     command::{Command, CommandStatus, DenyReason, Order},
-    id::{BootId, CommandId},
+    id::{BootId, CommandId, Epoch},
     migration::{Migration, Ticket},
     outcome::{Ending, Outcome, StageTimes},
     queue::{Admission, Queue},
@@ -68,6 +68,9 @@ pub(crate) struct Task<H, S> {
     ends: Ends,
     tools: Tools<H, S>,
     refresh: Refresh,
+    /// The newest epoch that the disk has, and the newest of which it was said that the disk does not take it.
+    durable: Epoch,
+    complained: Epoch,
     /// Offered, not yet on the disk: nobody is told of these.
     checking: BTreeSet<CommandId>,
     reins: BTreeMap<CommandId, Reins>,
@@ -105,6 +108,8 @@ impl<H: Hypervisor, S: Host> Task<H, S> {
     pub(crate) fn new(queue: Queue, journal: Journal, ends: Ends, tools: Tools<H, S>, refresh: Refresh) -> Self {
         let news = mpsc::channel(NEWS);
         let task = Self {
+            durable: queue.fence(),
+            complained: Epoch::default(),
             queue,
             journal,
             ends,
@@ -163,28 +168,44 @@ impl<H: Hypervisor, S: Host> Task<H, S> {
     async fn serve(&mut self, request: Request) {
         match request {
             Request::Offer { command, received_at, answers } => self.offer(*command, received_at, &answers).await,
-            Request::Query { ids, answers } => ids.into_iter().for_each(|id| self.answer(id, &answers)),
+            Request::Query { ids, answers } => {
+                self.write_fence().await;
+                ids.into_iter().for_each(|id| self.answer(id, &answers));
+            }
             Request::Acknowledge(id) => self.acknowledge(id).await,
             Request::RaiseFence { epoch, done } => {
-                if self.queue.raise_fence(epoch) {
-                    self.write_fence().await;
-                }
+                self.queue.raise_fence(epoch);
+                self.write_fence().await;
                 // A link that is gone asks again with its next life.
                 let _told_or_gone = done.send(self.queue.fence()).is_ok();
             }
         }
     }
 
+    /// Journals the newest epoch where the disk does not have it.
     async fn write_fence(&mut self) {
-        let fence = vec![Record::Fence(self.queue.fence())];
-        if let Err(error) = self.journal.append(fence, self.tools.clock.now()).await {
-            tracing::warn!(error, "The newest epoch could not be journalled; it holds until the agent restarts");
+        let fence = self.queue.fence();
+        if fence == self.durable {
+            return;
+        }
+        match self.journal.append(vec![Record::Fence(fence)], self.tools.clock.now()).await {
+            Ok(()) => self.durable = fence,
+            Err(error) if std::mem::replace(&mut self.complained, fence) != fence => tracing::warn!(
+                error,
+                "The newest epoch cannot be journalled: until it is, nobody is told that a command is unknown here"
+            ),
+            Err(_) => {}
         }
     }
 
     fn answer(&self, id: CommandId, answers: &Answers) {
         if self.checking.contains(&id) {
             // It is told as soon as it is accepted or denied.
+            return;
+        }
+        if self.durable < self.queue.fence() && self.queue.status(id).is_none() {
+            // Who hears that it is unknown takes it for one that can never run, and without the fence a restarted agent
+            // would obey the scheduler before.
             return;
         }
         // A full channel means a scheduler that asks faster than it reads; it asks again.
@@ -204,11 +225,8 @@ impl<H: Hypervisor, S: Host> Task<H, S> {
     async fn offer(&mut self, command: Command, received_at: Duration, answers: &Answers) {
         let id = command.id;
         let order = command.order.clone();
-        let fence = self.queue.fence();
         let admission = self.queue.offer(command, received_at, self.tools.clock.elapsed());
-        if self.queue.fence() != fence {
-            self.write_fence().await;
-        }
+        self.write_fence().await;
         match admission {
             Admission::Known(_) => self.answer(id, answers),
             Admission::Denied(reason) => {

@@ -76,6 +76,49 @@ async fn a_command_of_an_older_epoch_is_denied_even_after_a_restart() {
     assert_eq!(rig.place_of(vm), rig.hosts[source]);
 }
 
+/// A scheduler takes "unknown" for "can never run": without the fence on the disk a restarted agent would still obey the
+/// scheduler before.
+#[tokio::test]
+async fn nobody_hears_that_a_command_is_unknown_before_the_fence_is_on_the_disk() {
+    let mut rig = Rig::new().await;
+    let (source, vm, destination) = rig.vm();
+    let journal = rig.data_dir(source).join("journal");
+    std::fs::create_dir_all(rig.data_dir(source)).unwrap();
+    std::fs::write(&journal, "in the way").unwrap();
+    let _agent = rig.agent(source);
+    let mut session = rig.scheduler.welcome(3).await;
+    let query = |number| Down::Query(v1::CommandQuery { command_ids: vec![id(2, number).to_string()] });
+    session.send(query(1)).await;
+    // Once this is answered, so would be what was asked before it.
+    session.command(&rig.migrate(id(3, 1), source, vm, destination)).await;
+    let mut heard = Vec::new();
+    while !heard.contains(&id(3, 1).to_string()) {
+        if let Up::Report(report) = session.next().await.unwrap() {
+            heard.push(report.command_id);
+        }
+    }
+    assert_eq!(heard, [id(3, 1).to_string()]);
+    std::fs::remove_file(&journal).unwrap();
+    session.send(query(2)).await;
+    assert_eq!(session.report(id(2, 2)).await, CommandStatus::Unknown);
+}
+
+/// As a newer scheduler may send one.
+#[tokio::test]
+async fn an_order_of_a_kind_this_version_does_not_know_is_not_carried_out_and_the_next_one_is() {
+    let mut rig = Rig::new().await;
+    let (source, vm, destination) = rig.vm();
+    let _agent = rig.agent(source);
+    let mut session = rig.scheduler.welcome(1).await;
+    let mut newer = v1::Command::from(rig.migrate(id(1, 1), source, vm, destination));
+    newer.order = None;
+    session.send(Down::Command(newer)).await;
+    session.send(Down::Query(v1::CommandQuery { command_ids: vec![id(1, 1).to_string()] })).await;
+    assert_eq!(session.report(id(1, 1)).await, CommandStatus::Unknown);
+    session.command(&rig.migrate(id(1, 2), source, vm, destination)).await;
+    assert_eq!(ending(session.end(id(1, 2)).await), Ending::Completed);
+}
+
 #[tokio::test]
 async fn a_vm_that_is_not_here_is_denied_with_its_name() {
     let mut rig = Rig::new().await;
