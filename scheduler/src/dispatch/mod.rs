@@ -251,9 +251,12 @@ impl Dispatcher {
                 Some(_) => None,
                 None => Some(format!("migration {migration} is over")),
             },
+            // Its word on what it still has to do, or has done, would come only when it is woken.
             Order::Sleep => {
-                let holder = self.table.sleep_of(&command.host).or_else(|| self.table.wake_of(&command.host));
-                holder.map(|by| held(&command.host, by))
+                let host = &command.host;
+                let earlier = before.iter().find(|intent| intent.command.host == *host).map(|intent| intent.command.id);
+                let holder = earlier.or_else(|| self.table.carried_out_by(host)).or_else(|| self.table.wake_of(host));
+                holder.map(|by| held(host, by))
             }
             // An open order to sleep does not stand against it: the host may have slept before it could say so.
             Order::Wake { target, .. } => self.table.wake_of(target).map(|by| held(target, by)),

@@ -104,10 +104,10 @@ impl Table {
         self.open.values().find(|open| open.command.order.vm() == Some(vm)).map(|open| open.command.id)
     }
 
-    /// The open order that puts `host` to sleep. Such an order stays open when the host sleeps before it could say so.
-    pub(crate) fn sleep_of(&self, host: &HostId) -> Option<CommandId> {
-        let is_it = |command: &Command| command.order == Order::Sleep && command.host == *host;
-        self.open.values().find(|open| is_it(&open.command)).map(|open| open.command.id)
+    /// An open command that `host` carries out, whatever it is. An order to sleep stays open when the host sleeps before it
+    /// could say so.
+    pub(crate) fn carried_out_by(&self, host: &HostId) -> Option<CommandId> {
+        self.open.values().find(|open| open.command.host == *host).map(|open| open.command.id)
     }
 
     /// The open order that wakes `host`.

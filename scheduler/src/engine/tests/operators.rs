@@ -169,17 +169,22 @@ async fn no_decision_is_made_before_the_fleet_has_had_time_to_appear() {
     assert_eq!((stats.rounds, stats.relief_rounds), (0, 0));
 }
 
+/// Time enough for an empty host `b` to be ordered to sleep.
+async fn calm(world: &World, a: &mut Agent, b: &mut Agent) {
+    for _ in 0..40 {
+        a.beat(1.0).await;
+        b.beat(0.0).await;
+        world.pass(Duration::from_secs(5)).await;
+    }
+}
+
 /// Host `b` empty for so long that it is ordered to sleep; its order.
 async fn falling_asleep(world: &mut World) -> (Agent, Agent, ballast_core::command::Command) {
     world.settings.tuning.sleep_after = Duration::from_secs(30);
     world.settings.tuning.power_dwell = Duration::ZERO;
     world.start().await.unwrap();
     let (mut a, mut b) = (world.agent("a", &[7]).await, world.agent("b", &[]).await);
-    for _ in 0..40 {
-        a.beat(1.0).await;
-        b.beat(0.0).await;
-        world.pass(Duration::from_secs(5)).await;
-    }
+    calm(world, &mut a, &mut b).await;
     let order = b.command().await;
     assert_eq!(order.order.kind(), "sleep");
     // It was repeated while nobody answered.
@@ -214,6 +219,33 @@ async fn an_empty_host_is_put_to_sleep_and_its_silence_is_expected() {
     // What was not on the disk when it was killed it does not know.
     world.until("its return is journalled", async |engine| journalled(engine).await > before).await;
     assert!(!sleeps_after_a_restart(&mut world).await, "it has come back");
+}
+
+/// Seed 3623 of the simulation: what became of an order would be told only once the host is woken.
+#[tokio::test]
+async fn a_host_that_owes_an_outcome_is_not_put_to_sleep() {
+    let mut world = World::stopped(Mode::Auto);
+    world.settings.tuning.sleep_after = Duration::from_secs(30);
+    world.settings.tuning.power_dwell = Duration::ZERO;
+    world.start().await.unwrap();
+    let (mut a, mut b) = (world.agent("a", &[7]).await, world.agent("b", &[8]).await);
+    a.beat(1.0).await;
+    b.beat(0.1).await;
+    let wish = ManualMove { vm: "vm8".into(), host: host("a"), ..wish() };
+    let migration = world.engine().migrate(wish).await.unwrap().migration.unwrap();
+    let command = b.command().await;
+    world.engine().cancel(migration, "ann").await.unwrap();
+    let cancel = b.command().await;
+    b.finish(&command, ballast_core::outcome::Ending::Completed).await;
+    a.now_holds(&[7, 8]).await;
+    b.now_holds(&[]).await;
+    let is_sleep = |message: &ToAgent| matches!(message, ToAgent::Command(command) if command.order.kind() == "sleep");
+    calm(&world, &mut a, &mut b).await;
+    assert!(!b.waiting().iter().any(is_sleep));
+    let reason = "it was over before".to_owned();
+    b.finish(&cancel, ballast_core::outcome::Ending::Failed { reason }).await;
+    calm(&world, &mut a, &mut b).await;
+    assert!(b.waiting().iter().any(is_sleep));
 }
 
 #[tokio::test]
