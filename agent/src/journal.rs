@@ -73,7 +73,7 @@ impl Journal {
     /// [`AgentError`] when the journal is there and damaged.
     pub(crate) fn open(dir: &Path, clock: Clock) -> Result<(Self, Vec<Record>), AgentError> {
         // Opening first cuts a torn tail, so that the reading that follows sees whole records only.
-        let writer = match SegmentWriter::open(dir, OPTIONS) {
+        let writer = match SegmentWriter::open_on(clock.disk(), dir, OPTIONS) {
             Ok((writer, recovery)) => {
                 if let Some((path, bytes)) = recovery.torn {
                     tracing::warn!(path = %path.display(), bytes, "Cut an interrupted write from the journal");
@@ -108,7 +108,7 @@ impl Journal {
         let mut guard = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let writer = match &mut *guard {
             Some(writer) => writer,
-            missing => missing.insert(SegmentWriter::open(&self.dir, OPTIONS)?.0),
+            missing => missing.insert(SegmentWriter::open_on(self.clock.disk(), &self.dir, OPTIONS)?.0),
         };
         writer.discard_pending();
         for record in records {

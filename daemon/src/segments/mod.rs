@@ -5,6 +5,7 @@
 //! there are too many. A torn tail is cut on opening; anything else that is wrong stops it with file and offset.
 
 mod block;
+mod disk;
 mod reader;
 mod writer;
 
@@ -13,6 +14,7 @@ use std::{io, path::PathBuf};
 use ballast_core::journal::HeaderError;
 use thiserror::Error;
 
+pub use disk::{Disk, Room};
 pub use reader::{Entry, read_dir, read_file, segment_files};
 pub use writer::{Recovery, SegmentWriter};
 

@@ -131,3 +131,27 @@ fn a_missing_segment_in_between_is_noticed() {
     fs::remove_file(&files[1]).unwrap();
     assert!(matches!(read(dir.path(), options), Err(SegmentError::Corrupt { offset: 0, .. })));
 }
+
+#[test]
+fn what_a_full_disk_refused_is_written_once_there_is_room_and_leaves_no_trace_before() {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    };
+
+    let dir = tempfile::tempdir().unwrap();
+    let room = Arc::new(AtomicUsize::new(usize::MAX));
+    let left = Arc::clone(&room);
+    let disk = Disk::simulated(Arc::new(move |_, _| left.load(Relaxed)));
+    let (mut writer, _) = SegmentWriter::open_on(disk, dir.path(), OPTIONS).unwrap();
+    writer.push(b"before").unwrap();
+    writer.commit(NOW).unwrap();
+    room.store(20, Relaxed);
+    writer.push(b"refused at first").unwrap();
+    let error = writer.commit(NOW).unwrap_err();
+    assert!(error.is_io(), "{error}");
+    assert_eq!(read(dir.path(), OPTIONS).unwrap(), ["before"]);
+    room.store(usize::MAX, Relaxed);
+    writer.commit(NOW).unwrap();
+    assert_eq!(read(dir.path(), OPTIONS).unwrap(), ["before", "refused at first"]);
+}

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{Seek, SeekFrom, Write},
+    io::{Seek, SeekFrom},
     path::{Path, PathBuf},
 };
 
@@ -11,7 +11,7 @@ use ballast_core::{
     units::Timestamp,
 };
 
-use super::{Options, SegmentError, block::Block, reader::segment_files};
+use super::{Disk, Options, SegmentError, block::Block, reader::segment_files};
 
 /// What opening found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,6 +23,7 @@ pub struct Recovery {
 /// The one writer of a directory of segments.
 #[derive(Debug)]
 pub struct SegmentWriter {
+    disk: Disk,
     dir: PathBuf,
     options: Options,
     block: Block,
@@ -46,8 +47,17 @@ impl SegmentWriter {
     /// # Errors
     /// [`SegmentError`] when the directory cannot be made or written, or its last segment is damaged otherwise.
     pub fn open(dir: &Path, options: Options) -> Result<(Self, Recovery), SegmentError> {
+        Self::open_on(Disk::default(), dir, options)
+    }
+
+    /// The same on a disk that a simulation may have made.
+    ///
+    /// # Errors
+    /// As [`SegmentWriter::open`].
+    pub fn open_on(disk: Disk, dir: &Path, options: Options) -> Result<(Self, Recovery), SegmentError> {
         fs::create_dir_all(dir).map_err(SegmentError::io("create", dir))?;
         let mut writer = Self {
+            disk,
             dir: dir.into(),
             options,
             block: Block::default(),
@@ -158,8 +168,8 @@ impl SegmentWriter {
     fn append(&mut self, record: &[u8]) -> Result<(), SegmentError> {
         let sync = self.options.sync;
         let Some(current) = self.current.as_mut() else { return Ok(()) };
-        let written =
-            current.file.write_all(record).and_then(|()| if sync { current.file.sync_data() } else { Ok(()) });
+        let written = self.disk.write(&mut current.file, &current.path, record);
+        let written = written.and_then(|()| if sync { current.file.sync_data() } else { Ok(()) });
         if let Err(error) = written {
             let end = current.end;
             // Best effort: if even this fails, the torn tail is cut at the next opening.
@@ -194,7 +204,7 @@ impl SegmentWriter {
         let header = Header { kind: self.options.kind, created: now, first: self.next, chain: self.chain };
         let create = || {
             let mut file = File::create(&path)?;
-            file.write_all(&header.encode())?;
+            self.disk.write(&mut file, &path, &header.encode())?;
             file.sync_all()?;
             // The new name itself must survive a power failure.
             File::open(&self.dir)?.sync_all()?;

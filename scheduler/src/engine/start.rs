@@ -201,7 +201,7 @@ fn open_store(shared: &Shared, now: Timestamp) -> Option<Box<dyn Store>> {
 }
 
 fn open_log(shared: &Shared) -> Option<TelemetryLog> {
-    match TelemetryLog::open(&shared.settings.telemetry_dir(), &shared.settings.keep) {
+    match TelemetryLog::open(shared.clock.disk(), &shared.settings.telemetry_dir(), &shared.settings.keep) {
         Ok(log) => Some(log),
         Err(error) => {
             shared.counters.log_written(Err(error_chain(&error)), 0);

@@ -95,7 +95,7 @@ pub fn open(
         segment_bytes_max: segment.get(),
         total_bytes_max: Some(total.get()),
     };
-    let (writer, recovery) = SegmentWriter::open(dir, options)?;
+    let (writer, recovery) = SegmentWriter::open_on(clock.disk(), dir, options)?;
     if let Some((path, bytes)) = recovery.torn {
         tracing::warn!(file = %path.display(), bytes, "cut the journal's torn last record, which a stop had interrupted");
     }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use ballast_core::{id::HostId, inventory::Inventory, units::Timestamp};
-use ballast_daemon::segments::{Options, SegmentError, SegmentWriter};
+use ballast_daemon::segments::{Disk, Options, SegmentError, SegmentWriter};
 
 use super::{Content, LogRecord, SEGMENT_KIND};
 use crate::engine::KeepSettings;
@@ -21,7 +21,7 @@ pub(crate) struct TelemetryLog {
 
 impl TelemetryLog {
     /// Opens the log below `dir`; a torn tail is cut, and told.
-    pub(crate) fn open(dir: &Path, keep: &KeepSettings) -> Result<Self, SegmentError> {
+    pub(crate) fn open(disk: Disk, dir: &Path, keep: &KeepSettings) -> Result<Self, SegmentError> {
         let options = Options {
             kind: SEGMENT_KIND,
             compress: true,
@@ -32,7 +32,7 @@ impl TelemetryLog {
             segment_bytes_max: u64::MAX,
             total_bytes_max: Some(keep.telemetry_total.get()),
         };
-        let (writer, recovery) = SegmentWriter::open(dir, options)?;
+        let (writer, recovery) = SegmentWriter::open_on(disk, dir, options)?;
         if let Some((path, bytes)) = recovery.torn {
             tracing::warn!(file = %path.display(), bytes, "cut the telemetry log's torn last record");
         }

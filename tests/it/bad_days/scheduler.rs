@@ -226,6 +226,26 @@ async fn a_host_silent_for_ten_periods_is_no_target() {
 }
 
 #[tokio::test]
+async fn a_host_that_sends_fifty_times_as_much_makes_nobody_elses_figures_old() {
+    let mut stage = Stage::new(Mode::Off, vec![idle("a").with_vm("loud", 0.5), idle("b").with_vm("calm", 0.5)]).await;
+    for _ in 0..20 {
+        for _ in 0..49 {
+            let seq = stage.seqs.entry("a".to_owned()).or_default();
+            *seq += 1;
+            let batch = stage.hosts["a"].batch(*seq, stage.time.now());
+            stage.links["a"].batch(batch).await.unwrap();
+        }
+        stage.seconds(1, &["a", "b"]).await;
+    }
+    // Whatever was sent has been taken, and the quiet host's as it came.
+    stage.links.get_mut("b").unwrap().acknowledged(20).await.unwrap();
+    stage.links.get_mut("a").unwrap().acknowledged(1_000).await.unwrap();
+    let snapshot = stage.snapshot().await;
+    let calm = &snapshot.hosts[&host("b")];
+    assert!(calm.is_trusted() && calm.is_eligible_target(), "{:?}", calm.doubts);
+}
+
+#[tokio::test]
 async fn a_host_silent_for_ten_periods_is_no_source() {
     let hosts = vec![overloaded("a"), idle("b"), idle("c"), idle("d")];
     let mut stage = Stage::new(Mode::Auto, hosts).await;

@@ -72,6 +72,16 @@ pub(super) fn open_at_agent(notes: &[Note]) -> Vec<&Command> {
     open
 }
 
+/// The newest epoch an agent has seen.
+pub(super) fn fence(notes: &[Note]) -> Epoch {
+    let epoch = |note: &Note| match note {
+        Note::Fence(epoch) => *epoch,
+        Note::Accepted { command, .. } => command.id.epoch,
+        Note::Started { .. } | Note::Settled { .. } | Note::Acknowledged(_) => Epoch::default(),
+    };
+    notes.iter().map(epoch).max().unwrap_or_default()
+}
+
 /// The scheduler's journal, entry by entry.
 pub(super) fn of_scheduler(dir: &Path) -> Result<Vec<Entry>> {
     let (mut entries, mut wrong) = (Vec::new(), None);

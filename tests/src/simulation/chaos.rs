@@ -3,13 +3,13 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::Result;
-use ballast_core::{command::MigrationLimits, decision::Mode, id::HostId, snapshot::HostMode, units::Bytes};
-use ballast_scheduler::engine::{Engine, ManualMove};
+use ballast_core::{command::MigrationLimits, id::HostId, units::Bytes};
+use ballast_proto::v1;
 
-use super::{dice::Dice, planted::Bug, run::Run, wire::Way};
+use super::{desk::Wish, dice::Dice, planted::Bug, run::Run, wire::Way};
 
 /// Kinds of trouble, and how often each comes per minute in a middling mood.
-const KINDS: [(&str, f64); 18] = [
+const KINDS: [(&str, f64); 23] = [
     ("agent lost", 3.0),
     ("scheduler lost", 1.2),
     ("host cut off", 1.0),
@@ -17,6 +17,10 @@ const KINDS: [(&str, f64); 18] = [
     ("agent stopped", 0.8),
     ("scheduler stopped", 0.6),
     ("hypervisor away", 1.2),
+    ("host rebooted", 0.6),
+    ("clock stepped", 0.8),
+    ("disk full", 0.8),
+    ("second scheduler", 0.4),
     ("copy stalled", 0.8),
     ("copy fails", 0.8),
     ("old command", 12.0),
@@ -25,6 +29,7 @@ const KINDS: [(&str, f64); 18] = [
     ("operator cancels", 2.0),
     ("operator drains", 0.5),
     ("operator undrains", 1.5),
+    ("operator looks", 1.0),
     ("mode set", 0.4),
     ("plan approved", 0.4),
     ("somebody else moves", 0.8),
@@ -39,6 +44,9 @@ enum Mend {
     Agent(usize),
     Scheduler,
     Cut(usize, Way),
+    Boot(usize),
+    Room(usize),
+    Older,
     Hypervisor(HostId),
     Stall(HostId),
     Slow(usize),
@@ -85,6 +93,9 @@ impl Chaos {
             let mend = due.remove();
             self.mend(run, mend)?;
         }
+        if std::mem::take(&mut run.gave_up) {
+            self.later(run, 0.5, 5.0, Mend::Scheduler);
+        }
         self.stuck(run);
         if quiet || run.now < BEGIN {
             return Ok(());
@@ -119,6 +130,28 @@ impl Chaos {
         let host = self.dice.below(run.agents.len());
         let name = run.fleet.hosts[host].host.clone();
         match kind {
+            "host rebooted" if !run.is_down(host) => {
+                let restart_after = self.dice.chance(0.7).then(|| self.dice.millis(5_000, 40_000));
+                run.lose_host(host, restart_after, &self.dice)?;
+                self.later(run, 3.0, 40.0, Mend::Boot(host));
+            }
+            "disk full" => {
+                let whose = if self.dice.chance(0.4) { run.agents.len() } else { host };
+                run.disks[whose].fill(true);
+                self.later(run, 1.0, 30.0, Mend::Room(whose));
+            }
+            "second scheduler" => {
+                if !run.take_over()? {
+                    return Ok(false);
+                }
+                self.later(run, 1.0, 60.0, Mend::Older);
+            }
+            "clock stepped" => {
+                // The scheduler's as often as all others together.
+                let whose = if self.dice.chance(0.5) { run.agents.len() } else { host };
+                let (most, back) = ([2_000, 60_000, 3_600_000][self.dice.below(3)], self.dice.chance(0.5));
+                run.walls[whose].step(self.dice.millis(500, most), back);
+            }
             "agent lost" if run.agents[host].is_some() => {
                 run.lose_agent(host, &self.dice)?;
                 self.later(run, 0.05, 15.0, Mend::Agent(host));
@@ -155,14 +188,16 @@ impl Chaos {
                 self.later(run, 1.0, 30.0, Mend::Slow(host));
             }
             "somebody else moves" => return Ok(self.somebody_else(run, &name)),
-            _ => return Ok(self.operator(run, kind, name)),
+            _ => return Ok(self.operator(run, kind, &name)),
         }
         Ok(true)
     }
 
     /// Trouble comes in pairs: who has just come back and asks its neighbours where a vm is finds that one does not answer.
     fn deaf_neighbour(&mut self, run: &Run, asks: usize) -> Result<()> {
-        let neighbour = self.dice.below(run.agents.len());
+        // Where it was moving a vm to is where it will ask.
+        let asked = run.destination_of(asks).filter(|_| self.dice.chance(0.5));
+        let neighbour = asked.unwrap_or_else(|| self.dice.below(run.agents.len()));
         if neighbour == asks || !self.dice.chance(0.4) {
             return Ok(());
         }
@@ -186,75 +221,48 @@ impl Chaos {
         })
     }
 
-    fn operator(&mut self, run: &mut Run, kind: &str, host: HostId) -> bool {
-        let (Some(engine), Some(life)) = (run.engine(), run.scheduler.as_ref()) else { return false };
-        let (trace, who) = (run.trace.clone(), "an operator".to_owned());
-        match kind {
-            "operator moves" => {
-                let Some(stay) = self.dice.pick(&run.fleet.stays) else { return false };
-                let (vm, reason) = (stay.name.clone(), String::new());
-                let wish = ManualMove { vm, host, dry_run: false, set_aside: false, reason, who };
-                life.spawn(async move {
-                    let said = engine.migrate(wish).await.map(|result| result.migration);
-                    trace.note(format_args!("operator: {said:?}"));
-                });
-            }
-            "operator cancels" => {
-                let running = engine.migrations(10, true);
-                let Some(one) = self.dice.pick(&running) else { return false };
-                let id = one.id;
-                life.spawn(async move { trace.note(format_args!("operator: {:?}", engine.cancel(id, &who).await)) });
-            }
-            "operator drains" | "operator undrains" => {
-                let mode = if kind == "operator drains" { HostMode::Draining } else { HostMode::Active };
-                life.spawn(async move {
-                    trace.note(format_args!("operator: {:?}", engine.set_host_mode(&host, mode, &who).await));
-                });
-            }
+    /// What an operator does; whether anybody is there to hear it is not asked first.
+    fn operator(&mut self, run: &Run, kind: &str, host: &HostId) -> bool {
+        let (host, pick) = (host.to_string(), self.dice.below(1_000));
+        let wish = match kind {
+            "operator moves" => match self.dice.pick(&run.fleet.stays) {
+                Some(stay) => Wish::Move { vm: stay.name.clone(), host },
+                None => return false,
+            },
+            "operator cancels" => Wish::Cancel { pick },
+            "operator drains" => Wish::Drain { host },
+            "operator undrains" => Wish::Undrain { host },
+            "operator looks" => Wish::Look,
             "mode set" => {
-                let mode = if self.dice.chance(0.5) { Mode::Recommend } else { Mode::Off };
-                life.spawn(
-                    async move { trace.note(format_args!("operator: {:?}", engine.set_mode(mode, &who).await)) },
-                );
                 self.later(run, 1.0, 25.0, Mend::Auto);
+                Wish::Mode(if self.dice.chance(0.5) { v1::Mode::Recommend } else { v1::Mode::Off })
             }
-            "plan approved" => {
-                let decisions = engine.decisions(5, false);
-                let Some(one) = self.dice.pick(&decisions) else { return false };
-                let id = one.decision.id;
-                life.spawn(async move {
-                    let said = engine.approve(id, &who).await.map(|approval| approval.commands);
-                    trace.note(format_args!("operator: {said:?}"));
-                });
-            }
+            "plan approved" => Wish::Approve { pick },
             _ => return false,
-        }
+        };
+        run.desk.wish(wish);
         true
     }
 
     fn mend(&mut self, run: &mut Run, mend: Mend) -> Result<()> {
         run.trace.note(format_args!("mends {mend:?}"));
         match mend {
-            Mend::Agent(index) if run.agents[index].is_none() => {
+            Mend::Agent(index) if run.agents[index].is_none() && !run.is_down(index) => {
                 run.start_agent(index)?;
                 self.deaf_neighbour(run, index)?;
             }
             Mend::Scheduler if run.scheduler.is_none() => run.start_scheduler()?,
             Mend::Agent(_) | Mend::Scheduler => {}
+            Mend::Boot(index) => run.boot_host(index)?,
+            Mend::Room(whose) => run.disks[whose].fill(false),
+            Mend::Older => run.end_older(),
             Mend::Cut(index, way) => run.wire.cut(index, way, false),
             Mend::Hypervisor(host) => run.world.with(|world| world.set_host_unreachable(&host, false))?,
             Mend::Stall(host) => run.world.with(|world| world.stall_link(&host, false))?,
             Mend::Slow(index) => run.wire.slow(index, Duration::ZERO),
-            Mend::Auto => match (run.engine(), run.scheduler.as_ref()) {
-                (Some(engine), Some(life)) => back_to_auto(engine, life),
-                _ => self.later(run, 1.0, 3.0, Mend::Auto),
-            },
+            // A scheduler that cannot be reached stays in its mode; the journal keeps it.
+            Mend::Auto => run.desk.wish(Wish::Mode(v1::Mode::Auto)),
         }
         Ok(())
     }
-}
-
-fn back_to_auto(engine: Engine, life: &super::life::Life) {
-    // A scheduler that is lost meanwhile stays in its mode; the journal keeps it.
-    life.spawn(async move { drop(engine.set_mode(Mode::Auto, "an operator").await) });
 }

@@ -3,6 +3,8 @@
 //! The numbers are those of the list of invariants in docs/reliability.md. What must hold at every moment is asked of every
 //! prefix of the journals: they keep the order in which things became true.
 
+mod truth;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -16,19 +18,20 @@ use ballast_core::{
     outcome::{Ending, Outcome},
     proposal::Motive,
     tuning::LEAST_REST,
+    units::Timestamp,
 };
 use ballast_scheduler::journal::{Entry, OpenIntent, Record};
 
 use super::{
     books::{self, Note},
     run::{Run, STEP},
-    watch::{LOOK, Watch},
+    watch::{Flight, Watch},
     witness::Effect,
 };
-use crate::scheduler::START;
-
 /// Bound within which every intent ends once nothing goes wrong any more.
-const CLOSED_WITHIN: Duration = Duration::from_secs(60);
+pub(super) const CLOSED_WITHIN: Duration = Duration::from_secs(60);
+/// Bound of a copy: that of its completion, and a minute for what comes before and after.
+const COPIED_WITHIN: Duration = Duration::from_secs(360);
 
 /// What the journals came to.
 pub(super) struct Judged {
@@ -43,20 +46,27 @@ pub(super) struct Judged {
 /// # Errors
 /// Where a journal cannot be read.
 pub(super) fn judge(run: &Run, watch: &Watch) -> Result<Judged> {
-    let entries = books::of_scheduler(&run.config.engine.data_dir)?;
+    let journals = run.dirs.iter().map(|dir| books::of_scheduler(dir)).collect::<Result<Vec<_>>>()?;
     let effects = run.witness.with(|seen| seen.effects.clone());
-    let mut judge = Judge { run, watch, effects, broken: Vec::new(), commands: 0 };
+    let mut judge = Judge { run, watch, effects, broken: Vec::new(), intended: BTreeSet::new() };
     judge.started_once();
-    for index in 0..run.agents.len() {
+    let mut placements = BTreeMap::new();
+    for index in 0..run.fleet.hosts.len() {
         let notes = books::of_agent(&run.agent_dir(index))?;
         judge.fence(index, &notes);
+        placements.extend(notes.iter().filter_map(truth::placement));
         run.trace.note(format_args!("kvm{} has {} records", index + 1, notes.len()));
     }
-    judge.journal(&entries);
-    for entry in &entries {
-        run.trace.absorb(&entry.encode().unwrap_or_default());
+    for (index, entries) in journals.iter().enumerate() {
+        judge.journal(entries, index + 1 == journals.len());
+        for entry in entries {
+            run.trace.absorb(&entry.encode().unwrap_or_default());
+        }
     }
-    Ok(Judged { broken: judge.broken, commands: judge.commands })
+    judge.epochs(&journals);
+    judge.all_intended();
+    judge.placed_anew(&journals, &placements);
+    Ok(Judged { commands: judge.intended.len() as u64, broken: judge.broken })
 }
 
 struct Judge<'a> {
@@ -64,7 +74,8 @@ struct Judge<'a> {
     watch: &'a Watch,
     effects: Vec<Effect>,
     broken: Vec<String>,
-    commands: u64,
+    /// Every command of every journal.
+    intended: BTreeSet<CommandId>,
 }
 
 /// What is known while the scheduler's journal is read.
@@ -74,8 +85,8 @@ struct Reading {
     intended: BTreeSet<CommandId>,
     decisions: BTreeMap<DecisionId, Decision>,
     epoch: Epoch,
-    /// When the newest move of each vm ended.
-    moved: BTreeMap<VmId, Duration>,
+    /// When the newest move of each vm ended: truly, and in which life by which time of the scheduler.
+    moved: BTreeMap<VmId, (Duration, Epoch, Timestamp)>,
 }
 
 impl Judge<'_> {
@@ -105,22 +116,43 @@ impl Judge<'_> {
         }
     }
 
-    fn journal(&mut self, entries: &[Entry]) {
+    /// Reads the journal of a scheduler; of one that was replaced, what it left open is not its own to close any more.
+    fn journal(&mut self, entries: &[Entry], is_last: bool) {
         let mut reading = Reading::default();
         for entry in entries {
-            let at = entry.at.since(START);
+            if let Record::EpochStart { epoch } = &entry.record {
+                self.epoch(&mut reading, *epoch);
+            }
+            let at = self.run.shown.truth(reading.epoch, entry.at);
             match &entry.record {
-                Record::EpochStart { epoch } => self.epoch(&mut reading, *epoch),
                 Record::Decision { decision } => drop(reading.decisions.insert(decision.id, (**decision).clone())),
-                Record::Intent { intent } => self.intent(&mut reading, intent, at),
-                Record::Outcome { outcome } => self.outcome(&mut reading, outcome, at),
+                Record::Intent { intent } => self.intent(&mut reading, intent, (at, entry.at)),
+                Record::Outcome { outcome } => self.outcome(&mut reading, outcome, (at, entry.at)),
                 _ => {}
             }
         }
-        let known = |effect: &&Effect| effect.id.is_some_and(|id| reading.intended.contains(&id));
+        self.intended.append(&mut reading.intended);
+        if is_last {
+            self.closed(&reading);
+        }
+    }
+
+    /// I1: whatever ran, some journal knows.
+    fn all_intended(&mut self) {
+        let known = |effect: &&Effect| effect.id.is_some_and(|id| self.intended.contains(&id));
         let unknown: Vec<_> = self.effects.iter().filter(|effect| !known(effect)).map(|effect| effect.id).collect();
-        unknown.into_iter().for_each(|id| self.break_it(format!("I1: {id:?} ran, and the journal does not know it")));
-        self.closed(&reading);
+        unknown.into_iter().for_each(|id| self.break_it(format!("I1: {id:?} ran, and no journal knows it")));
+    }
+
+    /// I5: no two schedulers share an epoch. A journal begins with what its scheduler took over from the one before.
+    fn epochs(&mut self, journals: &[Vec<Entry>]) {
+        let mut begun: BTreeMap<Epoch, Timestamp> = BTreeMap::new();
+        for entry in journals.iter().flatten() {
+            let Record::EpochStart { epoch } = entry.record else { continue };
+            if *begun.entry(epoch).or_insert(entry.at) != entry.at {
+                self.break_it(format!("I5: epoch {epoch} was begun twice"));
+            }
+        }
     }
 
     /// I5 at the scheduler: no two lives share an epoch.
@@ -131,9 +163,8 @@ impl Judge<'_> {
         reading.epoch = epoch;
     }
 
-    fn intent(&mut self, reading: &mut Reading, intent: &OpenIntent, at: Duration) {
+    fn intent(&mut self, reading: &mut Reading, intent: &OpenIntent, (at, written): (Duration, Timestamp)) {
         let id = intent.command.id;
-        self.commands += 1;
         if !reading.intended.insert(id) {
             self.break_it(format!("I2: {id} was ordered twice"));
         }
@@ -143,7 +174,7 @@ impl Judge<'_> {
         if let Order::Migrate { vm, destination, .. } = &intent.command.order {
             self.one_at_a_time(reading, id, *vm);
             self.budgets(reading, id, &intent.command.host, destination);
-            self.rest(reading, intent, *vm, at);
+            self.rest(reading, intent, *vm, (at, written));
             self.freshness(reading, intent, destination, at);
         }
         reading.open.insert(id, (intent.clone(), at));
@@ -176,14 +207,20 @@ impl Judge<'_> {
         }
     }
 
-    /// I8: a vm rests after a move, across restarts.
-    fn rest(&mut self, reading: &Reading, intent: &OpenIntent, vm: VmId, at: Duration) {
+    /// I8: a vm rests after a move, across restarts. Within a life that is by the time that passes; how long a scheduler was
+    /// gone, only its wall clock can tell the next.
+    fn rest(&mut self, reading: &Reading, intent: &OpenIntent, vm: VmId, (at, written): (Duration, Timestamp)) {
         let whole = self.run.tuning.vm_cool_down;
         let needed = match planned(reading, intent, vm).map(|planned| &planned.motive) {
             Some(Motive::Overload { .. } | Motive::Drain { .. }) => whole.min(LEAST_REST),
             _ => whole,
         };
-        let rested = reading.moved.get(&vm).map(|moved| at.saturating_sub(*moved));
+        // The scheduler's clock is at most half a thousandth fast.
+        let needed = needed.mul_f64(0.999);
+        let rested = reading.moved.get(&vm).map(|(moved, epoch, noted)| {
+            let shown = if *epoch == reading.epoch { Duration::ZERO } else { written.since(*noted) };
+            at.saturating_sub(*moved).max(shown)
+        });
         if let Some(rested) = rested.filter(|rested| *rested < needed) {
             let id = intent.command.id;
             self.break_it(format!("I8: {id} moves {vm} after a rest of {rested:?}; {needed:?} are promised"));
@@ -193,11 +230,13 @@ impl Judge<'_> {
     /// I9: what is decided rests on figures of both hosts that are fresh.
     fn freshness(&mut self, reading: &Reading, intent: &OpenIntent, destination: &HostId, at: Duration) {
         let limit = self.run.config.engine.period * self.run.tuning.silent_periods;
-        let decided = reading.decisions.get(&intent.decision).map_or(at, |decision| decision.at.since(START));
+        let decided = reading.decisions.get(&intent.decision);
+        let decided = decided.map_or(at, |decision| self.run.shown.truth(reading.epoch, decision.at));
         for host in [&intent.command.host, destination] {
             let index = self.run.fleet.hosts.iter().position(|spec| spec.host == *host).unwrap_or_default();
             let newest = self.run.wire.arrivals(|arrivals| {
-                let all = arrivals.batches.get(&index);
+                let scheduler = arrivals.schedulers.get(&intent.command.id.epoch).copied().unwrap_or_default();
+                let all = arrivals.batches.get(&(scheduler, index));
                 // What arrives within a step may be read from its beginning.
                 all.and_then(|all| all.iter().rev().find(|arrived| **arrived <= decided + STEP).copied())
             });
@@ -212,11 +251,11 @@ impl Judge<'_> {
         }
     }
 
-    fn outcome(&mut self, reading: &mut Reading, outcome: &Outcome, at: Duration) {
+    fn outcome(&mut self, reading: &mut Reading, outcome: &Outcome, (at, written): (Duration, Timestamp)) {
         let known = reading.open.remove(&outcome.id);
         let Some((intent, _)) = known else { return };
         let Order::Migrate { vm, destination, .. } = &intent.command.order else { return };
-        reading.moved.insert(*vm, at);
+        reading.moved.insert(*vm, (at, reading.epoch, written));
         if matches!(outcome.ending, Ending::Unresolved { .. }) {
             // Agents lose what they were writing, never what they have written: somebody always knows.
             self.break_it(format!("I7: {} ended unresolved", outcome.id));
@@ -225,66 +264,22 @@ impl Judge<'_> {
         self.truth(&intent, (*vm, destination), outcome, effect.as_ref(), at);
     }
 
-    /// I6 and I11: what was abandoned never ran, and an outcome says what really happened, after it has.
-    fn truth(
-        &mut self,
-        intent: &OpenIntent,
-        (vm, destination): (VmId, &HostId),
-        outcome: &Outcome,
-        effect: Option<&Effect>,
-        at: Duration,
-    ) {
-        let id = outcome.id;
-        let Some(effect) = effect else {
-            if outcome.ending == Ending::Completed {
-                self.break_it(format!("I11: {id} completed and was never begun"));
-            }
-            return;
-        };
-        if matches!(outcome.ending, Ending::Abandoned { .. }) {
-            self.break_it(format!("I6: {id} was abandoned and ran"));
-        }
-        let flight = self.watch.flights.iter().find(|flight| flight.vm == vm && flight.from + 2 * LOOK >= effect.at);
-        let until = flight.filter(|flight| flight.from <= effect.at + 2 * LOOK).map(|flight| flight.until);
-        if until.is_some_and(|until| until > at + 2 * LOOK) {
-            self.break_it(format!("I3: {id} was closed {:?} while its migration ran", outcome.ending));
-        }
-        let places = self.watch.places(vm, effect.at, until.unwrap_or(effect.at).max(at) + 2 * LOOK);
-        let arrived = places.iter().flatten().any(|host| host == destination);
-        let stayed = places.iter().flatten().any(|host| *host == intent.command.host);
-        let lies = match outcome.ending {
-            Ending::Completed => !arrived,
-            Ending::Failed { .. } | Ending::Cancelled { .. } => {
-                !stayed || until.is_some() && self.has_left(vm, destination, effect.at, until)
-            }
-            // Neither of the two hosts it was asked of has it; whether somebody else moved it on, nobody there can say.
-            Ending::VmGone => {
-                let now = self.watch.places(vm, at.saturating_sub(2 * LOOK), at);
-                now.iter().flatten().all(|host| host == destination || *host == intent.command.host)
-                    && !now.contains(&None)
-            }
-            Ending::Abandoned { .. } | Ending::Unresolved { .. } => false,
-        };
-        if lies {
-            self.break_it(format!("I11: {id} is said to have ended {:?}, but {vm} was on {places:?}", outcome.ending));
-        }
-    }
-
-    /// Whether a migration brought its vm to the destination: it is there when it is over.
-    fn has_left(&self, vm: VmId, destination: &HostId, from: Duration, until: Option<Duration>) -> bool {
-        let until = until.unwrap_or(from) + 2 * LOOK;
-        self.watch.places(vm, until, until).iter().flatten().any(|host| host == destination)
-    }
-
-    /// I7: every intent ends within the bound once nothing goes wrong any more.
+    /// I7: every intent ends within the bound once nothing goes wrong any more; where its copy goes on, once that has ended,
+    /// which has a bound of its own.
     fn closed(&mut self, reading: &Reading) {
         let quiet = self.run.options.span.saturating_sub(self.run.options.quiet);
         // A run that was ended early has not had its quiet.
-        if self.run.now < self.run.options.span {
+        if self.run.now < self.run.end {
             return;
         }
+        let too_long = |flight: &&Flight| flight.until.saturating_sub(flight.from.max(quiet)) > COPIED_WITHIN;
+        let long: Vec<VmId> = self.watch.flights.iter().filter(too_long).map(|flight| flight.vm).collect();
+        long.into_iter().for_each(|vm| self.break_it(format!("I7: {vm} was copied for more than {COPIED_WITHIN:?}")));
         for (id, (intent, since)) in &reading.open {
-            if (*since).max(quiet) + CLOSED_WITHIN <= self.run.now {
+            let vm = intent.command.order.vm();
+            let copied = self.watch.flights.iter().filter(|flight| Some(flight.vm) == vm && flight.until >= *since);
+            let copied = copied.map(|flight| flight.until).max().unwrap_or_default();
+            if (*since).max(quiet).max(copied) + CLOSED_WITHIN <= self.run.now {
                 self.break_it(format!("I7: {id} ({}) is still open", intent.command.order.kind()));
             }
         }

@@ -58,6 +58,12 @@ impl Life {
         self.runtime.block_on(&mut self.main).context("its main task panicked")?
     }
 
+    /// Looks at something that lives by its time.
+    pub(super) fn within<T>(&self, look: impl FnOnce() -> T) -> T {
+        let _entered = self.runtime.enter();
+        look()
+    }
+
     /// Has it do something beside.
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         drop(self.runtime.spawn(task));

@@ -85,6 +85,12 @@ bugs! {
     LyingCancel = "lying-cancel",
     /// An outcome is acknowledged to the agent and then lost.
     LostOutcome = "lost-outcome",
+    /// A scheduler that takes over begins under the epoch of the one before.
+    SharedEpoch = "shared-epoch",
+    /// Every order names the first placement of its vm.
+    ReusedGeneration = "reused-generation",
+    /// A host without power loses the newest records of its agent's journal, as if nobody had synced them.
+    UnsyncedJournal = "unsynced-journal",
 }
 
 /// The bugs of a run: mostly none.
@@ -143,9 +149,17 @@ impl Bugs {
 
     /// What the scheduler says.
     pub(super) fn of_scheduler(&self, host: usize, message: &mut Down) {
-        if let (Some(Bug::NoFencing), Down::Welcome(welcome)) = (self.planted, message) {
-            let first = self.memory(|memory| *memory.first_epoch.entry(host).or_insert(welcome.epoch));
-            welcome.epoch = first;
+        match (self.planted, message) {
+            (Some(Bug::NoFencing), Down::Welcome(welcome)) => {
+                let first = self.memory(|memory| *memory.first_epoch.entry(host).or_insert(welcome.epoch));
+                welcome.epoch = first;
+            }
+            (Some(Bug::ReusedGeneration), Down::Command(command)) => {
+                if let Some(v1::command::Order::Migrate(order)) = &mut command.order {
+                    order.generation = 1;
+                }
+            }
+            _ => {}
         }
     }
 
@@ -189,6 +203,34 @@ impl Bugs {
         rewrite(dir, AGENT_KIND, records.into_iter().map(|bytes| vec![bytes]), now)
     }
 
+    /// What a scheduler that takes over is given of the journal of the one before.
+    ///
+    /// # Errors
+    /// Where the journal cannot be rewritten.
+    pub(super) fn of_takeover(&self, dir: &Path, now: Timestamp) -> Result<()> {
+        if !self.has(Bug::SharedEpoch) {
+            return Ok(());
+        }
+        let mut entries = Vec::new();
+        read_dir(dir, SEGMENT_KIND, |raw| entries.extend(Entry::decode(&raw.bytes).ok()))?;
+        without_last_life(&mut entries);
+        write_entries(dir, &entries, now)
+    }
+
+    /// What is left of an agent's journal when its host loses power.
+    ///
+    /// # Errors
+    /// Where the journal cannot be rewritten.
+    pub(super) fn of_power_loss(&self, dir: &Path, now: Timestamp) -> Result<()> {
+        if !self.has(Bug::UnsyncedJournal) || !dir.exists() {
+            return Ok(());
+        }
+        let mut records = Vec::new();
+        read_dir(dir, AGENT_KIND, |entry| records.push(vec![entry.bytes]))?;
+        records.truncate(records.len().saturating_sub(4));
+        rewrite(dir, AGENT_KIND, records.into_iter(), now)
+    }
+
     /// What the scheduler finds of its journal at a start.
     ///
     /// # Errors
@@ -201,9 +243,7 @@ impl Bugs {
         let mut entries = Vec::new();
         read_dir(dir, SEGMENT_KIND, |raw| entries.extend(Entry::decode(&raw.bytes).ok()))?;
         self.spoil(&mut entries, now);
-        let encoded = entries.iter().map(|entry| entry.encode().map(|bytes| vec![bytes]));
-        let encoded: Result<Vec<_>, String> = encoded.collect();
-        rewrite(dir, SEGMENT_KIND, encoded.map_err(anyhow::Error::msg)?.into_iter(), now)
+        write_entries(dir, &entries, now)
     }
 
     fn spoil(&self, entries: &mut Vec<Entry>, now: Timestamp) {
@@ -213,10 +253,7 @@ impl Bugs {
                 let fresh = last.filter(|at| now.since(entries[*at].at) < Duration::from_secs(30));
                 fresh.into_iter().for_each(|at| drop(entries.drain(at..)));
             }
-            Some(Bug::OldBackup) => {
-                let last = entries.iter().rposition(|entry| matches!(entry.record, Record::EpochStart { .. }));
-                last.filter(|at| *at > 0).into_iter().for_each(|at| drop(entries.drain(at..)));
-            }
+            Some(Bug::OldBackup) => without_last_life(entries),
             Some(Bug::NoReconcile) => {
                 let ending = Ending::Abandoned { reason: "nobody was asked".to_owned() };
                 let gone = |intent: &OpenIntent| intent.command.ended(ending.clone(), now);
@@ -236,6 +273,17 @@ impl Bugs {
             _ => {}
         }
     }
+}
+
+/// Leaves out everything from the beginning of the last life on.
+fn without_last_life(entries: &mut Vec<Entry>) {
+    let last = entries.iter().rposition(|entry| matches!(entry.record, Record::EpochStart { .. }));
+    last.filter(|at| *at > 0).into_iter().for_each(|at| drop(entries.drain(at..)));
+}
+
+fn write_entries(dir: &Path, entries: &[Entry], now: Timestamp) -> Result<()> {
+    let encoded: Result<Vec<_>, String> = entries.iter().map(|entry| entry.encode().map(|bytes| vec![bytes])).collect();
+    rewrite(dir, SEGMENT_KIND, encoded.map_err(anyhow::Error::msg)?.into_iter(), now)
 }
 
 /// Places of the acceptances that have no end.

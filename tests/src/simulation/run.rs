@@ -1,46 +1,42 @@
 //! One run: the processes of a fleet step by step on one thread, their files in a folder, and who watches them.
 
 use std::{
-    collections::BTreeMap,
-    fs::OpenOptions,
-    io::Write,
-    path::PathBuf,
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use anyhow::{Context, Result};
-use ballast_agent::{
-    config::Config as AgentConfig,
-    host::simulated::SimulatedHost,
-    hypervisor::simulated::{Fleet as SharedWorld, SimulatedHypervisor},
-};
-use ballast_core::{decision::Mode, oversight::ModelMode, tuning::Tuning};
-use ballast_daemon::{
-    clock::{Clock, Driver, Pace},
-    segments::segment_files,
-};
-use ballast_scheduler::{Scheduler, config::Config, engine::Engine, model::Models};
+use ballast_agent::hypervisor::simulated::Fleet as SharedWorld;
+use ballast_core::{id::VmId, tuning::Tuning};
+use ballast_daemon::clock::{Clock, Driver};
+use ballast_scheduler::{config::Config, engine::Engine};
 use ballast_sim::World;
-use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use super::{
     belief::Belief,
     chaos::Chaos,
+    desk::Desk,
     dice::Dice,
+    disk::Disk,
     fleet::{self, Fleet},
-    judge,
+    judge::{self, CLOSED_WITHIN},
     life::Life,
     planted::Bugs,
+    start,
     trace::Trace,
-    watch::Watch,
-    wire::{Way, Wire, meddle::Meddler},
-    witness::{Watched, WatchedHost, Witness},
+    wall::{Shown, WallClock},
+    watch::{Flight, Watch},
+    wire::{Wire, meddle::Meddler},
+    witness::Witness,
 };
-use crate::scheduler::{START, quick};
+use crate::scheduler::START;
 
 /// How far a run moves at a time: what comes over the wire comes at this beat.
 pub(super) const STEP: Duration = Duration::from_millis(10);
+/// A run that cannot be judged yet goes on for this long.
+const PROLONGED: Duration = Duration::from_secs(10);
 
 /// How a run is played.
 #[derive(Debug, Clone)]
@@ -97,28 +93,53 @@ pub fn play(seed: u64, options: &Options) -> Result<Report> {
 /// Where the scheduler's engine is found while it lives.
 pub(super) type Handle = Arc<Mutex<Option<Engine>>>;
 
+/// A scheduler that another has replaced and that does not know it yet.
+pub(super) struct Older {
+    pub(super) life: Life,
+    pub(super) engine: Handle,
+    /// Until when it stands still.
+    pub(super) stopped: Duration,
+}
+
 /// A run under way.
 pub(super) struct Run {
     pub(super) seed: u64,
     pub(super) options: Options,
     pub(super) now: Duration,
+    /// When it is over.
+    pub(super) end: Duration,
     pub(super) fleet: Fleet,
     pub(super) world: SharedWorld,
     driver: Driver,
     pub(super) wire: Wire,
+    pub(super) desk: Desk,
     pub(super) witness: Witness,
     pub(super) trace: Trace,
     pub(super) agents: Vec<Option<Life>>,
     pub(super) scheduler: Option<Life>,
     /// Processes that stand still until then: agents by index, the scheduler last.
     pub(super) paused: BTreeMap<usize, Duration>,
+    /// Hosts without power.
+    pub(super) down: BTreeSet<usize>,
+    /// Vms that stopped with their host and have not been started again.
+    pub(super) fallen: BTreeSet<VmId>,
     pub(super) engine: Handle,
     pub(super) config: Config,
     /// What was promised, whatever is planted.
     pub(super) tuning: Tuning,
-    ahead: Vec<Duration>,
-    folder: tempfile::TempDir,
-    lives: u64,
+    /// Wall clocks: agents' by index, the scheduler's last.
+    pub(super) walls: Vec<WallClock>,
+    pub(super) shown: Shown,
+    /// Disks, in the same order.
+    pub(super) disks: Vec<Disk>,
+    /// A scheduler found its disk full at its start and ended: to be started again.
+    pub(super) gave_up: bool,
+    /// Schedulers that live on although another has taken over, the newest last.
+    pub(super) older: Vec<Older>,
+    /// Where each scheduler kept its files, the newest last.
+    pub(super) dirs: Vec<PathBuf>,
+    pub(super) folder: tempfile::TempDir,
+    pub(super) lives: u64,
 }
 
 impl Run {
@@ -129,26 +150,38 @@ impl Run {
         let (clock, driver) = Clock::driven(START);
         let world = SharedWorld::new(World::new(&fleet.scenario, seed), clock);
         let meddler = Meddler::new(Dice::new(seed, "wire"), trace.clone(), options.bugs.clone());
+        let wire = Wire::new(meddler, fleet.hosts.len());
         let dice = Dice::new(seed, "clocks");
-        let ahead =
-            fleet.hosts.iter().map(|_| if dice.chance(0.3) { dice.millis(0, 3_600_000) } else { Duration::ZERO });
-        let mut config = settings(&folder.path().join("scheduler"), seed);
+        let ahead = |_| if dice.chance(0.3) { dice.millis(0, 3_600_000) } else { Duration::ZERO };
+        let walls = fleet.hosts.iter().map(ahead).map(WallClock::ahead).chain([WallClock::default()]).collect();
+        let disks =
+            (0..=fleet.hosts.len()).map(|number| Disk::new(Dice::new(seed, &format!("disk {number}")))).collect();
+        let mut config = start::settings(&folder.path().join("scheduler"), seed);
         let tuning = config.engine.tuning.clone();
         options.bugs.of_settings(&mut config);
         Ok(Self {
             seed,
             options: options.clone(),
             now: Duration::ZERO,
-            ahead: ahead.collect(),
+            end: options.span,
+            walls,
+            shown: Shown::default(),
+            disks,
+            gave_up: false,
+            older: Vec::new(),
+            dirs: vec![config.engine.data_dir.clone()],
             agents: fleet.hosts.iter().map(|_| None).collect(),
+            desk: Desk::new(wire.clone(), fleet.hosts.len(), trace.clone(), Duration::ZERO)?,
             fleet,
             world,
             driver,
-            wire: Wire::new(meddler),
+            wire,
             witness: Witness::new(folder.path().to_path_buf(), trace.clone()),
             trace,
             scheduler: None,
             paused: BTreeMap::new(),
+            down: BTreeSet::new(),
+            fallen: BTreeSet::new(),
             engine: Handle::default(),
             config,
             tuning,
@@ -165,7 +198,7 @@ impl Run {
         for index in 0..self.agents.len() {
             self.start_agent(index)?;
         }
-        while self.now < self.options.span {
+        while self.now < self.end {
             self.step();
             watch.look(&mut self);
             if self.now.as_millis().is_multiple_of(500) {
@@ -176,11 +209,24 @@ impl Run {
                 let quiet = self.now + self.options.quiet >= self.options.span;
                 chaos.act(&mut self, quiet)?;
             }
+            if self.now == self.end && self.copies_go_on(&watch) {
+                self.end += PROLONGED;
+            }
             if self.witness.with(|seen| !seen.broken.is_empty()) {
                 break;
             }
         }
         self.report(&watch, chaos)
+    }
+
+    /// Whether a copy that began long ago is still under way, or has ended so lately that its intent may be open: a guest that
+    /// writes faster than its memory can be copied is trouble of its own, which the bounds of a migration end.
+    fn copies_go_on(&self, watch: &Watch) -> bool {
+        let Some(engine) = self.engine() else { return false };
+        let open: Vec<VmId> = engine.migrations(100, true).into_iter().map(|one| one.vm).collect();
+        let before = self.now.saturating_sub(CLOSED_WITHIN);
+        let goes_on = |flight: &Flight| flight.from <= before && flight.until >= before && open.contains(&flight.vm);
+        watch.flights.iter().any(goes_on)
     }
 
     /// Moves everything on by one step.
@@ -196,7 +242,26 @@ impl Run {
             && let Some(ended) = self.scheduler.as_mut().and_then(|life| life.step(self.now, STEP))
         {
             self.scheduler = None;
-            self.witness.broken(format!("the scheduler ended by itself: {ended:?}"));
+            // Without a journal it does not start, and whoever supervises it tries again.
+            self.gave_up = ended.is_err() && self.disks[last].has_refused();
+            if !self.gave_up {
+                self.witness.broken(format!("the scheduler ended by itself: {ended:?}"));
+            }
+        }
+        if let (Some(engine), Some(life)) =
+            (self.engine(), self.scheduler.as_ref().filter(|_| !is_paused(&self.paused, last)))
+        {
+            self.shown.note(engine.epoch(), life.within(|| engine.clock().now()), self.now);
+        }
+        self.desk.step(self.now, STEP);
+        for older in self.older.iter_mut().filter(|older| older.stopped <= self.now) {
+            if let Some(ended) = older.life.step(self.now, STEP) {
+                older.stopped = Duration::MAX;
+                self.witness.broken(format!("a scheduler that was replaced ended by itself: {ended:?}"));
+            }
+            if let Some(engine) = &*older.engine.lock().unwrap_or_else(PoisonError::into_inner) {
+                self.shown.note(engine.epoch(), older.life.within(|| engine.clock().now()), self.now);
+            }
         }
         for index in 0..last {
             if is_paused(&self.paused, index) {
@@ -209,85 +274,6 @@ impl Run {
         }
     }
 
-    /// The dice of the next life.
-    fn next_dice(&mut self, who: &str) -> Dice {
-        self.lives += 1;
-        Dice::new(self.seed, &format!("{who} {}", self.lives))
-    }
-
-    /// Starts the agent of a host with what an earlier one had written.
-    ///
-    /// # Errors
-    /// Where there is no runtime, or a planted bug cannot be planted.
-    pub(super) fn start_agent(&mut self, index: usize) -> Result<()> {
-        let spec = self.fleet.hosts[index].clone();
-        let (host, dir) = (spec.host.clone(), self.agent_dir(index));
-        self.options.bugs.of_agents_journal(&dir.join("journal"), START.after(self.now))?;
-        let capacity = (spec.cpu_capacity, spec.memory_capacity);
-        let config = AgentConfig::embedded(host.clone(), "http://scheduler:7070".to_owned(), dir, capacity, spec.power);
-        let (world, wire, witness) = (self.world.clone(), self.wire.clone(), self.witness.clone());
-        let (bugs, ahead, start) = (self.options.bugs.clone(), self.ahead[index], START.after(self.now));
-        let dice = self.next_dice("agent");
-        let life = Life::begin(self.now, move || {
-            let clock = Clock::simulated(start.after(ahead), pace(dice));
-            // The hosts live by the true time; each agent by its host's clock.
-            let world = world.by(Clock::simulated(start, Box::new(Default::default)));
-            let inner = SimulatedHypervisor::new(world.clone(), host.clone());
-            let hypervisor =
-                Watched { inner, host: host.clone(), witness: witness.clone(), bugs, ahead, clock: clock.clone() };
-            let inner = SimulatedHost::new(world, host.clone());
-            let host = WatchedHost { inner, host, index, witness, wire };
-            async move { Ok(ballast_agent::run(config, hypervisor, host, clock, std::future::pending()).await?) }
-        })?;
-        self.agents[index] = Some(life);
-        Ok(())
-    }
-
-    /// Starts a scheduler with what an earlier one had written.
-    ///
-    /// # Errors
-    /// Where there is no runtime, or a planted bug cannot be planted.
-    pub(super) fn start_scheduler(&mut self) -> Result<()> {
-        let start = START.after(self.now);
-        self.options.bugs.of_schedulers_journal(&self.config.engine.journal_dir(), start)?;
-        let (config, handle, wire) = (self.config.clone(), Arc::clone(&self.engine), self.wire.clone());
-        let dice = self.next_dice("scheduler");
-        let life = Life::begin(self.now, move || {
-            let clock = Clock::simulated(start, pace(dice));
-            async move {
-                let scheduler = Scheduler::start_with(config, Models::none(), clock).await?;
-                wire.newest(scheduler.engine().epoch());
-                let incoming = UnboundedReceiverStream::new(wire.listen());
-                *handle.lock().unwrap_or_else(PoisonError::into_inner) = Some(scheduler.engine());
-                Ok(scheduler.serve_connections(incoming, None, std::future::pending()).await?)
-            }
-        })?;
-        self.scheduler = Some(life);
-        Ok(())
-    }
-
-    /// Loses the scheduler; what it was just writing may be torn.
-    ///
-    /// # Errors
-    /// Where its files cannot be reached.
-    pub(super) fn lose_scheduler(&mut self, dice: &Dice) -> Result<()> {
-        self.wire.deaf();
-        drop(self.engine());
-        *self.engine.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        self.scheduler = None;
-        tear(&self.config.engine.journal_dir(), dice)
-    }
-
-    /// Loses the agent of a host; what it was just writing may be torn.
-    ///
-    /// # Errors
-    /// Where its files cannot be reached.
-    pub(super) fn lose_agent(&mut self, index: usize, dice: &Dice) -> Result<()> {
-        self.agents[index] = None;
-        tear(&self.agent_dir(index).join("journal"), dice)?;
-        tear(&self.agent_dir(index).join("spool"), dice)
-    }
-
     /// The scheduler's engine, while it lives.
     pub(super) fn engine(&self) -> Option<Engine> {
         self.engine.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -298,30 +284,10 @@ impl Run {
         self.folder.path().join(self.fleet.hosts[index].host.as_str())
     }
 
-    /// Everything that was cut is whole again, and everyone lives.
-    ///
-    /// # Errors
-    /// Where somebody does not start.
-    pub(super) fn heal(&mut self) -> Result<()> {
-        self.wire.meddle(false);
-        self.paused.clear();
-        for index in 0..self.agents.len() {
-            self.wire.cut(index, Way::Up, false);
-            self.wire.cut(index, Way::Down, false);
-            self.wire.slow(index, Duration::ZERO);
-            if self.agents[index].is_none() {
-                self.start_agent(index)?;
-            }
-            let host = self.fleet.hosts[index].host.clone();
-            self.world
-                .with(|world| world.set_host_unreachable(&host, false).and_then(|()| world.stall_link(&host, false)))?;
-        }
-        if self.scheduler.is_none() { self.start_scheduler() } else { Ok(()) }
-    }
-
     fn report(mut self, watch: &Watch, chaos: Chaos) -> Result<Report> {
         self.engine.lock().unwrap_or_else(PoisonError::into_inner).take();
         self.scheduler = None;
+        self.older.clear();
         self.agents.clear();
         let judged = judge::judge(&self, watch).context("read the journals")?;
         for broken in judged.broken {
@@ -342,37 +308,6 @@ impl Run {
 
 /// Memory where the machine has a folder in it, for a run syncs its files thousands of times.
 fn folder() -> Result<tempfile::TempDir> {
-    let memory = std::path::Path::new("/dev/shm");
+    let memory = Path::new("/dev/shm");
     Ok(if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }?)
-}
-
-/// Bounds that are reached within minutes; everything else is the default.
-fn settings(dir: &std::path::Path, seed: u64) -> Config {
-    let mut config = quick(dir, Mode::Auto);
-    let tuning = &mut config.engine.tuning;
-    tuning.vm_cool_down = Duration::from_secs(15);
-    tuning.sleep_after = Duration::from_secs(10);
-    tuning.power_dwell = Duration::from_secs(20);
-    config.engine.seed = seed;
-    config.engine.forecast.oversight.mode = ModelMode::Off;
-    config.engine.forecast.deadline = None;
-    config
-}
-
-/// How long a disk takes: mostly nothing to speak of, at times long.
-fn pace(dice: Dice) -> Pace {
-    let slow = if dice.chance(0.2) { 400 } else { 8 };
-    Box::new(move || {
-        let most = if dice.chance(0.01) { 2_000 } else { slow };
-        (dice.millis(0, most), dice.millis(0, most))
-    })
-}
-
-/// Adds the beginning of a record that was being written when the process was lost.
-fn tear(dir: &std::path::Path, dice: &Dice) -> Result<()> {
-    let Some(last) = segment_files(dir)?.pop().filter(|_| dice.chance(0.5)) else { return Ok(()) };
-    let mut file = OpenOptions::new().append(true).open(last)?;
-    // A length that promises more than there is.
-    file.write_all(&[200, 1, 0, 0])?;
-    Ok(file.write_all(&dice.bytes(dice.below(60)))?)
 }

@@ -47,7 +47,10 @@ impl Watch {
         for (stay, hosts) in run.fleet.stays.iter().zip(places) {
             let was_there =
                 self.places.get(&stay.vm).is_some_and(|seen| seen.last().is_some_and(|(_, host)| host.is_some()));
-            let is_over = stay.until.is_some_and(|until| until <= run.now);
+            if !hosts.is_empty() {
+                run.fallen.remove(&stay.vm);
+            }
+            let is_over = stay.until.is_some_and(|until| until <= run.now) || run.fallen.contains(&stay.vm);
             if hosts.len() > 1 || hosts.is_empty() && was_there && !is_over {
                 run.witness.broken(format!("I4: {} runs on {} hosts: {hosts:?}", stay.name, hosts.len()));
             }

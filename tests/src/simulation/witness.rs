@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use anyhow::Result;
 use ballast_agent::{
     host::{Host, HostError, HostReading, simulated::SimulatedHost},
     hypervisor::{
@@ -20,19 +21,14 @@ use ballast_core::{
     id::{BootId, CommandId, HostId, VmId},
 };
 use ballast_daemon::clock::Clock;
-use hyper_util::rt::TokioIo;
 use tokio::sync::mpsc;
-use tonic::{
-    codegen::http::Uri,
-    transport::{Channel, Endpoint},
-};
-use tower::service_fn;
+use tonic::transport::{Channel, Endpoint};
 
 use super::{
     books,
     planted::{Bug, Bugs},
     trace::Trace,
-    wire::{Dialled, Wire},
+    wire::{Wire, connect},
 };
 
 /// A migration that a hypervisor was made to begin.
@@ -51,6 +47,8 @@ pub(super) struct Seen {
     pub(super) effects: Vec<Effect>,
     /// Promises that were broken, in words.
     pub(super) broken: Vec<String>,
+    /// Where each scheduler keeps its files.
+    pub(super) schedulers: Vec<PathBuf>,
 }
 
 /// The witness; clones see into the same book.
@@ -64,7 +62,8 @@ pub(super) struct Witness {
 impl Witness {
     /// A witness of a run whose files lie in `folder`.
     pub(super) fn new(folder: PathBuf, trace: Trace) -> Self {
-        Self { seen: Arc::default(), folder, trace }
+        let seen = Seen { schedulers: vec![folder.join("scheduler")], ..Seen::default() };
+        Self { seen: Arc::new(Mutex::new(seen)), folder, trace }
     }
 
     /// Looks at what was seen, or adds to it.
@@ -87,10 +86,18 @@ impl Witness {
             self.broken(format!("I1: {host} begins {what} that no open command in its journal orders"));
             return None;
         };
-        match books::ledger(&self.folder.join("scheduler")) {
-            Ok(ledger) if ledger.open.contains_key(&id) => {}
+        // Of two schedulers either may have ordered it; that the older one is obeyed no more where the newer one was met is
+        // for the fence of the agent's journal to show.
+        let dirs = self.with(|seen| seen.schedulers.clone());
+        let open: Result<Vec<bool>> = dirs.iter().map(|dir| Ok(books::ledger(dir)?.open.contains_key(&id))).collect();
+        match open {
+            Ok(open) if open.contains(&true) => {}
             Ok(_) => self.broken(format!("I1: {host} begins {what} by {id}, whose intent is not open")),
             Err(error) => self.broken(format!("the scheduler's journal cannot be read: {error:#}")),
+        }
+        let fence = books::fence(&notes);
+        if id.epoch < fence {
+            self.broken(format!("I5: {host} begins {what} by {id} after it has seen epoch {fence}"));
         }
         Some(id)
     }
@@ -103,8 +110,7 @@ pub(super) struct Watched {
     pub(super) host: HostId,
     pub(super) witness: Witness,
     pub(super) bugs: Bugs,
-    /// How far the host's clock is ahead.
-    pub(super) ahead: Duration,
+    /// The host's clock.
     pub(super) clock: Clock,
 }
 
@@ -138,7 +144,6 @@ impl Watched {
             host: self.host.clone(),
             witness: self.witness.clone(),
             bugs: self.bugs.clone(),
-            ahead: self.ahead,
             clock: self.clock.clone(),
         };
         tokio::spawn(async move {
@@ -161,7 +166,7 @@ impl Hypervisor for Watched {
 
     async fn counters(&self, deadline: Duration) -> Result<Vec<VmCounters>, HypervisorError> {
         let mut counters = self.inner.counters(deadline).await?;
-        counters.iter_mut().for_each(|vm| vm.taken_at = vm.taken_at.after(self.ahead));
+        counters.iter_mut().for_each(|vm| vm.taken_at = self.clock.now());
         Ok(counters)
     }
 
@@ -210,18 +215,7 @@ pub(super) struct WatchedHost {
 
 impl Host for WatchedHost {
     fn dial(&self, scheduler: &Endpoint) -> impl Future<Output = Result<Channel, tonic::transport::Error>> + Send {
-        let (endpoint, wire, index) = (scheduler.clone(), self.wire.clone(), self.index);
-        let connector = service_fn(move |_: Uri| {
-            let dialled = wire.dial(index);
-            async move {
-                match dialled {
-                    Dialled::Open(end) => Ok(TokioIo::new(end)),
-                    Dialled::Refused => Err(std::io::Error::from(std::io::ErrorKind::ConnectionRefused)),
-                    Dialled::Lost => std::future::pending().await,
-                }
-            }
-        });
-        async move { endpoint.connect_with_connector(connector).await }
+        connect(self.wire.clone(), self.index, scheduler.clone())
     }
 
     async fn read(&self) -> HostReading {

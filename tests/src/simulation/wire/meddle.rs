@@ -82,6 +82,11 @@ impl Meddler {
         self.dice.millis(0, 12)
     }
 
+    /// Whether who dials reaches the scheduler that was replaced, as with names and addresses that move slowly.
+    pub(super) fn leads_astray(&self) -> bool {
+        self.meddles && self.dice.chance(0.3)
+    }
+
     /// Takes a message; gives what is sent in its place.
     pub(super) fn take(&mut self, host: usize, way: Way, bytes: Vec<u8>) -> Sent {
         match way {

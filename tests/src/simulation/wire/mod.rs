@@ -8,6 +8,7 @@
 //!
 //! [`meddler`]: meddle
 
+mod dial;
 mod end;
 mod frames;
 pub(super) mod meddle;
@@ -23,6 +24,7 @@ use std::{
 use ballast_core::id::Epoch;
 use tokio::sync::mpsc;
 
+pub(super) use dial::connect;
 pub(super) use end::End;
 use frames::{Cutter, Piece};
 use meddle::{Mark, Meddler};
@@ -49,8 +51,11 @@ pub(super) enum Dialled {
 /// When something that matters last arrived, by host.
 #[derive(Debug, Default)]
 pub(super) struct Arrivals {
-    /// Moments at which a fresh batch reached the scheduler, oldest first.
-    pub(super) batches: BTreeMap<usize, Vec<Duration>>,
+    /// Moments at which a fresh batch of a host reached a scheduler, oldest first: by the scheduler's place in the order in
+    /// which they took over, and by host.
+    pub(super) batches: BTreeMap<(usize, usize), Vec<Duration>>,
+    /// The scheduler of each epoch.
+    pub(super) schedulers: BTreeMap<Epoch, usize>,
 }
 
 /// The network.
@@ -61,16 +66,30 @@ pub(super) struct Wire(Arc<Mutex<Inner>>);
 struct Inner {
     now: Duration,
     lines: Vec<Line>,
-    listener: Option<mpsc::UnboundedSender<io::Result<End>>>,
+    listener: Option<Listener>,
+    /// Of schedulers that were replaced and still listen.
+    older: Vec<Listener>,
+    /// How many were replaced.
+    takeovers: usize,
+    /// Whoever dials from beyond the last of the hosts is no agent.
+    hosts: usize,
     cut: BTreeSet<(usize, Way)>,
     slow: BTreeMap<usize, Duration>,
     meddler: Meddler,
     arrivals: Arrivals,
 }
 
+/// Where a scheduler takes connections, and which it is.
+#[derive(Debug, Clone)]
+struct Listener {
+    scheduler: usize,
+    connections: mpsc::UnboundedSender<io::Result<End>>,
+}
+
 #[derive(Debug)]
 struct Line {
     host: usize,
+    scheduler: usize,
     up: Lane,
     down: Lane,
 }
@@ -131,11 +150,14 @@ impl Line {
 
 impl Wire {
     /// A network nobody listens on yet.
-    pub(super) fn new(meddler: Meddler) -> Self {
+    pub(super) fn new(meddler: Meddler, hosts: usize) -> Self {
         Self(Arc::new(Mutex::new(Inner {
             now: Duration::ZERO,
             lines: Vec::new(),
             listener: None,
+            older: Vec::new(),
+            takeovers: 0,
+            hosts,
             cut: BTreeSet::new(),
             slow: BTreeMap::new(),
             meddler,
@@ -149,9 +171,22 @@ impl Wire {
 
     /// The scheduler listens from now on: the connections that are made.
     pub(super) fn listen(&self) -> mpsc::UnboundedReceiver<io::Result<End>> {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        self.with(|inner| inner.listener = Some(sender));
+        let (connections, receiver) = mpsc::unbounded_channel();
+        self.with(|inner| inner.listener = Some(Listener { scheduler: inner.takeovers, connections }));
         receiver
+    }
+
+    /// Another scheduler takes over: until it listens, and now and then after that, the one before is dialled.
+    pub(super) fn take_over(&self) {
+        self.with(|inner| {
+            inner.takeovers += 1;
+            inner.older.extend(inner.listener.clone());
+        });
+    }
+
+    /// Whoever was replaced listens no more.
+    pub(super) fn forget_older(&self) {
+        self.with(|inner| inner.older.clear());
     }
 
     /// Nobody listens any more.
@@ -165,11 +200,13 @@ impl Wire {
             if inner.cut.contains(&(host, Way::Up)) || inner.cut.contains(&(host, Way::Down)) {
                 return Dialled::Lost;
             }
-            let Some(listener) = inner.listener.clone() else { return Dialled::Refused };
+            let astray = inner.older.last().cloned().filter(|_| inner.meddler.leads_astray());
+            let Some(listener) = astray.or_else(|| inner.listener.clone()) else { return Dialled::Refused };
             let line = inner.lines.len();
-            inner.lines.push(Line { host, up: Lane::new(true), down: Lane::new(false) });
+            let scheduler = listener.scheduler;
+            inner.lines.push(Line { host, scheduler, up: Lane::new(true), down: Lane::new(false) });
             let end = |way| End::new(self.clone(), line, way);
-            match listener.send(Ok(end(Way::Down))) {
+            match listener.connections.send(Ok(end(Way::Down))) {
                 Ok(()) => Dialled::Open(end(Way::Up)),
                 Err(_) => Dialled::Refused,
             }
@@ -193,7 +230,10 @@ impl Wire {
 
     /// The scheduler of this epoch is the newest.
     pub(super) fn newest(&self, epoch: Epoch) {
-        self.with(|inner| inner.meddler.newest = epoch);
+        self.with(|inner| {
+            inner.meddler.newest = inner.meddler.newest.max(epoch);
+            inner.arrivals.schedulers.insert(epoch, inner.takeovers);
+        });
     }
 
     /// Lets arrive what is due by `now`.
@@ -239,7 +279,7 @@ impl Inner {
     }
 
     fn deliver_lane(&mut self, index: usize, way: Way) {
-        let (now, host) = (self.now, self.lines[index].host);
+        let (now, from) = (self.now, (self.lines[index].scheduler, self.lines[index].host));
         let lane = self.lines[index].lane(way);
         let mut marks = Vec::new();
         while lane.under_way.front().is_some_and(|(at, ..)| *at <= now) {
@@ -253,13 +293,13 @@ impl Inner {
             lane.wake();
         }
         for mark in marks {
-            self.note(host, mark);
+            self.note(from, mark);
         }
     }
 
-    fn note(&mut self, host: usize, mark: Mark) {
+    fn note(&mut self, from: (usize, usize), mark: Mark) {
         match mark {
-            Mark::Batch => self.arrivals.batches.entry(host).or_default().push(self.now),
+            Mark::Batch => self.arrivals.batches.entry(from).or_default().push(self.now),
         }
     }
 
@@ -272,6 +312,9 @@ impl Inner {
             let at = now + slow + self.meddler.delay();
             match piece {
                 Piece::Raw(bytes) => self.lines[index].lane(way).send(at, bytes, None),
+                Piece::Message { stream, bytes } if host >= self.hosts => {
+                    self.lines[index].lane(way).send(at, frames::frames(stream, &bytes), None);
+                }
                 Piece::Message { stream, bytes } => {
                     let lane = self.lines[index].lane(way);
                     lane.stream = Some(stream);
