@@ -2,14 +2,14 @@
 //!
 //! The sampler pushes; the link sends from the [`Ring`] and acknowledges. Beside the ring a copy goes to disk, unsynced,
 //! so that an agent that is restarted within a boot sends what it had left and does not number anew. A disk that is
-//! full or read-only is said once; the ring goes on alone.
+//! full or read-only is said once; the ring goes on alone, and the disk is tried again now and then.
 
 mod ring;
 #[cfg(test)]
 mod tests;
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -18,7 +18,7 @@ use ballast_core::{
     sample::Batch,
     units::Timestamp,
 };
-use ballast_daemon::segments::{Options, SegmentError, SegmentWriter, read_dir};
+use ballast_daemon::segments::{Disk, Options, SegmentError, SegmentWriter, read_dir};
 use ballast_proto::{convert, v1};
 use prost::Message;
 use tokio::sync::watch;
@@ -35,6 +35,8 @@ const OPTIONS: Options =
     Options { kind: KIND, compress: true, sync: false, segment_bytes_max: 1 << 20, total_bytes_max: Some(32 << 20) };
 /// The copy is emptied when all of it is acknowledged and it is this large.
 const CLEAR_BYTES: u64 = 1 << 20;
+/// A disk that refused is tried again after so many batches: five minutes at the default period.
+const TRIED_AGAIN: u32 = 60;
 
 /// The backlog as the link sees it.
 #[derive(Debug, Clone)]
@@ -70,18 +72,22 @@ pub(crate) struct Spool {
     backlog: Backlog,
     grew: watch::Sender<()>,
     boot: BootId,
+    place: (Disk, PathBuf),
     disk: Option<SegmentWriter>,
     disk_bytes: u64,
+    /// Batches since the disk refused.
+    without: u32,
 }
 
 impl Spool {
     /// Opens the spool in `dir` and takes up what an earlier agent of the same boot left.
-    pub(crate) fn open(dir: &Path, boot: BootId) -> Self {
+    pub(crate) fn open(on: Disk, dir: &Path, boot: BootId) -> Self {
         let mut ring = Ring::new(RING_BYTES_MAX);
-        let disk = open(dir, boot, &mut ring).inspect_err(warn_once).ok();
+        let disk = open(&on, dir, boot, &mut ring).inspect_err(warn_once).ok();
         let disk_bytes = disk.as_ref().and_then(|disk| disk.disk_bytes().ok()).unwrap_or_default();
         let (grew, grown) = watch::channel(());
-        Self { backlog: Backlog { ring: Arc::new(Mutex::new(ring)), grown }, grew, boot, disk, disk_bytes }
+        let backlog = Backlog { ring: Arc::new(Mutex::new(ring)), grown };
+        Self { backlog, grew, boot, place: (on, dir.to_path_buf()), disk, disk_bytes, without: 0 }
     }
 
     /// What the link sends from.
@@ -99,9 +105,24 @@ impl Spool {
             (encoded, all_acknowledged)
         });
         self.grew.send_replace(());
+        self.try_again();
         if let Err(error) = self.copy(&encoded, all_acknowledged, now) {
             warn_once(&error);
             self.disk = None;
+        }
+    }
+
+    /// Takes up a disk that refused, now and then. What it still holds is of before; what only the ring holds stays there.
+    fn try_again(&mut self) {
+        if self.disk.is_some() {
+            return;
+        }
+        self.without += 1;
+        if self.without >= TRIED_AGAIN {
+            self.without = 0;
+            let (on, dir) = &self.place;
+            self.disk = open_or_empty(on, dir).ok().map(|(disk, _)| disk);
+            self.disk_bytes = self.disk.as_ref().and_then(|disk| disk.disk_bytes().ok()).unwrap_or_default();
         }
     }
 
@@ -130,8 +151,8 @@ fn warn_once(error: &SegmentError) {
     );
 }
 
-fn open(dir: &Path, boot: BootId, ring: &mut Ring) -> Result<SegmentWriter, SegmentError> {
-    let (mut disk, recovery) = open_or_empty(dir)?;
+fn open(on: &Disk, dir: &Path, boot: BootId, ring: &mut Ring) -> Result<SegmentWriter, SegmentError> {
+    let (mut disk, recovery) = open_or_empty(on, dir)?;
     if let Some((path, bytes)) = recovery.torn {
         tracing::info!(path = %path.display(), bytes, "Cut an interrupted write from the spool");
     }
@@ -150,15 +171,16 @@ fn open(dir: &Path, boot: BootId, ring: &mut Ring) -> Result<SegmentWriter, Segm
 }
 
 /// Opens the segments. Samples are not worth a stop: what is damaged is thrown away.
-fn open_or_empty(dir: &Path) -> Result<(SegmentWriter, ballast_daemon::segments::Recovery), SegmentError> {
-    let opened = SegmentWriter::open(dir, OPTIONS).and_then(|opened| read_dir(dir, KIND, |_| ()).map(|()| opened));
+fn open_or_empty(on: &Disk, dir: &Path) -> Result<(SegmentWriter, ballast_daemon::segments::Recovery), SegmentError> {
+    let open = || SegmentWriter::open_on(on.clone(), dir, OPTIONS);
+    let opened = open().and_then(|opened| read_dir(dir, KIND, |_| ()).map(|()| opened));
     match opened {
         Err(error) if !error.is_io() => {
             tracing::warn!(error = chain(&error), "Threw away a damaged spool; its samples are lost");
             for path in ballast_daemon::segments::segment_files(dir)? {
                 std::fs::remove_file(&path).map_err(|source| SegmentError::Io { action: "remove", path, source })?;
             }
-            SegmentWriter::open(dir, OPTIONS)
+            open()
         }
         outcome => outcome,
     }

@@ -17,7 +17,7 @@ fn batch(boot: BootId) -> Batch {
 }
 
 fn filled(dir: &Path, boot: BootId, count: usize) -> Spool {
-    let mut spool = Spool::open(dir, boot);
+    let mut spool = Spool::open(Disk::default(), dir, boot);
     (0..count).for_each(|_| spool.push(batch(boot), NOW));
     spool
 }
@@ -86,4 +86,21 @@ fn a_spool_that_was_all_acknowledged_gives_its_disk_back() {
     drop(spool);
     let spool = filled(dir.path(), boot(1), 0);
     assert_eq!(held(&spool), (2, 3, 1));
+}
+
+#[test]
+fn a_disk_that_was_full_is_written_again_once_there_is_room() {
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+    let dir = tempfile::tempdir().unwrap();
+    let full = Arc::new(AtomicBool::new(true));
+    let is_full = Arc::clone(&full);
+    let disk = Disk::simulated(Arc::new(move |_, bytes| if is_full.load(Relaxed) { 0 } else { bytes }));
+    let mut spool = Spool::open(disk, dir.path(), boot(1));
+    spool.push(batch(boot(1)), NOW);
+    full.store(false, Relaxed);
+    (0..TRIED_AGAIN).for_each(|_| spool.push(batch(boot(1)), NOW));
+    drop(spool);
+    let (oldest, next, held) = held(&Spool::open(Disk::default(), dir.path(), boot(1)));
+    assert_eq!((next, held > 0 && held < TRIED_AGAIN as usize), (u64::from(TRIED_AGAIN) + 2, true), "{oldest} {held}");
 }
