@@ -44,6 +44,8 @@ pub(crate) struct Flight {
     pub(crate) limits: MigrationLimits,
     copy: PreCopy,
     memory: Bytes,
+    /// When it began.
+    pub(crate) began: Timestamp,
     /// Up to when it has been advanced.
     since: Timestamp,
     /// The phase that the world has taken note of.
@@ -71,6 +73,7 @@ impl Flight {
             limits,
             copy: PreCopy::new(job).helped(help),
             memory: job.memory,
+            began: now,
             since: now,
             noted: Phase::Preparing,
             version: 0,

@@ -154,10 +154,18 @@ impl Hypervisor for SimulatedHypervisor {
     }
 }
 
-/// Passes on what a migration reports, with its progress at every look, until it has returned or nobody listens.
+/// Passes on what a migration reports, with its progress at every look, until it has returned or nobody listens. Where the
+/// vm has begun to move anew meanwhile, this one is over, and how it ended nobody can tell any more.
 async fn watch(fleet: Fleet, host: HostId, vm: VmId, events: mpsc::Sender<MigrationEvent>) {
     let mut told = 0;
+    let began = fleet.with(|world| world.migration_began(&host, vm));
     loop {
+        if fleet.with(|world| world.migration_began(&host, vm)) != began {
+            let lost = HypervisorError::Refused("another migration of the vm has begun since".to_owned());
+            // Nobody listens any more: nobody needs it.
+            let _told = events.send(MigrationEvent::Returned(Err(lost))).await.is_ok();
+            return;
+        }
         let (news, progress) = fleet.with(|world| {
             let all = world.migration_events(&host, vm);
             (all.get(told..).unwrap_or_default().to_vec(), world.migration_progress(&host, vm))

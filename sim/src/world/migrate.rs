@@ -6,7 +6,7 @@ use ballast_core::{
     command::MigrationLimits,
     id::{HostId, VmId},
     migration_cost::{CopyJob, Phase},
-    units::{BytesPerSec, count},
+    units::{BytesPerSec, Timestamp, count},
 };
 
 use super::{World, agenda::Due};
@@ -255,6 +255,13 @@ impl World {
         let flight = self.flights.get(&index).filter(|flight| !flight.is_over && flight.source == from);
         let flight = flight.ok_or(SimError::NoMigration(vm))?;
         if flight.is_switching() { Err(SimError::TooLate(vm)) } else { Ok(index) }
+    }
+
+    /// When the newest migration of a vm out of `source` began, under way or over.
+    pub fn migration_began(&self, source: &HostId, vm: VmId) -> Option<Timestamp> {
+        let from = self.host_index.get(source)?;
+        let flight = self.flights.get(self.vm_index.get(&vm)?)?;
+        (flight.source == *from).then_some(flight.began)
     }
 
     /// What the newest migration of a vm out of `source` has reported, oldest first. It only grows until the next

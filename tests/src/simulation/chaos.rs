@@ -38,6 +38,9 @@ const KINDS: [(&str, f64); 23] = [
 /// Trouble does not begin before everybody has met.
 const BEGIN: Duration = Duration::from_secs(6);
 
+/// A host that was falling asleep when trouble ended does sleep after this.
+const FALLEN_ASLEEP: Duration = Duration::from_secs(20);
+
 /// What mends a fault.
 #[derive(Debug)]
 enum Mend {
@@ -97,6 +100,11 @@ impl Chaos {
             self.later(run, 0.5, 5.0, Mend::Scheduler);
         }
         self.stuck(run);
+        // Some are only just falling asleep.
+        let begun = run.options.span.saturating_sub(run.options.quiet);
+        if quiet && run.now < begun + FALLEN_ASLEEP && run.now.as_millis().is_multiple_of(1_000) {
+            run.wake_forgotten()?;
+        }
         if quiet || run.now < BEGIN {
             return Ok(());
         }

@@ -145,13 +145,15 @@ impl Run {
             self.world
                 .with(|world| world.set_host_unreachable(&host, false).and_then(|()| world.stall_link(&host, false)))?;
         }
-        self.wake_forgotten()?;
         if self.scheduler.is_none() { self.start_scheduler() } else { Ok(()) }
     }
 
     /// Hosts that a scheduler put to sleep after it was replaced sleep on for the one that replaced it does not know that:
     /// somebody wakes them by hand, as its alarm asks for.
-    fn wake_forgotten(&mut self) -> Result<()> {
+    ///
+    /// # Errors
+    /// Where a host that sleeps cannot be woken.
+    pub(super) fn wake_forgotten(&mut self) -> Result<()> {
         if self.dirs.len() == 1 {
             return Ok(());
         }

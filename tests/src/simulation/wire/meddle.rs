@@ -43,11 +43,12 @@ pub(in crate::simulation) struct Meddler {
     repetition: f64,
     /// Whether anything is done at all.
     pub(super) meddles: bool,
-    pub(super) newest: Epoch,
     /// Every command that was ever sent.
     commands: Vec<(usize, CommandId, Vec<u8>)>,
     /// Those that their agents have spoken of as theirs.
     known: BTreeSet<CommandId>,
+    /// The newest epoch that has welcomed each host.
+    welcomed: BTreeMap<usize, Epoch>,
     /// The newest batch of each host.
     batches: BTreeMap<usize, v1::Batch>,
 }
@@ -67,9 +68,9 @@ impl Meddler {
             loss,
             repetition,
             meddles: true,
-            newest: Epoch::default(),
             commands: Vec::new(),
             known: BTreeSet::new(),
+            welcomed: BTreeMap::new(),
             batches: BTreeMap::new(),
         }
     }
@@ -123,6 +124,10 @@ impl Meddler {
         let Ok(SchedulerMessage { message: Some(mut message) }) = SchedulerMessage::decode(bytes.as_slice()) else {
             return vec![(bytes, None)];
         };
+        if let Down::Welcome(welcome) = &message {
+            let newest = self.welcomed.entry(host).or_default();
+            *newest = (*newest).max(Epoch(welcome.epoch));
+        }
         self.bugs.clone().of_scheduler(host, &mut message);
         let id = match &message {
             Down::Command(command) => command_id(&command.command_id, "command_id").ok(),
@@ -168,11 +173,13 @@ impl Meddler {
     /// An old command that may come once more: one its agent has spoken of, for TCP itself loses and repeats nothing, or
     /// one of an epoch that is over.
     pub(super) fn old_command(&self) -> Option<(usize, CommandId, Vec<u8>)> {
-        // Those that never arrived are few, and the ones that a fence is for.
-        let lost = |id: &CommandId| !self.known.contains(id) && id.epoch < self.newest;
-        let wants_lost = self.dice.chance(0.5) && self.commands.iter().any(|(_, id, _)| lost(id));
-        let may =
-            |(_, id, _): &&(usize, CommandId, Vec<u8>)| if wants_lost { lost(id) } else { self.known.contains(id) };
+        // Those that never arrived are few, and the ones that a fence is for: once its host has met a newer epoch.
+        let newest = |host: &usize| self.welcomed.get(host).copied().unwrap_or_default();
+        let lost = |host: &usize, id: &CommandId| !self.known.contains(id) && id.epoch < newest(host);
+        let wants_lost = self.dice.chance(0.5) && self.commands.iter().any(|(host, id, _)| lost(host, id));
+        let may = |(host, id, _): &&(usize, CommandId, Vec<u8>)| {
+            if wants_lost { lost(host, id) } else { self.known.contains(id) }
+        };
         let old: Vec<_> = self.commands.iter().filter(may).collect();
         let (host, id, bytes) = self.dice.pick(&old)?;
         self.trace.note(format_args!("kvm{} < once more {id}", host + 1));

@@ -230,10 +230,7 @@ impl Wire {
 
     /// The scheduler of this epoch is the newest.
     pub(super) fn newest(&self, epoch: Epoch) {
-        self.with(|inner| {
-            inner.meddler.newest = inner.meddler.newest.max(epoch);
-            inner.arrivals.schedulers.insert(epoch, inner.takeovers);
-        });
+        self.with(|inner| inner.arrivals.schedulers.insert(epoch, inner.takeovers));
     }
 
     /// Lets arrive what is due by `now`.
