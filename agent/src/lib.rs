@@ -6,6 +6,7 @@
 //!   hypervisor ─┤                     │     link     ◀══════════════════▶ scheduler
 //!               ├─▶ inventory ────────▶              │
 //!               │                     └──▲────────┬──┘
+//!               ├◀─ preflight ◀──────────┤        │
 //!               │              reports   │        │ commands
 //!               └─◀── migrate ◀── command task ◀──┘
 //!                                        └─▶ journal
@@ -24,6 +25,7 @@ mod journal;
 mod link;
 mod migrate;
 mod power_state;
+mod preflight;
 mod sampler;
 mod spool;
 mod tasks;
@@ -93,6 +95,7 @@ fn start<H: Hypervisor, S: Host>(
     let (goodbye, goodbyes) = mpsc::channel(1);
     let (period, periods) = watch::channel(config.period);
     let (connected, live) = watch::channel(false);
+    let (preflights, asked) = preflight::channel();
     let beats = Beats::default();
 
     let link = link::Link {
@@ -102,6 +105,7 @@ fn start<H: Hypervisor, S: Host>(
         backlog: spool.backlog(),
         inventory: published.clone(),
         commands,
+        preflights,
         period,
         power: power_state.clone(),
         goodbyes,
@@ -127,9 +131,11 @@ fn start<H: Hypervisor, S: Host>(
         power,
         goodbye,
     };
+    let desk = preflight::Desk::new(Arc::clone(&config), Arc::clone(&hypervisor), clock.clone());
     let mut tasks = Tasks::default();
     tasks.spawn("inventory", inventory::keep(keeper, config, boot, hypervisor, clock.clone()));
     tasks.spawn("sampler", sampler.run());
+    tasks.spawn("preflight", desk.run(asked));
     tasks.spawn("link", link::run(link, endpoint, host));
     tasks.spawn("commands", Task::new(queue, journal, ends, tools, refresh).run(boot, open));
     tasks.spawn("watchdog", watchdog(clock, beats, periods));

@@ -13,8 +13,10 @@ use crate::{
     objective::Objective,
     planner::{self, Planning, collapse::collapse},
     policy::{Advice, Policy, View},
+    preflight::Said,
     proposal::{Action, Expectation, Motive, Move, Proposal},
     risk::FleetLoad,
+    snapshot::Snapshot,
 };
 
 /// Proposals of a kind that a decision lists; what is beyond is counted in its notes.
@@ -60,6 +62,7 @@ pub fn decide(input: &DecideInput<'_>, policy: &mut dyn Policy) -> Decision {
     let Advice { proposals, mut notes } = ask(input, policy);
     let (proposals, straightened) = collapse(proposals, |one| judge(input.view, one));
     notes.extend(straightened);
+    notes.extend(refused(input.view.snapshot));
     let mut guard = Guard::new(input.view.snapshot, input.view.forecasts, input.view.tuning);
     let planning = planner::plan(&mut guard, proposals);
     notes.extend(planning.notes.iter().cloned());
@@ -67,6 +70,15 @@ pub fn decide(input: &DecideInput<'_>, policy: &mut dyn Policy) -> Decision {
     decision.notes = notes;
     list(&mut decision, planning);
     decision
+}
+
+/// What policies were not to propose because agents refused it lately: without it a crowded host would seem forgotten.
+fn refused(snapshot: &Snapshot) -> impl Iterator<Item = String> {
+    let each = snapshot.refused.iter().flat_map(|(vm, moves)| moves.iter().map(move |one| (vm, one)));
+    each.take(LISTED_MAX).filter_map(|(vm, one)| {
+        let Said { by, refusal } = one.said.first()?;
+        Some(format!("vm {vm} is not sent to {} until {}: {by} said {refusal}", one.to, one.until))
+    })
 }
 
 fn ask(input: &DecideInput<'_>, policy: &mut dyn Policy) -> Advice {
@@ -147,7 +159,10 @@ fn list(decision: &mut Decision, planning: Planning) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixture::{Fleet, NOW, host_id, vm_id};
+    use crate::{
+        fixture::{Fleet, NOW, host_id, vm_id},
+        preflight::{Check, Refusal, Refused},
+    };
 
     fn order(vm: u32, set_aside_comfort: bool) -> ManualMove {
         ManualMove { vm: vm_id(vm), to: host_id("b"), who: "ada".into(), set_aside_comfort }
@@ -176,6 +191,39 @@ mod tests {
         assert_eq!(manual.decision.trigger, Trigger::Operator { who: "ada".into(), overridden: true });
         assert!(matches!(manual.set_aside.as_slice(), [Finding::CoolDown { .. }]));
         assert!(manual.decision.notes[0].starts_with("set aside: vm "));
+    }
+
+    #[test]
+    fn what_agents_refused_lately_is_not_proposed_again_and_the_decision_says_so() {
+        let mut fleet = Fleet::new(&[("a", &[3.5, 3.5, 3.5, 3.5]), ("b", &[3.0]), ("c", &[3.0])]);
+        let to = |fleet: &Fleet| {
+            let decision = decide(&fleet.input(Trigger::Relief), &mut crate::policy::RiskGreedy);
+            let Some(Step::Migrate(one)) = decision.chosen.steps.first().map(|planned| planned.step.clone()) else {
+                panic!("{decision:?}")
+            };
+            (one.to, decision.notes)
+        };
+        let (first, _) = to(&fleet);
+        let other = if first == host_id("b") { host_id("c") } else { host_id("b") };
+        let said = vec![Said { by: first.clone(), refusal: Refusal::new(Check::Machine, "it is not known", "q35") }];
+        let refused = Refused { to: first.clone(), said, until: NOW.after(std::time::Duration::from_secs(60)) };
+        fleet.snapshot.refused = (1..=4).map(|number| (vm_id(number), vec![refused.clone()])).collect();
+        let (second, notes) = to(&fleet);
+        assert_eq!(second, other);
+        assert!(notes.iter().any(|note| note.contains("machine: it is not known, but q35 is needed")), "{notes:?}");
+    }
+
+    #[test]
+    fn the_guard_denies_what_agents_refused_lately_to_everybody_but_an_operator() {
+        let mut fleet = Fleet::new(&[("a", &[1.0]), ("b", &[])]);
+        let said = vec![Said { by: host_id("b"), refusal: Refusal::new(Check::Network, "it is not there", "br0") }];
+        let refused = Refused { to: host_id("b"), said, until: NOW.after(std::time::Duration::from_secs(60)) };
+        fleet.snapshot.refused.insert(vm_id(1), vec![refused]);
+        let action = Action::Relocate(Move { vm: vm_id(1), from: host_id("a"), to: host_id("b") });
+        let guard = Guard::new(&fleet.snapshot, &fleet.forecasts, &fleet.tuning);
+        let findings = guard.check(&action, &Motive::Consolidation { host: host_id("a") });
+        assert!(matches!(&findings[..], [Finding::Preflight { .. }]), "{findings:?}");
+        assert_eq!(decided(&fleet, &order(1, false)).decision.chosen.steps.len(), 1);
     }
 
     #[test]

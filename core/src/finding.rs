@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     id::{CommandId, HostId, VmId},
     inventory::Obstacle,
+    preflight::Refusal,
     snapshot::Doubt,
     units::{Bytes, Cores},
 };
@@ -159,6 +160,17 @@ pub enum Finding {
         storage: String,
         /// Where it was to go.
         host: HostId,
+    },
+    /// An agent that was asked beforehand says that the vm cannot move there.
+    Preflight {
+        /// Which vm.
+        vm: VmId,
+        /// Where it was to go.
+        host: HostId,
+        /// Whose agent says so.
+        by: HostId,
+        /// What it found.
+        refusal: Refusal,
     },
     /// The vm cannot be moved by live migration.
     Obstructed {
@@ -336,6 +348,9 @@ impl fmt::Display for Finding {
             Self::CpuModel { vm, needs, host } => write!(f, "{host} cannot provide the CPU {needs} of vm {vm}"),
             Self::Network { vm, network, host } => write!(f, "{host} lacks network {network} of vm {vm}"),
             Self::Storage { vm, storage, host } => write!(f, "{host} does not reach storage {storage} of vm {vm}"),
+            Self::Preflight { vm, host, by, refusal } => {
+                write!(f, "vm {vm} cannot move to {host}, says {by}: {refusal}")
+            }
             Self::Obstructed { vm, obstacles } => write!(f, "vm {vm} cannot be moved: it {}", listed(obstacles)),
             Self::Locked { vm, by } => write!(f, "vm {vm} is held by command {by}"),
             Self::MovedTwice { vm } => write!(f, "vm {vm} is to be moved already"),

@@ -31,6 +31,7 @@ pub mod planner;
 pub mod plausibility;
 pub mod policy;
 pub mod power;
+pub mod preflight;
 pub mod proposal;
 pub mod proximity;
 pub mod queue;

@@ -10,6 +10,7 @@ use crate::{
     id::{BootId, CommandId, Epoch, Generation, HostId, VmId},
     inventory::{Inventory, VmRecord},
     migration_cost::CopyFactors,
+    preflight::{Refused, Said},
     sample::{HostSample, VmSample},
     units::{Bytes, Cores, Timestamp},
 };
@@ -204,6 +205,16 @@ pub struct Snapshot {
     /// How copies on this fleet differ from what the model says.
     #[serde(default)]
     pub copying: CopyFactors,
+    /// Moves that agents refused lately, by vm.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub refused: BTreeMap<VmId, Vec<Refused>>,
+}
+
+impl Snapshot {
+    /// Why agents refused lately to have `vm` moved to `host`; `None` where they did not.
+    pub fn refused_move(&self, vm: VmId, host: &HostId) -> Option<&Refused> {
+        self.refused.get(&vm)?.iter().find(|one| one.to == *host)
+    }
 }
 
 /// What happened to the fleet: the only way its state changes.
@@ -248,6 +259,15 @@ pub enum Event {
     Copying {
         /// What is known now.
         factors: CopyFactors,
+    },
+    /// Agents that were asked beforehand refused to have a vm moved.
+    Refused {
+        /// Which.
+        vm: VmId,
+        /// Where it was to go.
+        to: HostId,
+        /// Why not; nothing takes an earlier refusal back.
+        said: Vec<Said>,
     },
     /// An earlier life of the scheduler moved a vm: its rest began then.
     Moved {

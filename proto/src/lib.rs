@@ -18,3 +18,6 @@ pub const FILE_DESCRIPTOR_SET: &[u8] = tonic::include_file_descriptor_set!("desc
 
 /// Version of the protocol spoken in `Hello`.
 pub const PROTOCOL_VERSION: u32 = 1;
+
+/// What an agent says in `Hello` where it answers preflight questions: older ones are not asked.
+pub const PREFLIGHT_CAPABILITY: &str = "preflight";

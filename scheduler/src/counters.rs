@@ -99,6 +99,8 @@ pub struct Counters {
 struct Tables {
     commands: BTreeMap<&'static str, u64>,
     outcomes: BTreeMap<(&'static str, &'static str), u64>,
+    preflights: BTreeMap<&'static str, u64>,
+    preflight_refusals: BTreeMap<&'static str, u64>,
     journal: Option<String>,
     log: Option<String>,
     store: Option<String>,
@@ -223,6 +225,26 @@ impl Counters {
     /// A command ended.
     pub fn ended(&self, kind: &'static str, ending: &'static str) {
         *self.tables().outcomes.entry((kind, ending)).or_default() += 1;
+    }
+
+    /// Both agents of a migration were asked, with this answer.
+    pub fn preflight(&self, answer: &'static str) {
+        *self.tables().preflights.entry(answer).or_default() += 1;
+    }
+
+    /// An agent refused a migration for this.
+    pub fn preflight_refused(&self, check: &'static str) {
+        *self.tables().preflight_refusals.entry(check).or_default() += 1;
+    }
+
+    /// Preflights by answer.
+    pub fn preflights(&self) -> BTreeMap<&'static str, u64> {
+        self.tables().preflights.clone()
+    }
+
+    /// Refusals by check.
+    pub fn preflight_refusals(&self) -> BTreeMap<&'static str, u64> {
+        self.tables().preflight_refusals.clone()
     }
 
     /// A batch was acknowledged `delay` after it came.

@@ -39,6 +39,7 @@ pub mod journal;
 mod links;
 pub mod metrics;
 pub mod model;
+mod preflight;
 mod proposer;
 mod pulse;
 mod recorder;

@@ -35,6 +35,7 @@ struct Open {
 struct Link {
     host: HostId,
     outbox: mpsc::Sender<ToAgent>,
+    answers_preflight: bool,
 }
 
 /// Why no link is opened.
@@ -68,7 +69,7 @@ impl Links {
         }
         open.next += 1;
         let (session, (outbox, messages)) = (SessionId(open.next), mpsc::channel(OUTBOX));
-        open.by_session.insert(session, Link { host: host.clone(), outbox });
+        open.by_session.insert(session, Link { host: host.clone(), outbox, answers_preflight: false });
         open.by_host.insert(host.clone(), session);
         Ok((session, messages))
     }
@@ -84,6 +85,20 @@ impl Links {
         let link = open.by_session.remove(&session)?;
         open.by_host.remove(&link.host);
         Some(link.host)
+    }
+
+    /// The agent of a link answers preflight questions.
+    pub(crate) fn may_ask_preflight(&self, session: SessionId) {
+        if let Some(link) = self.lock().by_session.get_mut(&session) {
+            link.answers_preflight = true;
+        }
+    }
+
+    /// True where `host` has a link and its agent answers preflight questions.
+    pub(crate) fn answers_preflight(&self, host: &HostId) -> bool {
+        let open = self.lock();
+        let link = open.by_host.get(host).and_then(|session| open.by_session.get(session));
+        link.is_some_and(|link| link.answers_preflight)
     }
 
     /// True where `host` has a link.

@@ -18,6 +18,7 @@ use crate::{
     engine::{EngineSettings, OperatorError},
     history::History,
     links::Links,
+    preflight::Preflights,
     pulse::Pulse,
 };
 
@@ -29,6 +30,7 @@ pub(crate) struct Shared {
     pub(crate) epoch: Epoch,
     pub(crate) counters: Arc<Counters>,
     pub(crate) links: Links,
+    pub(crate) preflights: Preflights,
     pub(crate) history: History,
     pub(crate) pulse: Pulse,
     numbers: AtomicU64,
@@ -53,6 +55,7 @@ impl Shared {
             epoch,
             counters,
             links: Links::default(),
+            preflights: Preflights::default(),
             history,
             pulse,
             numbers: AtomicU64::new(1),

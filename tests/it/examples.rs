@@ -72,7 +72,16 @@ fn the_agent_example_shows_the_real_defaults() {
     let defaults = agent("");
     assert_eq!(agent(&example), defaults);
     // Examples of values of a site's own, not defaults.
-    let own = ["load_watts", "asleep_watts", "wake_seconds", "fall_asleep_seconds", "wake_address", "fault_domain", "site"];
+    let own = [
+        "load_watts",
+        "asleep_watts",
+        "wake_seconds",
+        "fall_asleep_seconds",
+        "wake_address",
+        "fault_domain",
+        "site",
+        "migration_tls_dir",
+    ];
     assert_eq!(agent(&written_out(&example, &own)), defaults);
 }
 

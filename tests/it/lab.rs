@@ -131,6 +131,47 @@ async fn an_overloaded_host_is_relieved_and_nobody_told_it_to() {
     assert!(gap <= GAP_SECONDS_MAX, "out of reach for {gap:.1} s");
 }
 
+/// Takes the bridge of a host away from its vms, or gives it back: its inventory shows that within a minute only.
+fn rename_bridge(lab: &Lab, host: &str, from: &str, to: &str) {
+    for arguments in [&["set", from, "down"][..], &["set", from, "name", to], &["set", to, "up"]] {
+        lab.within(host, ["ip", "link"].iter().chain(arguments)).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_lacks_the_network_is_not_sent_the_vm_until_it_has_it() {
+    let Some(lab) = lab("lab::a_host_that_lacks_the_network_is_not_sent_the_vm_until_it_has_it") else { return };
+    let (source, destination) = (Lab::host(1), Lab::host(2));
+    lab.vm(&source, "web-1", &address(131), 10).unwrap();
+    let fleet = LabFleet::start(lab, HOSTS, "recommend").unwrap();
+    let mut operator = fleet.operator().await.unwrap();
+    fleet.trusted(&operator, HOSTS).await.unwrap();
+    let before = fleet.lab.virsh(&source, &["domid", "web-1"]).unwrap();
+
+    rename_bridge(&fleet.lab, &destination, "br0", "br9");
+    let wish = v1::MigrateRequest { vm: "web-1".into(), host: destination.clone(), ..v1::MigrateRequest::default() };
+    let refused = operator.migrate(wish.clone()).await.unwrap_err();
+    println!("refused: {}", refused.message());
+    let expected = format!("says {destination}: network: it is not there, but br0 is needed");
+    assert!(refused.message().contains(&expected), "{}", refused.message());
+    let migrations = operator.list_migrations(v1::ListMigrationsRequest::default()).await.unwrap().into_inner();
+    assert!(migrations.migrations.is_empty(), "{migrations:?}");
+    assert_eq!(fleet.lab.running_on("web-1", HOSTS), std::slice::from_ref(&source));
+    assert_eq!(fleet.lab.virsh(&source, &["domid", "web-1"]).unwrap(), before, "it was touched");
+
+    rename_bridge(&fleet.lab, &destination, "br9", "br0");
+    // The host may have been silent for a moment, and the order is refused for that until it is trusted again.
+    let ordered = eventually(Duration::from_secs(60), async || operator.clone().migrate(wish.clone()).await.ok()).await;
+    let id = ordered.expect("an order that is taken").into_inner().migration_id;
+    let moved = eventually(Duration::from_secs(120), async || {
+        let listed = operator.clone().list_migrations(v1::ListMigrationsRequest::default()).await.ok()?.into_inner();
+        listed.migrations.into_iter().find(|one| one.migration_id == id && one.outcome.is_some())
+    });
+    let outcome = moved.await.expect("an outcome").outcome.unwrap();
+    assert_eq!(outcome.ending(), v1::EndingKind::Completed, "{outcome:?}");
+    assert_eq!(fleet.lab.running_on("web-1", HOSTS), [destination]);
+}
+
 #[tokio::test]
 async fn a_libvirtd_killed_mid_copy_leaves_the_vm_running_once() {
     let Some(lab) = lab("lab::a_libvirtd_killed_mid_copy_leaves_the_vm_running_once") else { return };

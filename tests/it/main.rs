@@ -11,6 +11,7 @@ mod lab;
 mod migration;
 mod operator;
 mod peers;
+mod preflight;
 mod replay;
 mod scenarios;
 mod simulation;

@@ -3,7 +3,7 @@
 //! Names and addresses are this harness's own, so that a lab somebody keeps by hand is left alone.
 
 use std::{
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     fs::File,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -119,6 +119,15 @@ impl Lab {
     /// What virsh said.
     pub fn virsh(&self, host: &str, arguments: &[&str]) -> Result<String> {
         self.script(["virsh", host].iter().chain(arguments))
+    }
+
+    /// Runs a command where a host is: in its network and under its name.
+    ///
+    /// # Errors
+    /// What it said.
+    pub fn within<S: AsRef<OsStr>>(&self, host: &str, arguments: impl IntoIterator<Item = S>) -> Result<String> {
+        let arguments = arguments.into_iter().map(|argument| argument.as_ref().to_owned());
+        self.script([OsString::from("in"), OsString::from(host)].into_iter().chain(arguments))
     }
 
     /// Hosts on which a vm runs (of the first `hosts`), asked of libvirt and of nobody else.

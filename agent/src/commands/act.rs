@@ -55,21 +55,9 @@ impl<H: Hypervisor, S: Host> Tools<H, S> {
     /// Whether the host is fit for an order at this moment.
     pub(crate) async fn check(&self, order: &Order) -> Result<(), DenyReason> {
         match order {
-            Order::Migrate { vm, .. } => self.check_vm(*vm).await,
+            Order::Migrate { vm, .. } => check_vm(&*self.hypervisor, *vm).await,
             Order::Sleep => self.check_empty().await,
             Order::Cancel { .. } | Order::Wake { .. } => Ok(()),
-        }
-    }
-
-    async fn check_vm(&self, vm: VmId) -> Result<(), DenyReason> {
-        match self.hypervisor.locate(vm).await {
-            Ok(Whereabouts::Here { migrating: true, .. }) => {
-                Err(DenyReason::VmNotRunning { state: "already being moved by somebody else".to_owned() })
-            }
-            Ok(Whereabouts::Here { state: VmState::Running, .. }) => Ok(()),
-            Ok(Whereabouts::Here { state, .. }) => Err(DenyReason::VmNotRunning { state: words(state).to_owned() }),
-            Ok(Whereabouts::NotHere) | Err(HypervisorError::NoSuchVm(_)) => Err(DenyReason::VmNotHere { vm }),
-            Err(error) => Err(DenyReason::Unsupported { what: format!("migrate now, {error}") }),
         }
     }
 
@@ -132,6 +120,19 @@ impl<H: Hypervisor, S: Host> Tools<H, S> {
         self.host.woken().await;
         tracing::info!(host = %self.config.host_id, "Awake");
         self.power.send_replace(PowerState::Awake);
+    }
+}
+
+/// Whether a vm may be told to move at this moment: before it is ordered to, and once more when it is.
+pub(crate) async fn check_vm<H: Hypervisor>(hypervisor: &H, vm: VmId) -> Result<(), DenyReason> {
+    match hypervisor.locate(vm).await {
+        Ok(Whereabouts::Here { migrating: true, .. }) => {
+            Err(DenyReason::VmNotRunning { state: "already being moved by somebody else".to_owned() })
+        }
+        Ok(Whereabouts::Here { state: VmState::Running, .. }) => Ok(()),
+        Ok(Whereabouts::Here { state, .. }) => Err(DenyReason::VmNotRunning { state: words(state).to_owned() }),
+        Ok(Whereabouts::NotHere) | Err(HypervisorError::NoSuchVm(_)) => Err(DenyReason::VmNotHere { vm }),
+        Err(error) => Err(DenyReason::Unsupported { what: format!("migrate now, {error}") }),
     }
 }
 

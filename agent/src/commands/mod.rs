@@ -19,7 +19,7 @@ use ballast_core::{
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub(crate) use act::Tools;
+pub(crate) use act::{Tools, check_vm};
 pub(crate) use task::{Task, restore};
 
 /// Requests that may wait: far above what a scheduler has open with one host.

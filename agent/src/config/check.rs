@@ -66,6 +66,7 @@ pub(super) fn resolve(raw: Raw, machine: &Machine, problems: &mut Problems) -> C
         data_dir: PathBuf::from(raw.agent.data_dir),
         period: seconds(raw.agent.period_seconds),
         moves_out: raw.agent.moves_out,
+        clock_difference_max: seconds(raw.agent.clock_difference_max_seconds),
         log: raw.agent.log,
     }
 }
@@ -115,6 +116,10 @@ fn check_agent(agent: &AgentSection, problems: &mut Problems) {
     if !(shortest..=longest).contains(&agent.period_seconds) {
         problems.push("agent.period_seconds", agent.period_seconds, format!("{shortest} to {longest} is needed"));
     }
+    if !(0.1..=86_400.0).contains(&agent.clock_difference_max_seconds) {
+        let given = agent.clock_difference_max_seconds;
+        problems.push("agent.clock_difference_max_seconds", given, "0.1 to 86400 is needed");
+    }
     if !(1..=MOVES_OUT_MAX).contains(&agent.moves_out) {
         problems.push("agent.moves_out", agent.moves_out, format!("1 to {MOVES_OUT_MAX} is needed"));
     }
@@ -131,12 +136,16 @@ fn libvirt(raw: LibvirtSection, host: &HostId, problems: &mut Problems) -> Libvi
     for path in raw.shared_paths.iter().filter(|path| !path.is_absolute()) {
         problems.push("libvirt.shared_paths", format!("{path:?}"), "an absolute path is needed");
     }
+    if let Some(path) = raw.migration_tls_dir.as_ref().filter(|path| !path.is_absolute()) {
+        problems.push("libvirt.migration_tls_dir", format!("{path:?}"), "an absolute path is needed");
+    }
     LibvirtConfig {
         uri: raw.uri,
         // TLS between hypervisors is the default, as between agents and scheduler.
         migration_uri: raw.migration_uri.unwrap_or_else(|| format!("qemu+tls://{host}/system")),
         migration_bandwidth: megabits(raw.migration_bandwidth_mbit),
         shared_paths: raw.shared_paths,
+        migration_tls_dir: raw.migration_tls_dir,
         measures_writes: raw.measure_writes,
     }
 }

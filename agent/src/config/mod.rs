@@ -29,6 +29,10 @@ pub const DEFAULT_PERIOD: Duration = Duration::from_secs(5);
 /// Migrations that may leave at once: libvirt's own protocol is dependable for one or two per host.
 pub const DEFAULT_MOVES_OUT: usize = 2;
 
+/// By how much two hosts' clocks may differ for a vm to move between them: NTP keeps them within milliseconds, and a guest that
+/// sees the time jump by more than this had better stay.
+pub const DEFAULT_CLOCK_DIFFERENCE: Duration = Duration::from_secs(5);
+
 /// Whose CPU use counts as the host's.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -64,6 +68,8 @@ pub struct LibvirtConfig {
     pub migration_bandwidth: BytesPerSec,
     /// Paths whose content every host of the fleet sees, where the filesystem does not tell.
     pub shared_paths: Vec<PathBuf>,
+    /// Where QEMU finds its certificates for encrypted migrations, where that is not libvirt's default.
+    pub migration_tls_dir: Option<PathBuf>,
     /// Whether it is measured how fast vms write their memory.
     pub measures_writes: bool,
 }
@@ -115,6 +121,8 @@ pub struct Config {
     pub period: Duration,
     /// Migrations that may leave at once.
     pub moves_out: usize,
+    /// By how much the clock of a vm's source may differ from this host's.
+    pub clock_difference_max: Duration,
     /// Filter of the log, as `info` or `ballast_agent=debug,info`.
     pub log: String,
     /// The hypervisor.
@@ -153,12 +161,14 @@ impl Config {
             data_dir,
             period: DEFAULT_PERIOD,
             moves_out: DEFAULT_MOVES_OUT,
+            clock_difference_max: DEFAULT_CLOCK_DIFFERENCE,
             log: "info".to_owned(),
             libvirt: LibvirtConfig {
                 uri: migration_uri.clone(),
                 migration_uri,
                 migration_bandwidth: check::megabits(raw::DEFAULT_BANDWIDTH_MBIT),
                 shared_paths: Vec::new(),
+                migration_tls_dir: None,
                 measures_writes: true,
             },
             host: HostConfig {

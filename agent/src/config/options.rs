@@ -51,6 +51,7 @@ impl Config {
         crate::hypervisor::libvirt::LibvirtOptions {
             uri: self.libvirt.uri.clone(),
             shared_paths: self.libvirt.shared_paths.clone(),
+            migration_tls_dir: self.libvirt.migration_tls_dir.clone(),
             measures_writes: self.libvirt.measures_writes,
             ..Default::default()
         }

@@ -19,6 +19,7 @@ pub(super) struct AgentSection {
     pub(super) data_dir: String,
     pub(super) period_seconds: f64,
     pub(super) moves_out: usize,
+    pub(super) clock_difference_max_seconds: f64,
     pub(super) log: String,
 }
 
@@ -32,6 +33,7 @@ impl Default for AgentSection {
             data_dir: "/var/lib/ballast/agent".to_owned(),
             period_seconds: super::DEFAULT_PERIOD.as_secs_f64(),
             moves_out: super::DEFAULT_MOVES_OUT,
+            clock_difference_max_seconds: super::DEFAULT_CLOCK_DIFFERENCE.as_secs_f64(),
             log: "info".to_owned(),
         }
     }
@@ -45,6 +47,7 @@ pub(super) struct LibvirtSection {
     pub(super) migration_uri: Option<String>,
     pub(super) migration_bandwidth_mbit: f64,
     pub(super) shared_paths: Vec<PathBuf>,
+    pub(super) migration_tls_dir: Option<PathBuf>,
     pub(super) measure_writes: bool,
 }
 
@@ -55,6 +58,7 @@ impl Default for LibvirtSection {
             migration_uri: None,
             migration_bandwidth_mbit: DEFAULT_BANDWIDTH_MBIT,
             shared_paths: Vec::new(),
+            migration_tls_dir: None,
             measure_writes: true,
         }
     }

@@ -67,11 +67,17 @@ fn a_sites_own_curve_replaces_the_class() {
 
 #[test]
 fn values_out_of_range_are_named() {
-    let text = "[agent]\nperiod_seconds = 0\nmoves_out = 99\n[host]\ncpu_cores = -1\nwake_address = \"aa:bb\"\nfault_domain = \"\"";
-    assert_eq!(
-        fields(text),
-        ["agent.period_seconds", "agent.moves_out", "host.cpu_cores", "host.wake_address", "host.fault_domain"]
-    );
+    let text = "[agent]\nperiod_seconds = 0\nmoves_out = 99\nclock_difference_max_seconds = 0\n[host]\ncpu_cores = -1\n\
+                wake_address = \"aa:bb\"\nfault_domain = \"\"";
+    let expected = [
+        "agent.period_seconds",
+        "agent.clock_difference_max_seconds",
+        "agent.moves_out",
+        "host.cpu_cores",
+        "host.wake_address",
+        "host.fault_domain",
+    ];
+    assert_eq!(fields(text), expected);
 }
 
 #[test]

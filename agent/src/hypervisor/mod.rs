@@ -16,6 +16,7 @@ use ballast_core::{
     counters::VmCounters,
     id::{HostId, VmId},
     inventory::VmRecord,
+    preflight::{Passport, Premises},
     sample::VmState,
     units::Bytes,
 };
@@ -138,6 +139,12 @@ pub trait Hypervisor: Send + Sync + 'static {
 
     /// Where a vm is according to the hypervisor at `uri` (the destination of its migration), asked from here.
     fn locate_at(&self, uri: &str, vm: VmId) -> impl Future<Output = Result<Whereabouts, HypervisorError>> + Send;
+
+    /// What a vm needs of another host, as it runs now; clocks and files are the caller's.
+    fn passport(&self, vm: VmId) -> impl Future<Output = Result<Passport, HypervisorError>> + Send;
+
+    /// What this host has of what a vm needs; clocks and files are the caller's.
+    fn premises(&self, passport: &Passport) -> impl Future<Output = Result<Premises, HypervisorError>> + Send;
 
     /// Something about the vms changed: read [`Hypervisor::facts`] again. Ends when the driver is dropped.
     fn changes(&self) -> impl Future<Output = ()> + Send;

@@ -3,6 +3,7 @@
 //! All hosts of a fleet share one [`Fleet`]; whoever looks at it first moves it to the clock's time.
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -11,6 +12,7 @@ use ballast_core::{
     counters::VmCounters,
     id::{HostId, VmId},
     inventory::Inventory,
+    preflight::{Disk, Passport, Premises},
 };
 use ballast_daemon::clock::Clock;
 use ballast_sim::{FlightEvent, SimError, World, observe::Location};
@@ -23,23 +25,37 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Events that may wait; a reader that falls behind holds up its own watch only.
 const EVENTS: usize = 64;
 
+/// The machine type of every simulated vm.
+const MACHINE: &str = "simulated";
+
 /// A simulated fleet and the clock it lives by.
 #[derive(Debug, Clone)]
 pub struct Fleet {
     world: Arc<Mutex<World>>,
     clock: Clock,
+    /// Hosts that lack what no inventory shows.
+    without_machine: Arc<Mutex<BTreeSet<HostId>>>,
 }
 
 impl Fleet {
     /// A fleet that moves with `clock`.
     pub fn new(world: World, clock: Clock) -> Self {
-        Self { world: Arc::new(Mutex::new(world)), clock }
+        Self { world: Arc::new(Mutex::new(world)), clock, without_machine: Arc::default() }
     }
 
     /// The same fleet for somebody who lives by another clock: time in it has come as far as the furthest of them.
     #[must_use]
     pub fn by(&self, clock: Clock) -> Self {
-        Self { world: Arc::clone(&self.world), clock }
+        Self { world: Arc::clone(&self.world), clock, without_machine: Arc::clone(&self.without_machine) }
+    }
+
+    /// From now on the hypervisor of `host` does not know the machine type of any vm: its inventory looks as before.
+    pub fn forget_machine(&self, host: &HostId) {
+        self.without_machine.lock().unwrap_or_else(PoisonError::into_inner).insert(host.clone());
+    }
+
+    fn knows_machine(&self, host: &HostId) -> bool {
+        !self.without_machine.lock().unwrap_or_else(PoisonError::into_inner).contains(host)
     }
 
     /// Looks at the fleet as it is now, or orders it about.
@@ -138,6 +154,36 @@ impl Hypervisor for SimulatedHypervisor {
             world.locate(&host, vm).map_err(refusal)
         });
         found.map(whereabouts)
+    }
+
+    async fn passport(&self, vm: VmId) -> Result<Passport, HypervisorError> {
+        let facts = self.facts_now()?;
+        let record = facts.vms.into_iter().find(|record| record.vm == vm).ok_or(HypervisorError::NoSuchVm(vm))?;
+        let disk = |storage: String| Disk { path: storage.clone(), storage: Some(storage) };
+        Ok(Passport {
+            vm,
+            obstacles: record.obstacles,
+            machine: MACHINE.into(),
+            cpu: Some(record.cpu),
+            memory: record.memory_max,
+            vcpus: record.vcpus,
+            networks: record.networks,
+            disks: record.storages.into_iter().map(disk).collect(),
+            ..Passport::default()
+        })
+    }
+
+    async fn premises(&self, _passport: &Passport) -> Result<Premises, HypervisorError> {
+        let facts = self.facts_now()?;
+        let knows = self.fleet.knows_machine(&self.host);
+        Ok(Premises {
+            machine_lacking: (!knows).then(|| "the machine type is not known here".to_owned()),
+            cpu_model: facts.cpu_model,
+            cpu_models: facts.cpu_models,
+            networks: facts.networks,
+            storages: facts.storages,
+            ..Premises::default()
+        })
     }
 
     async fn changes(&self) {

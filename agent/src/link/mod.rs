@@ -27,6 +27,7 @@ use crate::{
     inventory::Published,
     journal::chain,
     power_state::{PowerState, reached},
+    preflight::Asked,
     spool::Backlog,
 };
 use backoff::Backoff;
@@ -48,6 +49,7 @@ pub(crate) struct Link {
     pub(crate) backlog: Backlog,
     pub(crate) inventory: Published,
     pub(crate) commands: Commands,
+    pub(crate) preflights: mpsc::Sender<Asked>,
     pub(crate) period: watch::Sender<Duration>,
     pub(crate) power: watch::Receiver<PowerState>,
     pub(crate) goodbyes: mpsc::Receiver<oneshot::Sender<()>>,

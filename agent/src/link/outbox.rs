@@ -2,7 +2,7 @@
 
 use std::task::Poll;
 
-use ballast_core::command::Report;
+use ballast_core::{command::Report, preflight::Answer};
 use ballast_proto::v1::{self, agent_message::Message};
 use futures::{Stream, stream::poll_fn};
 use tokio::sync::mpsc;
@@ -19,27 +19,38 @@ pub(super) struct Outbox {
     bulk: mpsc::Sender<Message>,
 }
 
+/// Ways for single answers to what the scheduler asked.
+#[derive(Debug, Clone)]
+pub(super) struct Answers {
+    pub(super) reports: mpsc::Sender<Report>,
+    pub(super) preflights: mpsc::Sender<Answer>,
+}
+
 /// The scheduler's side of the stream is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Closed;
 
 impl Outbox {
-    /// An outbox, the stream that empties it, and a way for single answers into it.
-    pub(super) fn new() -> (Self, impl Stream<Item = v1::AgentMessage> + Send + 'static, mpsc::Sender<Report>) {
+    /// An outbox, the stream that empties it, and the ways for single answers into it.
+    pub(super) fn new() -> (Self, impl Stream<Item = v1::AgentMessage> + Send + 'static, Answers) {
         let (urgent, mut from_urgent) = mpsc::channel(WAITING);
         let (bulk, mut from_bulk) = mpsc::channel(WAITING);
-        let (answers, mut from_answers) = mpsc::channel::<Report>(ANSWERS);
+        let (reports, mut from_reports) = mpsc::channel::<Report>(ANSWERS);
+        let (preflights, mut from_preflights) = mpsc::channel::<Answer>(WAITING);
         let stream = poll_fn(move |context| {
             if let Poll::Ready(Some(message)) = from_urgent.poll_recv(context) {
                 return Poll::Ready(Some(wrap(message)));
             }
-            if let Poll::Ready(Some(report)) = from_answers.poll_recv(context) {
+            if let Poll::Ready(Some(report)) = from_reports.poll_recv(context) {
                 return Poll::Ready(Some(wrap(Message::Report(report.into()))));
+            }
+            if let Poll::Ready(Some(answer)) = from_preflights.poll_recv(context) {
+                return Poll::Ready(Some(wrap(Message::Preflight(answer.into()))));
             }
             // The outbox drops both senders at once: the end of this queue is the end of the stream.
             from_bulk.poll_recv(context).map(|message| message.map(wrap))
         });
-        (Self { urgent, bulk }, stream, answers)
+        (Self { urgent, bulk }, stream, Answers { reports, preflights })
     }
 
     /// Sends what must not wait behind samples.

@@ -5,19 +5,20 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use ballast_core::{
     command::{Command, CommandStatus, Report},
     id::{CommandId, Epoch, Seq},
+    preflight::{Answer, Check, Question, Refusal},
 };
 use ballast_daemon::clock::Interval;
 use ballast_proto::{
-    PROTOCOL_VERSION,
+    PREFLIGHT_CAPABILITY, PROTOCOL_VERSION,
     convert::{command_id, span},
     v1::{self, agent_link_client::AgentLinkClient, agent_message::Message, scheduler_message::Message as Order},
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tonic::{Streaming, transport::Channel};
 
 use super::{
     Link,
-    outbox::{Closed, Outbox},
+    outbox::{Answers, Closed, Outbox},
 };
 use crate::{commands::Request, power_state::PowerState};
 
@@ -57,7 +58,7 @@ enum Turn {
 pub(super) struct Session<'a> {
     link: &'a mut Link,
     outbox: Outbox,
-    answers: mpsc::Sender<Report>,
+    answers: Answers,
     incoming: Streaming<v1::SchedulerMessage>,
     told: BTreeMap<CommandId, CommandStatus>,
     sent: Seq,
@@ -244,6 +245,7 @@ impl<'a> Session<'a> {
             Some(Order::Command(command)) => self.offer(command, received_at).await,
             Some(Order::Query(query)) => self.query(&query).await,
             Some(Order::ReportAck(ack)) => self.acknowledge_report(&ack.command_id).await,
+            Some(Order::Preflight(question)) => self.preflight(question),
             Some(Order::Welcome(_)) => tracing::warn!("The scheduler said welcome twice; ignored"),
             Some(Order::KeepAlive(_)) => {}
             None => tracing::warn!("A message of a kind this version does not know; ignored"),
@@ -261,8 +263,12 @@ impl<'a> Session<'a> {
         let id = command.command_id.clone();
         match Command::try_from(command) {
             Ok(command) => {
-                self.request(Request::Offer { command: Box::new(command), received_at, answers: self.answers.clone() })
-                    .await
+                self.request(Request::Offer {
+                    command: Box::new(command),
+                    received_at,
+                    answers: self.answers.reports.clone(),
+                })
+                .await
             }
             Err(error) => tracing::error!(command = id, %error, "A command makes no sense; nothing was done"),
         }
@@ -270,7 +276,25 @@ impl<'a> Session<'a> {
 
     async fn query(&self, query: &v1::CommandQuery) {
         let ids = query.command_ids.iter().filter_map(|id| command_id(id, "command_ids").ok()).collect();
-        self.request(Request::Query { ids, answers: self.answers.clone() }).await;
+        self.request(Request::Query { ids, answers: self.answers.reports.clone() }).await;
+    }
+
+    /// Has a question looked into; where too many wait already, that is the answer.
+    fn preflight(&self, question: v1::PreflightQuestion) {
+        let number = question.number;
+        let refuse = |refusal| {
+            let answer = Answer { number, refusals: vec![refusal], passport: None };
+            // A full queue means a scheduler that asks faster than it reads: it hears nothing, and takes it for no answer.
+            let _told_or_silent = self.answers.preflights.try_send(answer).is_ok();
+        };
+        match Question::try_from(question) {
+            Ok(question) => {
+                if self.link.preflights.try_send((question, self.answers.preflights.clone())).is_err() {
+                    refuse(Refusal::new(Check::Answer, "too many questions wait already", "a moment's patience"));
+                }
+            }
+            Err(error) => refuse(Refusal::new(Check::Answer, error.to_string(), "a question that makes sense")),
+        }
     }
 
     async fn acknowledge_report(&self, id: &str) {
@@ -309,7 +333,7 @@ async fn hello(link: &mut Link) -> v1::Hello {
 
 fn capabilities(link: &Link) -> Vec<String> {
     let sleeps = link.config.host.sleep != ballast_core::inventory::SleepSupport::None;
-    let all = [("sleep", sleeps), ("wake", true)];
+    let all = [("sleep", sleeps), ("wake", true), (PREFLIGHT_CAPABILITY, true)];
     all.into_iter().filter(|(_, has)| *has).map(|(name, _)| name.to_owned()).collect()
 }
 

@@ -10,5 +10,6 @@ mod bad_days;
 mod commands;
 mod drivers;
 mod link;
+mod preflight;
 mod rig;
 mod scheduler;

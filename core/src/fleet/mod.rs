@@ -19,6 +19,7 @@ use crate::{
     inventory::Inventory,
     migration_cost::CopyFactors,
     outcome::{Ending, Outcome},
+    preflight,
     sample::VmSample,
     snapshot::{Event, HostMode},
     units::Timestamp,
@@ -67,6 +68,7 @@ pub struct FleetState {
     /// Generation of a vm that is seen for the first time: never below one that a removed vm had.
     first_generation: Generation,
     copying: CopyFactors,
+    refused: preflight::Memory,
 }
 
 impl FleetState {
@@ -83,6 +85,7 @@ impl FleetState {
             transitions: BTreeMap::new(),
             first_generation: Generation(1),
             copying: CopyFactors::default(),
+            refused: preflight::Memory::default(),
         }
     }
 
@@ -115,6 +118,7 @@ impl FleetState {
             Event::Ordered { command } => self.ordered(command, now, &mut notes),
             Event::Ended { outcome } => self.ended(outcome, now, &mut notes),
             Event::Copying { factors } => self.copying = *factors,
+            Event::Refused { vm, to, said } => self.refused.refuse(*vm, to, said, now),
             Event::Moved { vm, at } => match self.vms.get_mut(vm) {
                 Some(state) => state.last_moved_at = state.last_moved_at.max(Some(*at)),
                 None => drop(self.moved.insert(*vm, *at)),
@@ -138,7 +142,10 @@ impl FleetState {
 
     /// Takes an inventory: first what the host holds, then what that settles, then where each touched vm is.
     fn inventory(&mut self, inventory: &Inventory, now: Timestamp, notes: &mut Notes) {
-        self.host_entry(inventory, now).take_inventory(inventory);
+        let host = self.host_entry(inventory, now);
+        let before = std::sync::Arc::clone(&host.inventory);
+        host.take_inventory(inventory);
+        self.refused.host_changed(&before, inventory);
         let mut touched = self.take_claims(inventory);
         if inventory.complete {
             for one in self.moves.values_mut() {
@@ -222,6 +229,9 @@ impl FleetState {
         if let Some(one) = self.moves.get_mut(&outcome.id) {
             one.end(outcome.ending.clone());
             let vm = one.vm;
+            if completed {
+                self.refused.forget(vm);
+            }
             let concerned = self.ends_of_ended_moves();
             let touched: BTreeSet<VmId> = self.settle(now, notes).into_iter().chain([vm]).collect();
             for vm in touched {

@@ -133,6 +133,9 @@ impl FleetState {
             .vms
             .entry(id)
             .or_insert_with(|| VmState::new(source.unwrap_or_else(|| host.clone()), record.clone(), generation));
+        if let Some(before) = vm.claims.get(host) {
+            self.refused.vm_changed(&before.record, &record);
+        }
         vm.claims.insert(host.clone(), Claim { record, missing: 0 });
         vm.last_moved_at = vm.last_moved_at.max(self.moved.remove(&id));
         if let Some(state) = self.hosts.get_mut(host) {

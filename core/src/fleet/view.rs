@@ -28,6 +28,7 @@ impl FleetState {
             vms: self.vms.iter().map(vm).collect(),
             in_flight: self.moves.values().map(Move::in_flight).collect(),
             copying: self.copying,
+            refused: self.refused.at(now),
         }
     }
 

@@ -45,7 +45,7 @@ impl Wish<'_> {
 type Rule = fn(&Case<'_>, &mut Vec<Finding>);
 
 /// Every rule about a move whose vm and hosts are known.
-const RULES: [Rule; 21] = [
+const RULES: [Rule; 22] = [
     place,
     running,
     doubt,
@@ -63,6 +63,7 @@ const RULES: [Rule; 21] = [
     networks,
     storages,
     obstacles,
+    preflight,
     held,
     once,
     frozen,
@@ -248,6 +249,14 @@ fn obstacles(case: &Case<'_>, findings: &mut Vec<Finding>) {
     if !case.vm.record.obstacles.is_empty() {
         findings.push(Finding::Obstructed { vm: case.vm.id(), obstacles: case.vm.record.obstacles.clone() });
     }
+}
+
+/// What agents refused lately. An operator's order is asked for anew: he may have put right what no inventory shows.
+fn preflight(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    let (vm, host) = (case.vm.id(), case.to.id());
+    let asked_anew = matches!(case.motive, Motive::Operator { .. });
+    let Some(refused) = case.guard.snapshot.refused_move(vm, host).filter(|_| !asked_anew) else { return };
+    findings.extend(refused.said.iter().map(|said| said.finding(vm, host)));
 }
 
 fn held(case: &Case<'_>, findings: &mut Vec<Finding>) {

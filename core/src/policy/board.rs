@@ -281,6 +281,7 @@ impl<'a> Board<'a> {
     fn suits(&self, slot: usize, vm: &VmView, leaving: Option<&VmView>) -> bool {
         let host = self.slots[slot].host;
         suits(&self.slots[slot], vm, leaving)
+            && self.view.snapshot.refused_move(vm.id(), host.id()).is_none()
             && vm.record.labels.spread.iter().all(|group| {
                 let domain = host.inventory.fails_with();
                 let members = self.spread.get(&(domain, group.as_str())).copied().unwrap_or_default();

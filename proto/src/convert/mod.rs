@@ -13,9 +13,11 @@ mod agent;
 mod inventory;
 mod operator;
 mod outcome;
+mod preflight;
 mod sample;
 
 pub use operator::{host_status, host_statuses, vm_status};
+pub use preflight::preflight_question;
 
 /// A field of a message that cannot be accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

@@ -8,6 +8,7 @@ use ballast_core::{
     inventory::{CpuNeed, Inventory, Obstacle, SleepSupport, VmLabels, VmRecord},
     outcome::{Ending, Outcome, Stage, StageTimes},
     power::PowerCurve,
+    preflight::{Answer, Check, Passport, Question, Refusal},
     sample::{AgentHealth, Batch, HostSample, PowerSource, Pressure, Reading, VmSample, VmState},
     units::{Bytes, BytesPerSec, Cores, OpsPerSec, Ratio, Timestamp, Watts},
 };
@@ -456,4 +457,40 @@ fn an_operator_sees_what_holds_memory_and_why_a_host_is_doubted() {
 fn an_operator_sees_why_a_vm_is_left_alone() {
     let status = vm_status(&lost_fleet(), VmId(uuid::Uuid::from_u128(1))).unwrap();
     assert_eq!((status.host.as_str(), &status.obstacles[..]), ("kvm-1", &["labelled immovable".to_owned()][..]));
+}
+
+#[test]
+fn a_preflight_answer_comes_back_the_same() {
+    let refusals = Check::ALL.map(|check| Refusal::new(check, "7.1.0", "7.2.22 or newer")).to_vec();
+    let answer = Answer { number: 7, refusals, passport: Some("{}".into()) };
+    assert_eq!(Answer::try_from(v1::PreflightAnswer::from(answer.clone())).unwrap(), answer);
+}
+
+#[test]
+fn a_passport_passes_through_a_scheduler_that_does_not_read_it() {
+    let vm = VmId(uuid::Uuid::from_u128(5));
+    let passport = Passport { vm, machine: "pc-q35-7.2".into(), memory: Bytes::from_gib(2), ..Passport::default() };
+    let json = serde_json::to_string(&passport).unwrap();
+    let age = Duration::from_millis(12);
+    let wire = preflight_question(3, vm, true, Some((&json, age)));
+    let question = Question { number: 3, vm, tls: true, passport: Some(Box::new(passport)), age };
+    assert_eq!(Question::try_from(wire).unwrap(), question);
+    let newer = json.replacen('{', "{\"known_to_a_newer_agent\": 1, ", 1);
+    assert!(Question::try_from(preflight_question(3, vm, true, Some((&newer, age)))).is_ok());
+}
+
+#[test]
+fn a_passport_of_another_vm_is_refused() {
+    let (vm, other) = (VmId(uuid::Uuid::from_u128(5)), VmId(uuid::Uuid::from_u128(6)));
+    let json = serde_json::to_string(&Passport { vm: other, ..Passport::default() }).unwrap();
+    let refused = Question::try_from(preflight_question(3, vm, false, Some((&json, Duration::ZERO)))).unwrap_err();
+    assert_eq!(refused.path, "passport_json");
+}
+
+#[test]
+fn an_answer_beyond_its_bounds_is_refused() {
+    let refusals = vec![v1::PreflightRefusal::default(); 65];
+    assert!(Answer::try_from(v1::PreflightAnswer { refusals, ..Default::default() }).is_err());
+    let passport_json = "x".repeat((256 << 10) + 1);
+    assert!(Answer::try_from(v1::PreflightAnswer { passport_json, ..Default::default() }).is_err());
 }

@@ -5,6 +5,7 @@
 
 mod intents;
 mod orders;
+mod preflight;
 mod rounds;
 
 use std::{

@@ -1,5 +1,7 @@
 //! What operators order: the same guard, the same journal, the same dispatcher as the scheduler's own decisions.
 
+use std::sync::Arc;
+
 use ballast_core::{
     command::{Command, Order},
     decide::{self, DecideInput, decide_manual},
@@ -42,6 +44,10 @@ impl ControlLoop {
         if !wish.reason.is_empty() {
             decision.notes.push(format!("reason given: {}", wish.reason));
         }
+        let asked = self.preflight(std::mem::take(&mut decision.chosen.steps), snapshot).await;
+        decision.chosen.steps = asked.steps;
+        decision.denied.extend(asked.denied);
+        let snapshot = asked.snapshot;
         let standing: Vec<Finding> = decision.denied.iter().flat_map(|denial| denial.findings.clone()).collect();
         if wish.dry_run {
             let findings = set_aside.into_iter().chain(standing).collect();
@@ -117,10 +123,12 @@ impl ControlLoop {
             }
             findings.extend(against);
         }
-        if allowed.is_empty() {
+        let asked = self.preflight(allowed, Arc::clone(&snapshot)).await;
+        findings.extend(asked.denied.into_iter().flat_map(|denial| denial.findings));
+        if asked.steps.is_empty() {
             return Ok(Approval { commands: Vec::new(), findings });
         }
-        let intents = self.intents(id, &allowed, &snapshot);
+        let intents = self.intents(id, &asked.steps, &asked.snapshot);
         let plan = Plan { records: Vec::new(), decision: None, id, approved_by: Some(who), intents };
         let given = self.dispatch.issue(plan).await?;
         let commands: Vec<CommandId> = given.into_iter().filter_map(Result::ok).collect();

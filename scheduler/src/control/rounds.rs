@@ -60,7 +60,7 @@ impl ControlLoop {
         if decision.trigger != Trigger::Relief {
             self.waits = Some(Waits::of(&decision, &snapshot));
         }
-        self.dispose(decision, &snapshot).await;
+        self.dispose(decision, snapshot).await;
     }
 
     /// Runs the policy on a thread of its own, for a large fleet takes it a while. Where even what stands by for it panics,
@@ -102,7 +102,13 @@ impl ControlLoop {
     }
 
     /// Keeps a decision, and in mode auto has it carried out.
-    async fn dispose(&mut self, decision: Decision, snapshot: &Snapshot) {
+    async fn dispose(&mut self, mut decision: Decision, mut snapshot: Arc<Snapshot>) {
+        if decision.mode == Mode::Auto {
+            let asked = self.preflight(std::mem::take(&mut decision.chosen.steps), snapshot).await;
+            decision.chosen.steps = asked.steps;
+            decision.denied.extend(asked.denied);
+            snapshot = asked.snapshot;
+        }
         let (counters, history) = (&self.shared.counters, &self.shared.history);
         if decision.chosen.steps.is_empty() {
             Counters::add(&counters.decisions_empty, 1);
@@ -115,7 +121,7 @@ impl ControlLoop {
         }
         Counters::add(&counters.decisions, 1);
         log(&decision);
-        let plan = self.plan_of(&decision, snapshot);
+        let plan = self.plan_of(&decision, &snapshot);
         let executed = match self.dispatch.issue(plan).await {
             Ok(given) => {
                 given.iter().filter_map(|given| given.as_ref().err()).for_each(|why| {

@@ -9,8 +9,11 @@ use ballast_core::{
     command::Report,
     id::{Epoch, HostId},
     inventory::Inventory,
+    preflight::Answer,
     sample::Batch,
 };
+
+use ballast_proto::PREFLIGHT_CAPABILITY;
 
 use super::{Engine, Hello, Refusal, Session, SessionError, SessionId, Welcome};
 use crate::{
@@ -39,6 +42,9 @@ impl Engine {
             NoLink::Full => Refusal::TooMany { limit: LINKS_MAX },
             NoLink::Stopping => Refusal::Stopping,
         })?;
+        if hello.capabilities.iter().any(|capability| capability == PREFLIGHT_CAPABILITY) {
+            shared.links.may_ask_preflight(id);
+        }
         let inventory = Arc::new(hello.inventory);
         let resume_from = self.inner.state.opened(id, inventory, hello.resume_from).await.ok_or(Refusal::Stopping)?;
         let connected = Request::Connected { session: id, host: host.clone(), reports: hello.reports };
@@ -100,6 +106,16 @@ impl Engine {
         let host = self.shared().links.host(session).ok_or(SessionError::Ended)?;
         let taken = self.inner.dispatch.tell(Request::Report { host, report }).await;
         taken.then_some(()).ok_or(SessionError::Stopping)
+    }
+
+    /// Takes the answer to a preflight question.
+    ///
+    /// # Errors
+    /// [`SessionError`] when the link is over.
+    pub fn preflight(&self, session: SessionId, answer: Answer) -> Result<(), SessionError> {
+        let host = self.shared().links.host(session).ok_or(SessionError::Ended)?;
+        self.shared().preflights.answer(&host, answer);
+        Ok(())
     }
 
     /// The host goes to sleep on our order: its silence is expected.

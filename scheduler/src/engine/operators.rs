@@ -218,6 +218,8 @@ impl Engine {
             commands_resent: get(&counters.commands_resent),
             commands_open: get(&counters.commands_open),
             outcomes: counters.outcomes(),
+            preflights: counters.preflights(),
+            preflight_refusals: counters.preflight_refusals(),
             reports_unknown: get(&counters.reports_unknown),
             copied_bytes: get(&counters.copied_bytes),
             downtime_total: Duration::from_nanos(get(&counters.downtime_nanos)),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ballast_core::{
     command::{Command, Report},
-    id::{CommandId, Epoch, HostId, Seq},
+    id::{CommandId, Epoch, HostId, Seq, VmId},
     inventory::Inventory,
 };
 use tokio::sync::mpsc;
@@ -61,6 +61,19 @@ pub enum ToAgent {
     Query(Vec<CommandId>),
     /// A final report has been journalled.
     ReportAck(CommandId),
+    /// May this vm leave, or, with a passport, arrive?
+    Preflight {
+        /// Named in the answer.
+        number: u64,
+        /// Which vm.
+        vm: VmId,
+        /// Whether its copy would be encrypted.
+        tls: bool,
+        /// What its source's agent wrote for its destination's.
+        passport: Option<String>,
+        /// How long ago that came in.
+        age: Duration,
+    },
     /// Batches up to this one have been stored.
     Ack(Seq),
     /// The link ends: another of the same host has replaced it, or the scheduler stops.

@@ -113,6 +113,10 @@ pub struct EngineStats {
     pub decisions_repeated: u64,
     /// Proposals the guard refused.
     pub denied: u64,
+    /// Migrations that both agents were asked about beforehand, by answer (`clear`, `refused`, `unasked`).
+    pub preflights: BTreeMap<&'static str, u64>,
+    /// What they had against it, by check.
+    pub preflight_refusals: BTreeMap<&'static str, u64>,
     /// Time the newest round took, from snapshot to plan.
     pub decision_time_last: Duration,
     /// Commands given, by kind.

@@ -1,6 +1,6 @@
 //! The engine's own counts for a scrape: its [`EngineStats`], one line each.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use ballast_core::decision::Mode;
 use prometheus_client::{
@@ -97,6 +97,12 @@ fn deciding(encoder: &mut DescriptorEncoder, stats: &EngineStats) -> fmt::Result
     let decisions =
         [("acting", stats.decisions), ("empty", stats.decisions_empty), ("repeated", stats.decisions_repeated)];
     labelled(encoder, (names::DECISIONS, "Decisions, by content", MetricType::Counter), "content", decisions)?;
+    let each =
+        |counts: &BTreeMap<&'static str, u64>| counts.iter().map(|(key, count)| (*key, *count)).collect::<Vec<_>>();
+    let asked = (names::PREFLIGHTS, "Migrations agents were asked about, by answer", MetricType::Counter);
+    labelled(encoder, asked, "answer", each(&stats.preflights))?;
+    let refusals = (names::PREFLIGHT_REFUSALS, "What agents had against migrations, by check", MetricType::Counter);
+    labelled(encoder, refusals, "check", each(&stats.preflight_refusals))?;
     seconds(encoder, names::ROUND_SECONDS, "Time of the newest round", stats.decision_time_last)
 }
 

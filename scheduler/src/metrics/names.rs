@@ -53,6 +53,10 @@ names! {
     STEPS_CHOSEN = "ballast_steps_chosen";
     /// Findings against proposals, by rule.
     PROPOSALS_DENIED = "ballast_proposals_denied";
+    /// Migrations that agents were asked about beforehand, by answer.
+    PREFLIGHTS = "ballast_preflights";
+    /// What agents had against migrations, by what was looked at.
+    PREFLIGHT_REFUSALS = "ballast_preflight_refusals";
     /// Commands given, by kind.
     COMMANDS = "ballast_commands";
     /// Commands that ended, by kind and ending.

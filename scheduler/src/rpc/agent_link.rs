@@ -18,7 +18,7 @@ use ballast_core::{
 };
 use ballast_proto::{
     PROTOCOL_VERSION,
-    convert::{InvalidField, millis},
+    convert::{InvalidField, millis, preflight_question},
     v1::{self, agent_link_server::AgentLink, agent_message::Message as Up, scheduler_message::Message as Down},
 };
 
@@ -138,6 +138,7 @@ impl Link {
                 self.engine.inventory(self.session, inventory.try_into().map_err(malformed)?).await
             }
             Up::Report(report) => self.engine.report(self.session, report.try_into().map_err(malformed)?).await,
+            Up::Preflight(answer) => self.engine.preflight(self.session, answer.try_into().map_err(malformed)?),
             Up::Goodbye(goodbye) => {
                 info!(host = %self.host, reason = goodbye.reason, "Host goes to sleep");
                 self.engine.goodbye(self.session).await
@@ -170,6 +171,7 @@ fn name(message: &Up) -> &'static str {
         Up::Inventory(_) => "inventory",
         Up::Report(_) => "report",
         Up::KeepAlive(_) => "keep_alive",
+        Up::Preflight(_) => "preflight",
         Up::Goodbye(_) => "goodbye",
     }
 }
@@ -205,6 +207,9 @@ fn downstream(message: ToAgent) -> Downstream {
         ToAgent::Command(command) => Down::Command(command.into()),
         ToAgent::Query(ids) => {
             Down::Query(v1::CommandQuery { command_ids: ids.iter().map(ToString::to_string).collect() })
+        }
+        ToAgent::Preflight { number, vm, tls, passport, age } => {
+            Down::Preflight(preflight_question(number, vm, tls, passport.as_deref().map(|json| (json, age))))
         }
         ToAgent::ReportAck(id) => Down::ReportAck(v1::ReportAck { command_id: id.to_string() }),
         ToAgent::Ack(seq) => Down::Ack(v1::Ack { seq: seq.0 }),

@@ -19,6 +19,7 @@ use ballast_core::{
     command::{Command, Order},
     counters::VmCounters,
     id::{BootId, CommandId, HostId, VmId},
+    preflight::{Passport, Premises},
 };
 use ballast_daemon::clock::Clock;
 use tokio::sync::mpsc;
@@ -196,6 +197,14 @@ impl Hypervisor for Watched {
             Err(HypervisorError::Unreachable(_)) if self.bugs.has(Bug::SilentMeansAbsent) => Ok(Whereabouts::NotHere),
             found => found,
         }
+    }
+
+    async fn passport(&self, vm: VmId) -> Result<Passport, HypervisorError> {
+        self.inner.passport(vm).await
+    }
+
+    async fn premises(&self, passport: &Passport) -> Result<Premises, HypervisorError> {
+        self.inner.premises(passport).await
     }
 
     async fn changes(&self) {

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use ballast_core::{
     id::{HostId, VmId},
     inventory::{CpuNeed, Obstacle, VmLabels, VmRecord},
+    preflight::Disk,
     sample::VmState,
     units::Bytes,
 };
@@ -25,6 +26,8 @@ pub(super) struct Definition {
     pub(super) record: VmRecord,
     /// Period of the balloon's statistics in seconds: `Some(0)` where they are off, `None` where there is no balloon.
     pub(super) balloon_period: Option<u32>,
+    /// Its disks, those that are reached over the network left out.
+    pub(super) disks: Vec<Disk>,
 }
 
 /// Reads a definition. `host_cpu` is the host's CPU model, for vms that have the host's CPU passed through.
@@ -54,14 +57,16 @@ pub(super) fn parse(xml: &str, host_cpu: &str, storages: &Storages) -> Result<De
         obstacles: needs.obstacles,
         busy: false,
     };
-    Ok(Definition { record, balloon_period: balloon_period(domain) })
+    Ok(Definition { record, balloon_period: balloon_period(domain), disks: needs.disks })
 }
 
-fn child<'a, 'input>(node: Node<'a, 'input>, name: &str) -> Option<Node<'a, 'input>> {
+/// The child of that name.
+pub(super) fn child<'a, 'input>(node: Node<'a, 'input>, name: &str) -> Option<Node<'a, 'input>> {
     node.children().find(|child| child.has_tag_name(name))
 }
 
-fn memory(node: Option<Node<'_, '_>>) -> Bytes {
+/// An amount of memory with its unit.
+pub(super) fn memory(node: Option<Node<'_, '_>>) -> Bytes {
     let Some(node) = node else { return Bytes::ZERO };
     let amount: u64 = node.text().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
     let unit = match node.attribute("unit").unwrap_or("KiB") {
@@ -129,6 +134,7 @@ fn group(label: Node<'_, '_>) -> Option<String> {
 struct Needs {
     networks: BTreeSet<String>,
     storages: BTreeSet<String>,
+    disks: Vec<Disk>,
     obstacles: Vec<Obstacle>,
 }
 
@@ -174,21 +180,22 @@ impl Needs {
         }
         match kind {
             "network" => {}
-            "volume" => match storages.pool(source.attribute("pool").unwrap_or_default()) {
-                Some(storage) => _ = self.storages.insert(storage),
-                None => self.local(source_text(disk)),
-            },
+            "volume" => self.lies_on(storages.pool(source.attribute("pool").unwrap_or_default()), source_text(disk)),
             "nvme" => self.obstacles.push(Obstacle::HostDevice(format!("NVMe disk {}", source_text(disk)))),
-            "file" | "block" => match storages.of_path(&source_text(disk)) {
-                Some(storage) => _ = self.storages.insert(storage),
-                None => self.local(source_text(disk)),
-            },
-            _ => self.local(source_text(disk)),
+            "file" | "block" => {
+                let path = source_text(disk);
+                self.lies_on(storages.of_path(&path), path);
+            }
+            _ => self.lies_on(None, source_text(disk)),
         }
     }
 
-    fn local(&mut self, path: String) {
-        self.obstacles.push(Obstacle::LocalDisk(path));
+    fn lies_on(&mut self, storage: Option<String>, path: String) {
+        match &storage {
+            Some(storage) => _ = self.storages.insert(storage.clone()),
+            None => self.obstacles.push(Obstacle::LocalDisk(path.clone())),
+        }
+        self.disks.push(Disk { path, storage });
     }
 
     fn take_interface(&mut self, interface: Node<'_, '_>, kind: &str) {

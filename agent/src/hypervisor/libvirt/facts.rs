@@ -27,6 +27,8 @@ pub(super) struct Surroundings {
     pub(super) root: PathBuf,
     /// Paths that the operator vouches to be shared.
     pub(super) shared_paths: Vec<PathBuf>,
+    /// Where QEMU's certificates for encrypted migrations are, where the operator says so.
+    pub(super) migration_tls_dir: Option<PathBuf>,
     /// How often guests shall account for their memory; zero leaves them alone.
     pub(super) balloon_period: Duration,
 }
@@ -119,7 +121,8 @@ fn start_balloon(domain: &Domain, record: &VmRecord, period: Duration) {
     }
 }
 
-fn storages(connection: &Connect, around: &Surroundings) -> Storages {
+/// The shared storages of the host.
+pub(super) fn storages(connection: &Connect, around: &Surroundings) -> Storages {
     let mounts = fs::read_to_string(around.root.join("proc/self/mountinfo")).unwrap_or_default();
     // A libvirtd without the storage driver has no pools.
     let pools = connection.list_all_storage_pools(sys::VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE).unwrap_or_default();
@@ -132,7 +135,7 @@ fn storages(connection: &Connect, around: &Surroundings) -> Storages {
 }
 
 /// Active libvirt networks, bridges, and devices that a macvtap interface could sit on.
-fn networks(connection: &Connect, root: &Path) -> Vec<String> {
+pub(super) fn networks(connection: &Connect, root: &Path) -> Vec<String> {
     let networks = connection.list_all_networks(sys::VIR_CONNECT_LIST_NETWORKS_ACTIVE).unwrap_or_default();
     let mut names: Vec<_> =
         networks.iter().filter_map(|network| network.get_name().ok()).map(|name| format!("network:{name}")).collect();

@@ -16,7 +16,11 @@ use std::{
 };
 
 use ballast_core::id::VmId;
-use virt::{connect::Connect, domain::Domain, error::Error};
+use virt::{
+    connect::Connect,
+    domain::Domain,
+    error::{Error, ErrorNumber},
+};
 use virt_sys as sys;
 
 use super::params::{Params, Value};
@@ -134,6 +138,36 @@ pub(super) fn start_dirty_rate(domain: &Domain, seconds: c_int) -> Result<(), Er
     // SAFETY: `domain` is alive; the call takes plain numbers.
     let result = unsafe { sys::virDomainStartDirtyRateCalc(domain.as_ptr(), seconds, 0) };
     if result < 0 { Err(Error::last_error()) } else { Ok(()) }
+}
+
+/// Whether the hypervisor can provide a virtual CPU of this definition; `Ok(Some)` says in libvirt's words why not.
+pub(super) fn compare_cpu(
+    connection: &Connect,
+    arch: &CStr,
+    domain_type: &CStr,
+    cpu_xml: &CStr,
+) -> Result<Option<String>, Error> {
+    let flags = sys::VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE;
+    // SAFETY: the connection is alive; the texts are C strings, and null leaves emulator and machine to libvirt.
+    let result = unsafe {
+        sys::virConnectCompareHypervisorCPU(
+            connection.as_ptr(),
+            ptr::null(),
+            arch.as_ptr(),
+            ptr::null(),
+            domain_type.as_ptr(),
+            cpu_xml.as_ptr(),
+            flags,
+        )
+    };
+    match result {
+        0 => Ok(Some("the hypervisor cannot provide it".to_owned())),
+        found if found > 0 => Ok(None),
+        _ => {
+            let error = Error::last_error();
+            if error.code() == ErrorNumber::CpuIncompatible { Ok(Some(error.message().to_owned())) } else { Err(error) }
+        }
+    }
 }
 
 /// Stops the job of a domain.

@@ -39,6 +39,29 @@ pub(super) fn cpu_models(domain_capabilities: &str) -> Vec<String> {
     models.filter_map(|model| model.text()).map(|name| name.trim().to_owned()).collect()
 }
 
+/// What the hypervisor knows of a machine type: how many vCPUs it may have, where that is said; or why it cannot provide it.
+///
+/// # Errors
+/// In words, where it cannot.
+pub(super) fn machine(capabilities: &str, arch: &str, domain_type: &str, name: &str) -> Result<Option<u32>, String> {
+    let Ok(document) = Document::parse(capabilities) else { return Ok(None) };
+    let guests = document.root_element().children().filter(|node| node.has_tag_name("guest"));
+    let mut arches = guests.flat_map(|guest| guest.children()).filter(|node| node.has_tag_name("arch"));
+    let Some(arch) = arches.find(|node| node.attribute("name") == Some(arch)) else {
+        return Err(format!("no emulator of {arch} is installed"));
+    };
+    let domains = || arch.children().filter(|node| node.has_tag_name("domain"));
+    if domains().next().is_some() && !domains().any(|node| node.attribute("type") == Some(domain_type)) {
+        return Err(format!("it has no {domain_type}"));
+    }
+    let is_it = |node: &Node<'_, '_>| {
+        let named = node.text().map(str::trim) == Some(name) || node.attribute("canonical") == Some(name);
+        node.has_tag_name("machine") && named
+    };
+    let machine = arch.descendants().find(is_it).ok_or_else(|| format!("{domain_type} does not know it here"))?;
+    Ok(machine.attribute("maxCpus").and_then(|most| most.parse().ok()))
+}
+
 /// The kind of a storage pool, from its definition.
 pub(super) fn pool_kind(pool: &str) -> Option<String> {
     Document::parse(pool).ok()?.root_element().attribute("type").map(str::to_owned)
@@ -72,6 +95,20 @@ mod tests {
             <model usable='yes'>Nehalem</model></mode></cpu></domainCapabilities>";
         assert_eq!(cpu_models(document), ["qemu64", "Nehalem"]);
         assert!(cpu_models("not xml").is_empty());
+    }
+
+    const GUESTS: &str = "<capabilities><guest><os_type>hvm</os_type><arch name='x86_64'><wordsize>64</wordsize>\
+        <emulator>/usr/bin/qemu-system-x86_64</emulator><machine maxCpus='255'>pc-i440fx-7.2</machine>\
+        <machine canonical='pc-q35-7.2' maxCpus='288'>q35</machine><domain type='qemu'/></arch></guest></capabilities>";
+
+    #[test]
+    fn a_machine_type_is_known_by_its_name_or_by_what_an_alias_stands_for() {
+        assert_eq!(machine(GUESTS, "x86_64", "qemu", "pc-i440fx-7.2"), Ok(Some(255)));
+        assert_eq!(machine(GUESTS, "x86_64", "qemu", "pc-q35-7.2"), Ok(Some(288)));
+        assert_eq!(machine(GUESTS, "x86_64", "qemu", "pc-q35-9.0").unwrap_err(), "qemu does not know it here");
+        assert_eq!(machine(GUESTS, "x86_64", "kvm", "pc-q35-7.2").unwrap_err(), "it has no kvm");
+        assert_eq!(machine(GUESTS, "aarch64", "qemu", "virt").unwrap_err(), "no emulator of aarch64 is installed");
+        assert_eq!(machine("not xml", "x86_64", "qemu", "q35"), Ok(None), "nothing is known");
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod ffi;
 mod host_xml;
 mod migration;
 mod params;
+mod preflight;
 mod roster;
 mod session;
 mod storage;
@@ -31,7 +32,12 @@ use std::{
     time::Duration,
 };
 
-use ballast_core::{counters::VmCounters, id::VmId, sample::VmState};
+use ballast_core::{
+    counters::VmCounters,
+    id::VmId,
+    preflight::{Passport, Premises},
+    sample::VmState,
+};
 use ballast_daemon::clock::Clock;
 use tokio::sync::{Mutex, mpsc, watch};
 use tracing::{debug, warn};
@@ -67,6 +73,8 @@ pub struct LibvirtOptions {
     /// Paths whose content every host of the fleet sees, where that cannot be told from the filesystem: block devices
     /// of a SAN, a clustered volume group.
     pub shared_paths: Vec<PathBuf>,
+    /// Where QEMU's certificates for encrypted migrations are, where that is not libvirt's default.
+    pub migration_tls_dir: Option<PathBuf>,
     /// Where `/proc` and `/sys` are found.
     pub root: PathBuf,
 }
@@ -82,6 +90,7 @@ impl Default for LibvirtOptions {
             balloon_period: Duration::from_secs(5),
             measures_writes: true,
             shared_paths: Vec::new(),
+            migration_tls_dir: None,
             root: PathBuf::from("/"),
         }
     }
@@ -185,6 +194,26 @@ impl Inner {
         F: FnOnce(&Session) -> Result<T, Failure> + Send + 'static,
     {
         self.control.call(&self.short_slots, self.options.call_timeout, work).await
+    }
+
+    fn surroundings(&self) -> Surroundings {
+        let options = &self.options;
+        Surroundings {
+            root: options.root.clone(),
+            shared_paths: options.shared_paths.clone(),
+            migration_tls_dir: options.migration_tls_dir.clone(),
+            balloon_period: options.balloon_period,
+        }
+    }
+
+    /// A call that takes longer than the short ones: libvirt may have to look into its QEMU first. It shares the place of
+    /// the facts, so that an abort never waits for it.
+    async fn look_around<T, F>(&self, work: F) -> Result<T, HypervisorError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Session) -> Result<T, Failure> + Send + 'static,
+    {
+        self.control.call(&self.facts_slots, self.options.call_timeout, work).await
     }
 
     async fn list(&self) -> Result<(), HypervisorError> {
@@ -390,12 +419,7 @@ fn whereabouts_of(domain: &Domain) -> Result<Whereabouts, virt::error::Error> {
 
 impl Hypervisor for LibvirtHypervisor {
     async fn facts(&self) -> Result<HypervisorFacts, HypervisorError> {
-        let options = &self.inner.options;
-        let around = Surroundings {
-            root: options.root.clone(),
-            shared_paths: options.shared_paths.clone(),
-            balloon_period: options.balloon_period,
-        };
+        let (options, around) = (&self.inner.options, self.inner.surroundings());
         let collect = move |session: &Session| facts::collect(session, &around);
         self.inner.control.call(&self.inner.facts_slots, options.facts_timeout, collect).await
     }
@@ -426,6 +450,16 @@ impl Hypervisor for LibvirtHypervisor {
 
     async fn locate_at(&self, uri: &str, vm: VmId) -> Result<Whereabouts, HypervisorError> {
         self.inner.locate_at(uri, vm).await
+    }
+
+    async fn passport(&self, vm: VmId) -> Result<Passport, HypervisorError> {
+        let around = self.inner.surroundings();
+        self.inner.look_around(move |session| preflight::passport(session, vm, &around)).await
+    }
+
+    async fn premises(&self, passport: &Passport) -> Result<Premises, HypervisorError> {
+        let (around, passport) = (self.inner.surroundings(), passport.clone());
+        self.inner.look_around(move |session| preflight::premises(session, &passport, &around)).await
     }
 
     async fn changes(&self) {

@@ -121,7 +121,7 @@ impl FakeAgent {
                 let status = |id: &CommandId| self.known.get(id).cloned().unwrap_or(CommandStatus::Unknown);
                 ids.iter().map(|id| Report { id: *id, status: status(id) }).collect()
             }
-            ToAgent::ReportAck(_) | ToAgent::Ack(_) | ToAgent::Close { .. } => Vec::new(),
+            ToAgent::ReportAck(_) | ToAgent::Ack(_) | ToAgent::Preflight { .. } | ToAgent::Close { .. } => Vec::new(),
         }
     }
 

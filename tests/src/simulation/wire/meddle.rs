@@ -108,7 +108,7 @@ impl Meddler {
         let mark = matches!(message, Up::Batch(_)).then_some(Mark::Batch);
         let (may_lose, may_repeat) = match &message {
             Up::Hello(_) | Up::Goodbye(_) => (false, false),
-            Up::Report(_) => (true, true),
+            Up::Report(_) | Up::Preflight(_) => (true, true),
             Up::Batch(_) | Up::Inventory(_) => (false, true),
             Up::KeepAlive(_) => (true, true),
         };
@@ -135,7 +135,9 @@ impl Meddler {
         };
         let (may_lose, may_repeat) = match &message {
             Down::Welcome(_) | Down::Ack(_) => (false, false),
-            Down::Command(_) | Down::Query(_) | Down::ReportAck(_) | Down::KeepAlive(_) => (true, true),
+            Down::Command(_) | Down::Query(_) | Down::ReportAck(_) | Down::Preflight(_) | Down::KeepAlive(_) => {
+                (true, true)
+            }
         };
         let bytes = SchedulerMessage { message: Some(message.clone()) }.encode_to_vec();
         if let Some(id) = id {
@@ -195,6 +197,7 @@ fn said(message: &Up) -> String {
         Up::Batch(_) => "batch".to_owned(),
         Up::KeepAlive(_) => "alive".to_owned(),
         Up::Goodbye(_) => "goodbye".to_owned(),
+        Up::Preflight(answer) => format!("preflight {}, {} refusals", answer.number, answer.refusals.len()),
     }
 }
 
@@ -207,6 +210,13 @@ fn heard(message: &Down) -> String {
     match message {
         Down::Welcome(welcome) => format!("welcome, epoch {}", welcome.epoch),
         Down::Command(command) => format!("command {}", command.command_id),
+        Down::Preflight(question) => {
+            format!(
+                "preflight {} {}",
+                question.number,
+                if question.passport_json.is_empty() { "leaves" } else { "arrives" }
+            )
+        }
         Down::Query(query) => format!("query {}", query.command_ids.join(" ")),
         Down::ReportAck(ack) => format!("heard of {}", ack.command_id),
         Down::Ack(_) => "ack".to_owned(),
