@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    aftercare::{self, Worse},
     decision::{Decision, Denial, Mode, Plan, Planned, Step, Trigger},
     finding::Finding,
     guard::Guard,
@@ -60,6 +61,8 @@ pub struct Manual {
 /// Decides what is to happen next.
 pub fn decide(input: &DecideInput<'_>, policy: &mut dyn Policy) -> Decision {
     let Advice { proposals, mut notes } = ask(input, policy);
+    // Whoever proposed the moves: what went wrong is put right first.
+    let proposals = ways_back(input.view).into_iter().chain(proposals).collect();
     let (proposals, straightened) = collapse(proposals, |one| judge(input.view, one));
     notes.extend(straightened);
     notes.extend(refused(input.view.snapshot));
@@ -88,6 +91,17 @@ fn ask(input: &DecideInput<'_>, policy: &mut dyn Policy) -> Advice {
     let mut advice = policy.relieve(input.view);
     advice.proposals.retain(|proposal| matches!(proposal.motive, Motive::Overload { .. }));
     advice
+}
+
+/// The ways back of vms that, or whose neighbours, fare worse since they moved.
+fn ways_back(view: View<'_>) -> Vec<Proposal> {
+    let back = |(vm, to, worse): (VmId, &HostId, Worse)| {
+        let host = view.snapshot.vms.get(&vm)?.host.clone();
+        let one = Move { vm, from: host.clone(), to: to.clone() };
+        let expected = judge(view, &one);
+        Some(Proposal { action: Action::Relocate(one), motive: Motive::Regret { host, worse }, expected })
+    };
+    aftercare::regrets(view.snapshot).filter_map(back).collect()
 }
 
 /// Decides on one move that an operator orders: the same guard, with comfort set aside where that was asked for.
@@ -160,8 +174,10 @@ fn list(decision: &mut Decision, planning: Planning) {
 mod tests {
     use super::*;
     use crate::{
+        aftercare::{Care, Who},
         fixture::{Fleet, NOW, host_id, vm_id},
         preflight::{Check, Refusal, Refused},
+        tuning::LEAST_REST,
     };
 
     fn order(vm: u32, set_aside_comfort: bool) -> ManualMove {
@@ -224,6 +240,38 @@ mod tests {
         let findings = guard.check(&action, &Motive::Consolidation { host: host_id("a") });
         assert!(matches!(&findings[..], [Finding::Preflight { .. }]), "{findings:?}");
         assert_eq!(decided(&fleet, &order(1, false)).decision.chosen.steps.len(), 1);
+    }
+
+    fn care(fleet: &mut Fleet, vm: u32, care: Care) {
+        fleet.snapshot.aftercare.insert(vm_id(vm), care);
+    }
+
+    #[test]
+    fn a_vm_that_fares_worse_where_it_was_moved_to_goes_back_although_it_has_just_moved() {
+        let mut fleet = Fleet::new(&[("a", &[1.0]), ("b", &[])]);
+        let worse = Worse { who: Who::Vm, found: 0.34, expected: 0.03 };
+        care(&mut fleet, 1, Care::Watched { from: host_id("b"), worse: Some(worse) });
+        fleet.vm(1).last_moved_at = Some(NOW.before(LEAST_REST));
+        for trigger in [Trigger::Round, Trigger::Relief] {
+            let decision = decide(&fleet.input(trigger), &mut crate::policy::LeaveAlone);
+            let steps = &decision.chosen.steps;
+            assert_eq!(steps.len(), 1, "{decision:?}");
+            assert_eq!(steps[0].step.to_string(), format!("move {} from a to b", vm_id(1)));
+            let why = "since it was moved to a it waits for a processor 34 % of the time, 3 % were expected";
+            assert_eq!(steps[0].motive.to_string(), why);
+        }
+        care(&mut fleet, 1, Care::Watched { from: host_id("b"), worse: None });
+        let decision = decide(&fleet.input(Trigger::Round), &mut crate::policy::LeaveAlone);
+        assert!(decision.chosen.steps.is_empty(), "it fares as expected");
+    }
+
+    #[test]
+    fn a_vm_that_was_moved_back_is_left_alone_unless_somebody_orders_otherwise() {
+        let mut fleet = Fleet::new(&[("a", &[1.0]), ("b", &[])]);
+        care(&mut fleet, 1, Care::LeftAlone { until: NOW.after(std::time::Duration::from_secs(60)) });
+        let denied = decided(&fleet, &order(1, false)).decision.denied;
+        assert!(matches!(denied[0].findings.as_slice(), [Finding::LeftAlone { .. }]), "{denied:?}");
+        assert_eq!(decided(&fleet, &order(1, true)).decision.chosen.steps.len(), 1);
     }
 
     #[test]

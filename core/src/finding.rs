@@ -210,6 +210,13 @@ pub enum Finding {
         /// Time left.
         left: Duration,
     },
+    /// The vm was moved back for it fared worse than expected, and is left alone.
+    LeftAlone {
+        /// Which vm.
+        vm: VmId,
+        /// Time left.
+        left: Duration,
+    },
     /// As many migrations as allowed leave or enter the host already.
     Concurrency {
         /// Which host, or none where the whole fleet's bound is meant.
@@ -305,6 +312,7 @@ impl Finding {
                 | Self::FaultDomain { .. }
                 | Self::Loss { .. }
                 | Self::CoolDown { .. }
+                | Self::LeftAlone { .. }
                 | Self::Concurrency { .. }
                 | Self::BeingDrained { .. }
                 | Self::Reserve { .. }
@@ -357,6 +365,9 @@ impl fmt::Display for Finding {
             Self::HypervisorBusy { vm } => write!(f, "libvirt runs a job on vm {vm}"),
             Self::Frozen { vm, why } => write!(f, "vm {vm} is left alone: {why}"),
             Self::CoolDown { vm, left } => write!(f, "vm {vm} moved lately, {} s of rest left", left.as_secs()),
+            Self::LeftAlone { vm, left } => {
+                write!(f, "vm {vm} was moved back and is left alone for {} s more", left.as_secs())
+            }
             Self::Concurrency { host: Some(host), limit } => {
                 write!(f, "{host} takes part in {limit} migrations already")
             }

@@ -55,7 +55,11 @@ fn urgency(motive: &Motive) -> u8 {
         Motive::Operator { .. } | Motive::Overload { .. } => 0,
         Motive::Shortage { .. } | Motive::Spare { .. } => 1,
         Motive::Balance { .. } => 2,
-        Motive::Drain { .. } | Motive::Bundle { .. } | Motive::Apart { .. } | Motive::Pin { .. } => 3,
+        Motive::Regret { .. }
+        | Motive::Drain { .. }
+        | Motive::Bundle { .. }
+        | Motive::Apart { .. }
+        | Motive::Pin { .. } => 3,
         Motive::Nearer { .. } | Motive::Consolidation { .. } => 4,
         Motive::Idle { .. } => 5,
     }

@@ -5,6 +5,7 @@ use std::{fmt, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    aftercare::Worse,
     id::{HostId, VmId},
     units::{Bytes, Joules},
 };
@@ -157,6 +158,13 @@ pub enum Motive {
         /// After how long sleeping pays.
         break_even: Duration,
     },
+    /// The vm, or those it came to, fare worse since it moved than was expected: it goes back.
+    Regret {
+        /// Where it was moved to.
+        host: HostId,
+        /// Who fares worse, and by how much.
+        worse: Worse,
+    },
     /// An operator asked for it.
     Operator {
         /// Who.
@@ -186,6 +194,7 @@ impl fmt::Display for Motive {
             Self::Idle { empty_for, break_even } => {
                 write!(f, "empty for {} s, sleeping pays after {} s", empty_for.as_secs(), break_even.as_secs())
             }
+            Self::Regret { host, worse } => write!(f, "since it was moved to {host} {worse}"),
             Self::Operator { who } => write!(f, "ordered by {who}"),
         }
     }

@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    aftercare::{Cares, Moved},
     id::{BootId, CommandId, Epoch, Generation, HostId, VmId},
     inventory::{Inventory, VmRecord},
     migration_cost::CopyFactors,
@@ -208,6 +209,9 @@ pub struct Snapshot {
     /// Moves that agents refused lately, by vm.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub refused: BTreeMap<VmId, Vec<Refused>>,
+    /// Vms that are watched since they moved, or left alone since they were moved back.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub aftercare: Cares,
 }
 
 impl Snapshot {
@@ -268,6 +272,11 @@ pub enum Event {
         to: HostId,
         /// Why not; nothing takes an earlier refusal back.
         said: Vec<Said>,
+    },
+    /// A vm has moved: it is watched from now on, or left alone where that was its way back.
+    Arrived {
+        /// Which, and how it fared before.
+        moved: Box<Moved>,
     },
     /// An earlier life of the scheduler moved a vm: its rest began then.
     Moved {

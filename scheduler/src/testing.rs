@@ -126,7 +126,8 @@ pub(crate) fn migrate(number: u64) -> Command {
 pub(crate) fn intent(command: Command) -> OpenIntent {
     let decision = DecisionId { epoch: Epoch(1), number: 1 };
     let (name, motive) = ("vm7".into(), "test".into());
-    OpenIntent { command, decision, name, motive, ordered_at: Timestamp::from_secs(1), accepted: false, copy: None }
+    let ordered_at = Timestamp::from_secs(1);
+    OpenIntent { command, decision, name, motive, ordered_at, accepted: false, copy: None, departure: None }
 }
 
 /// An outcome of [`migrate`].

@@ -14,6 +14,7 @@ use std::{
 };
 
 use crate::{
+    aftercare,
     command::{Command, Order},
     id::{CommandId, Epoch, Generation, HostId, VmId},
     inventory::Inventory,
@@ -69,6 +70,7 @@ pub struct FleetState {
     first_generation: Generation,
     copying: CopyFactors,
     refused: preflight::Memory,
+    aftercare: aftercare::Memory,
 }
 
 impl FleetState {
@@ -86,6 +88,7 @@ impl FleetState {
             first_generation: Generation(1),
             copying: CopyFactors::default(),
             refused: preflight::Memory::default(),
+            aftercare: aftercare::Memory::default(),
         }
     }
 
@@ -118,6 +121,7 @@ impl FleetState {
             Event::Ordered { command } => self.ordered(command, now, &mut notes),
             Event::Ended { outcome } => self.ended(outcome, now, &mut notes),
             Event::Copying { factors } => self.copying = *factors,
+            Event::Arrived { moved } => self.aftercare.moved(moved),
             Event::Refused { vm, to, said } => self.refused.refuse(*vm, to, said, now),
             Event::Moved { vm, at } => match self.vms.get_mut(vm) {
                 Some(state) => state.last_moved_at = state.last_moved_at.max(Some(*at)),
@@ -173,6 +177,7 @@ impl FleetState {
             return;
         };
         host.take_batch(batch, absurd, &self.settings, now);
+        self.aftercare.batch(batch, now);
         let moves = &self.moves;
         // A destination that runs the vm knows best how it does, also where its inventory does not say so yet: what is
         // known of a vm must not depend on which of the two comes first.

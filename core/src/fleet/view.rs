@@ -29,6 +29,7 @@ impl FleetState {
             in_flight: self.moves.values().map(Move::in_flight).collect(),
             copying: self.copying,
             refused: self.refused.at(now),
+            aftercare: self.aftercare.at(now, |vm| self.vms.get(&vm).map(|vm| vm.host.clone())),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
+    aftercare::Care,
     finding::Finding,
     guard::{Guard, groups},
     id::{HostId, VmId},
@@ -45,7 +46,7 @@ impl Wish<'_> {
 type Rule = fn(&Case<'_>, &mut Vec<Finding>);
 
 /// Every rule about a move whose vm and hosts are known.
-const RULES: [Rule; 22] = [
+const RULES: [Rule; 23] = [
     place,
     running,
     doubt,
@@ -68,6 +69,7 @@ const RULES: [Rule; 22] = [
     once,
     frozen,
     cool_down,
+    left_alone,
 ];
 
 /// All findings about the move that `wish` means, bounds on concurrent moves left out.
@@ -144,9 +146,25 @@ impl Case<'_> {
         host == self.from.id() && self.guard.load.host(host).is_some_and(over)
     }
 
+    /// Whether the wish is what it claims: the vm fares worse than expected since it moved, and goes back where it was.
+    fn is_way_back(&self) -> bool {
+        let care = self.guard.snapshot.aftercare.get(&self.vm.id());
+        let back = matches!(care, Some(Care::Watched { from, worse: Some(_) }) if from == self.to.id());
+        back && matches!(self.motive, Motive::Regret { .. })
+    }
+
     /// Whether the operator wants the source empty, and the move is for that.
     fn drains(&self) -> bool {
         self.from.mode == HostMode::Draining && matches!(self.motive, Motive::Drain { .. })
+    }
+}
+
+/// A vm that was moved back had its chance; only need, or an operator, moves it before its rest is over.
+fn left_alone(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    let snapshot = case.guard.snapshot;
+    let Some(Care::LeftAlone { until }) = snapshot.aftercare.get(&case.vm.id()) else { return };
+    if !case.relieves_overload() && !case.drains() {
+        findings.push(Finding::LeftAlone { vm: case.vm.id(), left: until.since(snapshot.taken_at) });
     }
 }
 
@@ -287,7 +305,8 @@ fn cool_down(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let now = case.guard.snapshot.taken_at;
     let Some(moved) = case.vm.last_moved_at else { return };
     let whole = case.guard.tuning.vm_cool_down;
-    let rest = if case.relieves_overload() || case.drains() { whole.min(LEAST_REST) } else { whole };
+    let rest =
+        if case.relieves_overload() || case.drains() || case.is_way_back() { whole.min(LEAST_REST) } else { whole };
     let left = rest.saturating_sub(now.since(moved));
     if !left.is_zero() {
         findings.push(Finding::CoolDown { vm: case.vm.id(), left });

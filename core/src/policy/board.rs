@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
+    aftercare::Care,
     id::{HostId, VmId},
     inventory::CpuNeed,
     objective::Objective,
@@ -221,7 +222,8 @@ impl<'a> Board<'a> {
     /// True where the vm moved so lately that only need may move it again.
     pub(super) fn is_resting(&self, vm: &VmView) -> bool {
         let rest = self.tuning().vm_cool_down;
-        vm.last_moved_at.is_some_and(|moved| self.view.snapshot.taken_at.since(moved) < rest)
+        let left_alone = matches!(self.view.snapshot.aftercare.get(&vm.id()), Some(Care::LeftAlone { .. }));
+        left_alone || vm.last_moved_at.is_some_and(|moved| self.view.snapshot.taken_at.since(moved) < rest)
     }
 
     /// Counts a vm in the fault domain of a host, or takes it off there.

@@ -3,16 +3,20 @@
 //! Pure but for the ids it is handed. Checks nothing: the guard has.
 
 use ballast_core::{
+    aftercare::Faring,
     command::{Command, MigrationLimits, Order},
     decision::{Planned, Step},
     id::{CommandId, DecisionId, HostId},
     migration_cost::Reckoned,
     objective::copy_job,
-    proposal::Move,
+    proposal::{Motive, Move},
     snapshot::Snapshot,
 };
 
-use crate::{engine::EngineSettings, journal::OpenIntent};
+use crate::{
+    engine::EngineSettings,
+    journal::{Departure, OpenIntent},
+};
 
 /// The intents of a decision's steps. A step about a host or vm that the snapshot does not know gives none; the guard
 /// would not have let it pass.
@@ -28,7 +32,8 @@ pub(super) fn of_steps<'a>(
         let command = Command { id: next_id(), host, ttl: settings.commands.ttl, order };
         let (motive, ordered_at) = (planned.motive.to_string(), snapshot.taken_at);
         let copy = reckoned(&planned.step, snapshot).map(Box::new);
-        Some(OpenIntent { command, decision, name, motive, ordered_at, accepted: false, copy })
+        let departure = departure(planned, snapshot).map(Box::new);
+        Some(OpenIntent { command, decision, name, motive, ordered_at, accepted: false, copy, departure })
     };
     steps.into_iter().filter_map(each).collect()
 }
@@ -38,6 +43,13 @@ fn reckoned(step: &Step, snapshot: &Snapshot) -> Option<Reckoned> {
     let Step::Migrate(Move { vm, from, to }) = step else { return None };
     let host = |id| snapshot.hosts.get(id);
     Some(snapshot.copying.reckon(copy_job(snapshot.vms.get(vm)?, host(from)?, host(to)?)))
+}
+
+/// How the vm of a step fares, and those it goes to.
+fn departure(planned: &Planned, snapshot: &Snapshot) -> Option<Departure> {
+    let Step::Migrate(Move { vm, to, .. }) = &planned.step else { return None };
+    let back = matches!(planned.motive, Motive::Regret { .. });
+    Some(Departure { before: Faring::before(*vm, to, snapshot), back })
 }
 
 /// Whom a step is ordered from, what it is about, and the order.

@@ -99,6 +99,7 @@ impl ControlLoop {
             ordered_at: self.shared.clock.now(),
             accepted: false,
             copy: None,
+            departure: None,
         };
         self.reachable(std::slice::from_ref(&intent))?;
         let records = vec![Record::CancelRequested { migration, by: id, who }];

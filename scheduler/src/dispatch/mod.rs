@@ -107,6 +107,8 @@ pub(crate) struct Dispatcher {
     sessions: BTreeMap<HostId, SessionId>,
     asleep: BTreeSet<HostId>,
     copies: Experience,
+    /// Migrations that are open, for what is to be watched once they have completed.
+    departures: BTreeMap<CommandId, OpenIntent>,
     requests: mpsc::Receiver<Request>,
     beat: Arc<AtomicU64>,
 }
@@ -130,8 +132,8 @@ impl Dispatcher {
             table.adopt_unresolved(intent.command.clone());
         }
         let asleep = ledger.asleep.keys().cloned().collect();
-        let (sessions, copies) = (BTreeMap::new(), ledger.copies.clone());
-        let dispatcher = Self { shared, journal, state, table, sessions, asleep, copies, requests, beat };
+        let (sessions, copies, departures) = (BTreeMap::new(), ledger.copies.clone(), ledger.open.clone());
+        let dispatcher = Self { shared, journal, state, table, sessions, asleep, copies, departures, requests, beat };
         (dispatcher, Dispatch { requests: sender })
     }
 
@@ -271,6 +273,9 @@ impl Dispatcher {
             migration = %command.id, host = %command.host, vm = %intent.name, order = command.order.kind(),
             why = %intent.motive, "ordered"
         );
+        if intent.departure.is_some() {
+            self.departures.insert(command.id, intent.clone());
+        }
         intent.migration().into_iter().for_each(|migration| self.shared.history.ordered(migration));
         let effects = self.table.issue(command, self.shared.clock.elapsed());
         self.carry_out(effects).await;
@@ -336,7 +341,13 @@ impl Dispatcher {
         self.count(kind, &outcome);
         self.shared.history.ended(&outcome);
         self.learn(&outcome).await;
+        let departed = self.departures.remove(&outcome.id);
+        let arrived = departed.filter(|_| outcome.ending == Ending::Completed);
+        let moved = arrived.and_then(|intent| intent.arrived(self.shared.clock.now()));
         self.state.event(Event::Ended { outcome }).await;
+        if let Some(moved) = moved {
+            self.state.event(Event::Arrived { moved: Box::new(moved) }).await;
+        }
         effects
     }
 

@@ -9,6 +9,7 @@ use std::{
 };
 
 use ballast_core::{
+    aftercare::{Faring, LEFT_ALONE_FOR, Moved},
     command::{Command, Order},
     decision::Mode,
     id::{CommandId, DecisionId, Epoch, HostId, VmId},
@@ -45,9 +46,28 @@ pub struct OpenIntent {
     /// What a migration was reckoned with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copy: Option<Box<Reckoned>>,
+    /// How a vm that is to move fares now, to be compared with how it will.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub departure: Option<Box<Departure>>,
+}
+
+/// What is kept of a vm's faring when it is ordered to move.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Departure {
+    /// How it and those at its destination fare.
+    pub before: Faring,
+    /// Whether this is its way back.
+    pub back: bool,
 }
 
 impl OpenIntent {
+    /// What the migration it orders leaves to watch, once it has completed at `at`.
+    pub fn arrived(&self, at: Timestamp) -> Option<Moved> {
+        let Order::Migrate { vm, destination, .. } = &self.command.order else { return None };
+        let Departure { before, back } = *self.departure.as_deref()?;
+        Some(Moved { vm: *vm, from: self.command.host.clone(), to: destination.clone(), at, before, back })
+    }
+
     /// The migration it orders, as it stands before any news.
     pub fn migration(&self) -> Option<MigrationRecord> {
         let Order::Migrate { vm, destination, .. } = &self.command.order else { return None };
@@ -83,6 +103,9 @@ pub struct Ledger {
     /// When the newest move of each vm ended: its rest outlives the scheduler.
     #[serde(default)]
     pub moved: BTreeMap<VmId, Timestamp>,
+    /// Vms that moved lately: watched, or left alone where they were moved back.
+    #[serde(default)]
+    pub arrived: BTreeMap<VmId, Moved>,
     /// Hosts that sleep on our order.
     pub asleep: BTreeMap<HostId, Inventory>,
     /// What came of the newest copies, beside what they were reckoned with.
@@ -180,6 +203,11 @@ impl Ledger {
         if let Some(vm) = intent.as_ref().and_then(|intent| intent.command.order.vm()) {
             self.moved.insert(vm, at);
         }
+        if let Some(moved) =
+            intent.as_ref().filter(|_| outcome.ending == Ending::Completed).and_then(|one| one.arrived(at))
+        {
+            self.arrive(moved);
+        }
         let intent = intent.or_else(|| self.unresolved.remove(&outcome.id).map(|(intent, _)| intent));
         if let Some(known) = self.migrations.iter_mut().rev().find(|known| known.id == outcome.id) {
             known.outcome = Some(outcome.clone());
@@ -189,6 +217,16 @@ impl Ledger {
         }
         if let (Some(intent), Ending::Unresolved { .. }) = (intent, &outcome.ending) {
             self.unresolved.insert(outcome.id, (intent, outcome.clone()));
+        }
+    }
+
+    /// A vm that is left alone stays so, wherever it is ordered to meanwhile.
+    fn arrive(&mut self, moved: Moved) {
+        let now = moved.at;
+        self.arrived.retain(|_, earlier| now.since(earlier.at) < LEFT_ALONE_FOR);
+        let left_alone = self.arrived.get(&moved.vm).is_some_and(|earlier| earlier.back);
+        if moved.back || !left_alone {
+            self.arrived.insert(moved.vm, moved);
         }
     }
 
@@ -205,7 +243,8 @@ impl Ledger {
         let copying = known.map(|factors| Event::Copying { factors });
         // Hosts that sleep come last: an open order to sleep is among the others, and its host sleeps all the same.
         let moved = self.moved.iter().map(|(vm, at)| Event::Moved { vm: *vm, at: *at });
-        let first = copying.into_iter().chain(modes).chain(moved);
+        let arrived = self.arrived.values().map(|moved| Event::Arrived { moved: Box::new(moved.clone()) });
+        let first = copying.into_iter().chain(modes).chain(moved).chain(arrived);
         first.chain(unresolved).chain(open).chain(asleep).collect()
     }
 }

@@ -16,7 +16,7 @@ use ballast_core::{
 };
 use serde::{Deserialize, Serialize};
 
-pub use ledger::{Ledger, OpenIntent};
+pub use ledger::{Departure, Ledger, OpenIntent};
 pub(crate) use writer::chain as error_chain;
 pub use writer::{Journal, JournalError, NotDurable, open};
 

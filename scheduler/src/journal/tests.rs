@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use ballast_core::{
+    aftercare::Faring,
     decision::Decision,
     id::{DecisionId, Epoch, VmId},
     migration_cost::{CopyFactors, CopyJob, Writes},
@@ -72,6 +73,47 @@ fn what_copies_took_is_known_after_a_checkpoint() {
     assert_eq!(factors, ledger.copies.factors());
     assert_eq!(factors.copies, 12);
     assert!((factors.speed - Bytes::from_gib(1).as_f64() / 5.0 / 1.25e9).abs() < 1e-12, "{factors:?}");
+}
+
+/// The end of a migration of vm 7, at this second, that was ordered with `back`.
+fn arrival(number: u64, back: bool, second: u64) -> [Entry; 2] {
+    let before = Faring { vm: Some(0.02), ..Faring::default() };
+    let intent = OpenIntent { departure: Some(Box::new(Departure { before, back })), ..intent(migrate(number)) };
+    let outcome = outcome(number, Ending::Completed);
+    let at = Timestamp::from_secs(second);
+    [Record::Intent { intent: Box::new(intent) }, Record::Outcome { outcome }].map(|record| Entry { at, record })
+}
+
+/// What a start after these entries tells the fleet of vms that have moved: when each had arrived, and whether that was back.
+fn arrivals(entries: impl IntoIterator<Item = Entry>) -> Vec<(u64, bool)> {
+    let mut ledger = Ledger::new(100);
+    entries.into_iter().for_each(|entry| ledger.apply(&entry));
+    let again = fold([Record::Checkpoint { ledger: Box::new(ledger.without_history()) }]);
+    let moved = |event| match event {
+        Event::Arrived { moved } => Some((moved.at.nanos() / 1_000_000_000, moved.back)),
+        _ => None,
+    };
+    again.events().into_iter().filter_map(moved).collect()
+}
+
+#[test]
+fn who_is_watched_and_who_is_left_alone_outlives_the_scheduler() {
+    assert_eq!(arrivals(arrival(1, false, 10)), [(10, false)]);
+    assert_eq!(arrivals(arrival(1, false, 10).into_iter().chain(arrival(2, true, 60))), [(60, true)]);
+}
+
+#[test]
+fn a_vm_that_is_left_alone_stays_so_when_it_is_ordered_elsewhere_and_until_it_has_rested() {
+    let back_and_away = || arrival(1, true, 10).into_iter().chain(arrival(2, false, 60));
+    assert_eq!(arrivals(back_and_away()), [(10, true)]);
+    assert_eq!(arrivals(back_and_away().chain(arrival(3, false, 4000))), [(4000, false)]);
+}
+
+#[test]
+fn a_move_that_failed_leaves_nobody_to_be_watched() {
+    let [intended, _] = arrival(1, false, 10);
+    let failed = Record::Outcome { outcome: outcome(1, Ending::Failed { reason: "no room".into() }) };
+    assert!(arrivals([intended, entry(failed)]).is_empty());
 }
 
 #[test]

@@ -246,6 +246,7 @@ fn motive_name(motive: &Motive, trigger: &Trigger) -> &'static str {
         (_, Motive::Apart { .. }) => "apart",
         (_, Motive::Pin { .. }) => "pin",
         (_, Motive::Nearer { .. }) => "nearer",
+        (_, Motive::Regret { .. }) => "regret",
         (_, Motive::Shortage { .. } | Motive::Spare { .. }) => "shortage",
         (_, Motive::Idle { .. }) => "idle",
     }

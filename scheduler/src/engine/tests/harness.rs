@@ -8,6 +8,7 @@ use ballast_core::{
     id::{CommandId, Epoch, Seq},
     inventory::Inventory,
     outcome::{Ending, Outcome, StageTimes},
+    sample::VmSample,
     snapshot::{Event, Snapshot},
     units::{Bytes, Timestamp},
 };
@@ -157,7 +158,13 @@ impl Agent {
 
     /// Sends one batch with the host at `cpu` cores.
     pub(super) async fn beat(&mut self, cpu: f64) {
-        let batch = batch(&self.inventory, self.seq, self.clock.now(), cpu);
+        self.beat_with(cpu, |_| ()).await;
+    }
+
+    /// The same, with each vm's sample changed.
+    pub(super) async fn beat_with(&mut self, cpu: f64, change: impl Fn(&mut VmSample)) {
+        let mut batch = batch(&self.inventory, self.seq, self.clock.now(), cpu);
+        batch.vms.iter_mut().for_each(change);
         self.seq += 1;
         self.engine.batch(self.id, batch).await.unwrap();
     }

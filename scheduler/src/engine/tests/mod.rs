@@ -1,5 +1,6 @@
 //! The engine as a whole, with scripted agents, a driven clock and a directory of its own; no network.
 
+mod aftercare;
 mod commands;
 mod forecasts;
 mod harness;
