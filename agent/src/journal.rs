@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::AgentError;
 
 /// Marks the segments of this journal.
-const KIND: u16 = 10;
+pub const KIND: u16 = 10;
 /// A record is half a kilobyte: these keep the last sixty thousand commands, months of a busy host.
 const OPTIONS: Options =
     Options { kind: KIND, compress: false, sync: true, segment_bytes_max: 4 << 20, total_bytes_max: Some(32 << 20) };

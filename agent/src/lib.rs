@@ -15,6 +15,9 @@
 //! [`run`] ties the parts together over any [`hypervisor::Hypervisor`] and [`host::Host`]: the program over libvirt and
 //! the real host, demo and tests over a simulated fleet.
 
+// With the libvirt driver one module is allowed it (`hypervisor::libvirt::ffi`), and says why at each block.
+#![cfg_attr(not(feature = "libvirt"), forbid(unsafe_code))]
+
 mod commands;
 pub mod config;
 mod error;
@@ -33,10 +36,15 @@ mod tasks;
 use std::{future::Future, sync::Arc, time::Duration};
 
 use ballast_core::queue::Queue;
-use ballast_daemon::{clock::Clock, notify};
+use ballast_daemon::{
+    clock::Clock,
+    notify,
+    tls::{Credentials, Holder},
+};
 use tokio::sync::{mpsc, watch};
 
 pub use error::AgentError;
+pub use journal::KIND as JOURNAL_KIND;
 
 use commands::{Task, Tools};
 use config::Config;
@@ -83,7 +91,8 @@ fn start<H: Hypervisor, S: Host>(
     clock: Clock,
 ) -> Result<(Tasks, watch::Receiver<bool>), AgentError> {
     let boot = host.boot().map_err(AgentError::Boot)?;
-    let endpoint = link::endpoint(&config)?;
+    let credentials = credentials(&config)?;
+    let dialler = link::Dialler::new(&config, credentials.clone())?;
     let (journal, records) = Journal::open(&config.data_dir.join("journal"), clock.clone())?;
     let queue = Queue::new(config.host_id.clone(), config.moves_out);
     let (queue, open) = commands::restore(queue, records);
@@ -136,10 +145,19 @@ fn start<H: Hypervisor, S: Host>(
     tasks.spawn("inventory", inventory::keep(keeper, config, boot, hypervisor, clock.clone()));
     tasks.spawn("sampler", sampler.run());
     tasks.spawn("preflight", desk.run(asked));
-    tasks.spawn("link", link::run(link, endpoint, host));
+    tasks.spawn("link", link::run(link, dialler, host));
+    if let Some(credentials) = credentials {
+        tasks.spawn("certificates", credentials.watch(clock.clone()));
+    }
     tasks.spawn("commands", Task::new(queue, journal, ends, tools, refresh).run(boot, open));
     tasks.spawn("watchdog", watchdog(clock, beats, periods));
     Ok((tasks, live))
+}
+
+/// What the agent shows the scheduler, where it is on another machine.
+fn credentials(config: &Config) -> Result<Option<Credentials>, AgentError> {
+    let holder = Holder::Agent(config.host_id.to_string());
+    Ok(config.tls.clone().map(|files| Credentials::load(files, holder)).transpose()?)
 }
 
 /// Tells systemd that the agent lives, for as long as the sampler moves.

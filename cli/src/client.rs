@@ -59,7 +59,7 @@ fn endpoint(url: &str, tls: Option<TlsFiles>) -> anyhow::Result<Endpoint> {
     let endpoint = Endpoint::from(uri).connect_timeout(CONNECT_TIMEOUT).timeout(ANSWER_TIMEOUT);
     match (scheme.as_str(), tls) {
         ("http", None) => Ok(endpoint),
-        ("https", Some(files)) => Ok(endpoint.tls_config(files.client(&host)?)?),
+        ("https", Some(files)) => Ok(files.secure(endpoint, &host)?),
         ("https", None) => bail!("{url} needs --ca, --cert and --key: the scheduler asks who you are"),
         ("http", Some(_)) => bail!("certificates were given, but {url} is not https"),
         _ => {

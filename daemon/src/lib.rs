@@ -1,5 +1,7 @@
 //! What both daemons need from the machine: a clock, segment files, configuration, logging, TLS, systemd.
 
+#![forbid(unsafe_code)]
+
 pub mod clock;
 pub mod config;
 pub mod logging;

@@ -1,24 +1,28 @@
 //! Mutual TLS: certificates from files, and who a peer is by its certificate.
 //!
-//! A certificate says who it is by one URI in its subject alternative names, `spiffe://ballast/<role>/<name>`: an
-//! agent's name is its host id. Nothing a peer says of itself counts against that.
+//! [`Credentials`] holds what the files hold and follows them; [`incoming`] puts them before a listener; [`PeerIdentity`] is
+//! who somebody is by a certificate. Nothing a peer says of itself counts against that.
 
-use std::{
-    fmt, fs, io,
-    path::{Path, PathBuf},
-    str::FromStr,
-};
+mod accept;
+mod credentials;
+mod identity;
+mod verify;
+
+use std::{io, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use tonic::transport::{Certificate, ClientTlsConfig, Identity, ServerTlsConfig};
-use x509_parser::{extensions::GeneralName, parse_x509_certificate};
+use tonic::transport::Endpoint;
+
+pub use accept::incoming;
+pub use credentials::{Credentials, Holder, Refreshed};
+pub use identity::{IdentityError, PeerIdentity, Role};
 
 /// The three files of one side, PEM.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TlsFiles {
-    /// Certificate of the authority that signs both sides.
+    /// Certificates of the authorities whose word on the other side counts: one, or two while one replaces the other.
     pub ca: PathBuf,
     /// Own certificate.
     pub cert: PathBuf,
@@ -40,172 +44,53 @@ pub enum TlsError {
         #[source]
         source: io::Error,
     },
+    /// A file can be read and holds no PEM of that kind, or holds it broken off.
+    #[error("{} holds no {what} in PEM: {reason}", path.display())]
+    Pem {
+        /// Which of the three.
+        what: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The files can be read and do not go together: a key of another certificate, an authority that cannot be one.
+    #[error("{} and {} do not go together: {reason}", cert.display(), key.display())]
+    Pair {
+        /// The certificate.
+        cert: PathBuf,
+        /// The key.
+        key: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The certificate is somebody else's.
+    #[error("{} is not of {wanted}: {reason}", path.display())]
+    Holder {
+        /// The certificate.
+        path: PathBuf,
+        /// Whose it should be.
+        wanted: String,
+        /// Whose it is, or why nobody's.
+        reason: String,
+    },
+    /// The other side's name is none that a certificate can carry, or the address is not one for TLS.
+    #[error("{name:?} cannot be dialled by TLS: {reason}")]
+    Name {
+        /// What was to be dialled.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
 }
 
 impl TlsFiles {
-    /// For the side that listens: every client must show a certificate of the same authority.
+    /// For a side that dials a scheduler once, as `name`, which the scheduler's certificate must carry as a DNS name or
+    /// address. The other side must be a scheduler by its certificate.
     ///
     /// # Errors
-    /// [`TlsError`] naming the file that cannot be read.
-    pub fn server(&self) -> Result<ServerTlsConfig, TlsError> {
-        let (ca, identity) = self.load()?;
-        Ok(ServerTlsConfig::new().identity(identity).client_ca_root(ca))
-    }
-
-    /// For the side that dials; `name` is what the listener's certificate must carry as a DNS name or address.
-    ///
-    /// # Errors
-    /// [`TlsError`] naming the file that cannot be read.
-    pub fn client(&self, name: &str) -> Result<ClientTlsConfig, TlsError> {
-        let (ca, identity) = self.load()?;
-        Ok(ClientTlsConfig::new().ca_certificate(ca).identity(identity).domain_name(name))
-    }
-
-    fn load(&self) -> Result<(Certificate, Identity), TlsError> {
-        let ca = read("the authority's certificate", &self.ca)?;
-        let cert = read("the certificate", &self.cert)?;
-        let key = read("the key", &self.key)?;
-        Ok((Certificate::from_pem(ca), Identity::from_pem(cert, key)))
-    }
-}
-
-fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
-    fs::read(path).map_err(|source| TlsError::Read { what, path: path.into(), source })
-}
-
-/// What a peer may be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Role {
-    /// The agent of a host.
-    Agent,
-    /// A person or tool that may change things.
-    Operator,
-    /// A person or tool that may look.
-    Viewer,
-    /// The scheduler.
-    Scheduler,
-}
-
-impl Role {
-    /// Every role.
-    pub const ALL: [Self; 4] = [Self::Agent, Self::Operator, Self::Viewer, Self::Scheduler];
-
-    /// Its word in certificates.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Agent => "agent",
-            Self::Operator => "operator",
-            Self::Viewer => "viewer",
-            Self::Scheduler => "scheduler",
-        }
-    }
-}
-
-/// Why a certificate does not say who it is.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum IdentityError {
-    /// It cannot be parsed.
-    #[error("the certificate cannot be read: {0}")]
-    Unreadable(String),
-    /// No identity in it, or more than one.
-    #[error("the certificate has {0} names of the form spiffe://ballast/<role>/<name>, one is needed")]
-    Count(usize),
-    /// The role is not one of ours.
-    #[error("role {0:?} is none of agent, operator, viewer, scheduler")]
-    Role(String),
-}
-
-/// Who a peer is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PeerIdentity {
-    /// What it may be.
-    pub role: Role,
-    /// Its name: an agent's is its host id.
-    pub name: String,
-}
-
-impl PeerIdentity {
-    /// Reads the identity of a DER certificate.
-    ///
-    /// # Errors
-    /// [`IdentityError`] when there is none, more than one, or an unknown role.
-    pub fn of_certificate(der: &[u8]) -> Result<Self, IdentityError> {
-        let unreadable = |error: &dyn fmt::Display| IdentityError::Unreadable(error.to_string());
-        let (_, certificate) = parse_x509_certificate(der).map_err(|error| unreadable(&error))?;
-        let names = certificate.subject_alternative_name().map_err(|error| unreadable(&error))?;
-        let names = names.iter().flat_map(|extension| &extension.value.general_names);
-        let identities: Vec<&str> = names
-            .filter_map(|name| match name {
-                GeneralName::URI(uri) => uri.strip_prefix(PREFIX),
-                _ => None,
-            })
-            .collect();
-        match identities.as_slice() {
-            [one] => one.parse(),
-            several => Err(IdentityError::Count(several.len())),
-        }
-    }
-
-    /// The URI that a certificate of this identity carries.
-    pub fn uri(&self) -> String {
-        format!("{PREFIX}{}/{}", self.role.name(), self.name)
-    }
-}
-
-const PREFIX: &str = "spiffe://ballast/";
-
-impl FromStr for PeerIdentity {
-    type Err = IdentityError;
-    fn from_str(text: &str) -> Result<Self, IdentityError> {
-        let (role, name) = text.split_once('/').filter(|(_, name)| !name.is_empty()).ok_or(IdentityError::Count(0))?;
-        let known = Role::ALL.into_iter().find(|known| known.name() == role);
-        let role = known.ok_or_else(|| IdentityError::Role(role.into()))?;
-        Ok(Self { role, name: name.into() })
-    }
-}
-
-impl fmt::Display for PeerIdentity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.role.name(), self.name)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use rcgen::{CertificateParams, KeyPair, SanType};
-
-    use super::*;
-
-    fn certificate(uris: &[&str]) -> Vec<u8> {
-        let mut params = CertificateParams::new(vec!["host.example".into()]).unwrap();
-        for uri in uris {
-            params.subject_alt_names.push(SanType::URI((*uri).try_into().unwrap()));
-        }
-        params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().to_vec()
-    }
-
-    #[test]
-    fn the_identity_is_what_the_certificate_says() {
-        let der = certificate(&["spiffe://ballast/agent/kvm1"]);
-        let identity = PeerIdentity::of_certificate(&der).unwrap();
-        assert_eq!(identity, PeerIdentity { role: Role::Agent, name: "kvm1".into() });
-        assert_eq!(identity.uri(), "spiffe://ballast/agent/kvm1");
-    }
-
-    #[test]
-    fn a_certificate_without_one_clear_identity_is_nobody() {
-        let two = ["spiffe://ballast/agent/a", "spiffe://ballast/operator/b"];
-        assert_eq!(PeerIdentity::of_certificate(&certificate(&[])), Err(IdentityError::Count(0)));
-        assert_eq!(PeerIdentity::of_certificate(&certificate(&two)), Err(IdentityError::Count(2)));
-        let root = certificate(&["spiffe://ballast/root/x"]);
-        assert_eq!(PeerIdentity::of_certificate(&root), Err(IdentityError::Role("root".into())));
-        assert!(matches!(PeerIdentity::of_certificate(b"no"), Err(IdentityError::Unreadable(_))));
-    }
-
-    #[test]
-    fn a_missing_file_is_named() {
-        let files = TlsFiles { ca: "/nonexistent/ca.pem".into(), ..TlsFiles::default() };
-        let error = files.server().unwrap_err().to_string();
-        assert_eq!(error, "read the authority's certificate /nonexistent/ca.pem");
+    /// [`TlsError`] naming the file that cannot be used.
+    pub fn secure(&self, endpoint: Endpoint, name: &str) -> Result<Endpoint, TlsError> {
+        Credentials::load(self.clone(), Holder::Anyone)?.secure(endpoint, name)
     }
 }

@@ -12,6 +12,8 @@
 //! is the same in two steps, for who wants to ask the engine while it serves. This file puts the parts together and
 //! stops them in order; each part decides for itself.
 
+#![forbid(unsafe_code)]
+
 use std::{future::Future, sync::Arc, time::Duration};
 
 use futures::Stream;
@@ -21,9 +23,12 @@ use tokio::{
     sync::watch,
 };
 use tonic::transport::server::Connected;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
-use ballast_daemon::{clock::Clock, tls::TlsError};
+use ballast_daemon::{
+    clock::Clock,
+    tls::{self, Credentials, Holder, TlsError},
+};
 
 pub mod config;
 mod control;
@@ -196,19 +201,35 @@ impl Scheduler {
     where
         C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
     {
-        let tls = self.config.tls.as_ref().map(ballast_daemon::tls::TlsFiles::server).transpose()?;
+        let files = self.config.tls.clone();
+        let credentials = files.map(|files| Credentials::load(files, Holder::Scheduler)).transpose()?;
         let parts = rpc::Parts {
             engine: self.engine.clone(),
             metrics: Arc::clone(&self.metrics),
             limits: self.config.limits,
-            tls,
+            tls: credentials.is_some(),
             stopping: stop.subscribe(),
         };
         let health = health::reporter();
         let mut services = Services::default();
         let mut grpc_stop = stop.subscribe();
         let health_of = health.clone();
-        services.spawn(async move { Ok(rpc::serve(parts, incoming, health_of, stopped(&mut grpc_stop)).await?) });
+        match credentials {
+            Some(credentials) => {
+                let clock = self.engine.clock();
+                let metrics = Arc::clone(&self.metrics);
+                let refused = move |error: &std::io::Error| {
+                    metrics.handshake_refused();
+                    debug!(%error, "A connection was refused");
+                };
+                let incoming = tls::incoming(incoming, credentials.clone(), clock.clone(), refused);
+                services
+                    .spawn(async move { Ok(rpc::serve(parts, incoming, health_of, stopped(&mut grpc_stop)).await?) });
+                services.helpers.spawn(credentials.watch(clock.clone()));
+            }
+            None => services
+                .spawn(async move { Ok(rpc::serve(parts, incoming, health_of, stopped(&mut grpc_stop)).await?) }),
+        }
         if let Some(listener) = metrics_listener {
             let metrics = metrics::http::Shown { metrics: Arc::clone(&self.metrics), engine: self.engine.clone() };
             let mut http_stop = stop.subscribe();

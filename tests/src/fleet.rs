@@ -242,6 +242,14 @@ pub fn agent(
 ) -> Result<Process> {
     let capacity = (spec.cpu_capacity, spec.memory_capacity);
     let config = AgentConfig::embedded(spec.host.clone(), scheduler, data_dir, capacity, spec.power.clone());
+    agent_with(config, spec, world, logs, time)
+}
+
+/// Starts an agent with a configuration of its own on a simulated host.
+///
+/// # Errors
+/// Where no thread can be made.
+pub fn agent_with(config: AgentConfig, spec: &HostSpec, world: &Fleet, logs: &Logs, time: &Time) -> Result<Process> {
     let hypervisor = SimulatedHypervisor::new(world.clone(), spec.host.clone());
     let host = SimulatedHost::new(world.clone(), spec.host.clone());
     let clock = time.clock.clone();

@@ -64,8 +64,8 @@ impl LabFleet {
     /// # Errors
     /// Where the scheduler cannot be reached within half a minute.
     pub async fn operator(&self) -> Result<OperatorClient<Channel>> {
-        let tls = self.operator.client(HERE)?;
-        let endpoint = Endpoint::from_shared(format!("https://{}", Self::address()))?.tls_config(tls)?;
+        let endpoint = Endpoint::from_shared(format!("https://{}", Self::address()))?;
+        let endpoint = self.operator.secure(endpoint, HERE)?;
         let channel = eventually(Duration::from_secs(30), async || endpoint.connect().await.ok()).await;
         Ok(OperatorClient::new(channel.context("the scheduler cannot be reached")?))
     }

@@ -1,6 +1,7 @@
 //! A scheduler that says exactly what a test tells it to: how an agent is shown bad days.
 
 use std::{
+    fs,
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -12,6 +13,7 @@ use ballast_core::{
     id::{CommandId, Epoch, Generation, HostId, VmId},
     units::Bytes,
 };
+use ballast_daemon::tls::TlsFiles;
 use ballast_proto::v1::{
     self,
     agent_link_server::{AgentLink, AgentLinkServer},
@@ -20,7 +22,10 @@ use ballast_proto::v1::{
 };
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{
+    Request, Response, Status, Streaming,
+    transport::{Certificate, Identity, ServerTlsConfig},
+};
 
 /// What agents have said, in order.
 type Heard = Arc<Mutex<Vec<Up>>>;
@@ -74,11 +79,23 @@ impl ScriptedScheduler {
     /// # Errors
     /// Where it cannot.
     pub async fn listen() -> Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        Self::listen_as(SocketAddr::from(([127, 0, 0, 1], 0)), None).await
+    }
+
+    /// Listens at an address, with certificates of whatever role, where a test gives some.
+    ///
+    /// # Errors
+    /// Where it cannot.
+    pub async fn listen_as(address: SocketAddr, tls: Option<&TlsFiles>) -> Result<Self> {
+        let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let (heard, outbox) = (Heard::default(), Outbox::default());
         let service = Service { heard: Arc::clone(&heard), outbox: Arc::clone(&outbox) };
-        let server = tonic::transport::Server::builder().add_service(AgentLinkServer::new(service));
+        let mut server = tonic::transport::Server::builder();
+        if let Some(files) = tls {
+            server = server.tls_config(server_tls(files)?)?;
+        }
+        let server = server.add_service(AgentLinkServer::new(service));
         let server = tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
         Ok(Self { address, heard, outbox, server })
     }
@@ -137,11 +154,25 @@ impl ScriptedScheduler {
             .collect()
     }
 
+    /// Ends it, so that its address is free; its link is cut.
+    pub async fn close(mut self) {
+        self.cut();
+        self.server.abort();
+        // Aborted, as was asked for.
+        let _aborted = (&mut self.server).await.is_err();
+    }
+
     /// Cuts the link, as a network does. A hello that was not answered is forgotten.
     pub fn cut(&self) {
         lock(&self.outbox).take();
         lock(&self.heard).retain(|message| !matches!(message, Up::Hello(_)));
     }
+}
+
+/// tonic's own TLS: the daemons' would refuse to serve with the certificate of another role.
+fn server_tls(files: &TlsFiles) -> Result<ServerTlsConfig> {
+    let identity = Identity::from_pem(fs::read(&files.cert)?, fs::read(&files.key)?);
+    Ok(ServerTlsConfig::new().identity(identity).client_ca_root(Certificate::from_pem(fs::read(&files.ca)?)))
 }
 
 impl Drop for ScriptedScheduler {

@@ -11,7 +11,7 @@ mod session;
 use std::{sync::Arc, time::Duration};
 
 use ballast_core::id::BootId;
-use ballast_daemon::clock::Clock;
+use ballast_daemon::{clock::Clock, tls::Credentials};
 use ballast_proto::v1::agent_link_client::AgentLinkClient;
 use tokio::sync::{mpsc, oneshot, watch};
 use tonic::{
@@ -57,34 +57,50 @@ pub(crate) struct Link {
     pub(crate) connected: watch::Sender<bool>,
 }
 
-/// Where and how the scheduler is dialled.
-///
-/// # Errors
-/// [`AgentError`] when address or certificates cannot be used.
-pub(crate) fn endpoint(config: &Config) -> Result<Endpoint, AgentError> {
-    let refused = |source| AgentError::Endpoint { uri: config.scheduler.clone(), source };
-    let mut endpoint = Endpoint::from_shared(config.scheduler.clone())
-        .map_err(refused)?
-        .connect_timeout(CONNECT)
-        .http2_keep_alive_interval(PING.0)
-        .keep_alive_timeout(PING.1)
-        .keep_alive_while_idle(true)
-        .tcp_nodelay(true);
-    if let Some(tls) = &config.tls {
+/// Where and how the scheduler is dialled: with the certificates that are in use when it is.
+#[derive(Debug)]
+pub(crate) struct Dialler {
+    plain: Endpoint,
+    name: String,
+    credentials: Option<Credentials>,
+}
+
+impl Dialler {
+    /// For the configured scheduler.
+    ///
+    /// # Errors
+    /// [`AgentError`] when address or certificates cannot be used.
+    pub(crate) fn new(config: &Config, credentials: Option<Credentials>) -> Result<Self, AgentError> {
+        let refused = |source| AgentError::Endpoint { uri: config.scheduler.clone(), source };
+        let plain = Endpoint::from_shared(config.scheduler.clone())
+            .map_err(refused)?
+            .connect_timeout(CONNECT)
+            .http2_keep_alive_interval(PING.0)
+            .keep_alive_timeout(PING.1)
+            .keep_alive_while_idle(true)
+            .tcp_nodelay(true);
         let uri: Option<Uri> = config.scheduler.parse().ok();
         let name = uri.as_ref().and_then(Uri::host).unwrap_or_default().to_owned();
-        endpoint = endpoint.tls_config(tls.client(&name)?).map_err(refused)?;
+        let dialler = Self { plain, name, credentials };
+        dialler.endpoint()?;
+        Ok(dialler)
     }
-    Ok(endpoint)
+
+    fn endpoint(&self) -> Result<Endpoint, AgentError> {
+        match &self.credentials {
+            Some(credentials) => Ok(credentials.secure(self.plain.clone(), &self.name)?),
+            None => Ok(self.plain.clone()),
+        }
+    }
 }
 
 /// Keeps the link until the agent ends.
-pub(crate) async fn run<S: Host>(mut link: Link, endpoint: Endpoint, host: Arc<S>) {
+pub(crate) async fn run<S: Host>(mut link: Link, dialler: Dialler, host: Arc<S>) {
     let mut backoff = Backoff::new(seed(&link));
     let mut was_up = true;
     loop {
         link.awake().await;
-        let ended = link.session(&endpoint, &*host).await;
+        let ended = link.session(&dialler, &*host).await;
         link.connected.send_replace(false);
         if ended.was_welcomed {
             backoff.reset();
@@ -135,8 +151,8 @@ impl Link {
         }
     }
 
-    async fn session(&mut self, endpoint: &Endpoint, host: &impl Host) -> Ended {
-        let channel = match self.connect(endpoint, host).await {
+    async fn session(&mut self, dialler: &Dialler, host: &impl Host) -> Ended {
+        let channel = match self.connect(dialler, host).await {
             Ok(channel) => channel,
             Err(reason) => return Ended { was_welcomed: false, reason },
         };
@@ -144,8 +160,9 @@ impl Link {
         Session::open(self, client).await
     }
 
-    async fn connect(&mut self, endpoint: &Endpoint, host: &impl Host) -> Result<Channel, String> {
-        let connecting = host.dial(endpoint);
+    async fn connect(&mut self, dialler: &Dialler, host: &impl Host) -> Result<Channel, String> {
+        let endpoint = dialler.endpoint().map_err(|error| chain(&error))?;
+        let connecting = host.dial(&endpoint);
         tokio::pin!(connecting);
         loop {
             tokio::select! {

@@ -75,6 +75,7 @@ pub struct Metrics {
     migration: Histogram,
     downtime: Histogram,
     refused: PerLabel,
+    handshakes_refused: Counter,
     watchers_behind: Counter,
     counted_up_to: AtomicU64,
 }
@@ -94,6 +95,7 @@ impl Metrics {
             // 5 ms (post-copy) to 10 s.
             downtime: Histogram::new(exponential_buckets(0.005, 2.0, 12)),
             refused: PerLabel::default(),
+            handshakes_refused: Counter::default(),
             watchers_behind: Counter::default(),
             counted_up_to: AtomicU64::new(0),
         };
@@ -109,6 +111,8 @@ impl Metrics {
         registry.register(names::MIGRATION_SECONDS, "Time of completed migrations", self.migration.clone());
         registry.register(names::DOWNTIME_SECONDS, "Pause of vms that moved, as measured", self.downtime.clone());
         registry.register(names::CALLS_REFUSED, "Calls refused, by status code", self.refused.clone());
+        let handshakes = self.handshakes_refused.clone();
+        registry.register(names::HANDSHAKES_REFUSED, "Connections refused for want of a certificate", handshakes);
         registry.register(names::WATCHERS_BEHIND, "Watchers given a fresh list", self.watchers_behind.clone());
     }
 
@@ -145,6 +149,11 @@ impl Metrics {
     /// A call was refused.
     pub fn refused(&self, code: tonic::Code) {
         bump(&self.refused, "code", &format!("{code:?}"));
+    }
+
+    /// A connection was refused before any call: no certificate of our authority, or none in time.
+    pub fn handshake_refused(&self) {
+        self.handshakes_refused.inc();
     }
 
     /// A watcher of migrations was slower than they are.

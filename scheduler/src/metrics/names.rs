@@ -81,6 +81,8 @@ names! {
     MIGRATIONS_RUNNING = "ballast_migrations_running";
     /// Calls refused, by status code.
     CALLS_REFUSED = "ballast_calls_refused";
+    /// Connections refused before any call, for want of a certificate.
+    HANDSHAKES_REFUSED = "ballast_handshakes_refused";
     /// Watchers of migrations that were too slow and were given a fresh list.
     WATCHERS_BEHIND = "ballast_watchers_behind";
     /// The scheduler's epoch.

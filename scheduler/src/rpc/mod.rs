@@ -14,7 +14,7 @@ use tokio::{
 use tonic::{
     service::Routes,
     transport::{
-        Server, ServerTlsConfig,
+        Server,
         server::{Connected, TcpIncoming},
     },
 };
@@ -49,8 +49,8 @@ pub(crate) struct Parts {
     pub(crate) metrics: Arc<Metrics>,
     /// Bounds.
     pub(crate) limits: Limits,
-    /// Certificates; `None` on loopback.
-    pub(crate) tls: Option<ServerTlsConfig>,
+    /// Whether callers have shown a certificate; they have not on loopback.
+    pub(crate) tls: bool,
     /// Turns true when streams are to end.
     pub(crate) stopping: watch::Receiver<bool>,
 }
@@ -58,7 +58,7 @@ pub(crate) struct Parts {
 /// Why the services cannot be offered.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// Wrong certificates, or what the listener says.
+    /// What the listener says.
     #[error(transparent)]
     Transport(#[from] tonic::transport::Error),
     /// The descriptors built into the program are broken.
@@ -92,15 +92,12 @@ where
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .http2_keepalive_timeout(Some(KEEP_ALIVE))
         .max_concurrent_streams(parts.limits.streams_per_connection);
-    if let Some(tls) = parts.tls.clone() {
-        server = server.tls_config(tls)?;
-    }
     Ok(server.add_routes(routes(parts, health)?).serve_with_incoming_shutdown(incoming, shutdown).await?)
 }
 
 fn routes(parts: Parts, health: HealthReporter) -> Result<Routes, tonic_reflection::server::Error> {
     let Parts { engine, metrics, limits, tls, stopping } = parts;
-    let gate = auth::Gate { tls: tls.is_some(), metrics: Arc::clone(&metrics) };
+    let gate = auth::Gate { tls, metrics: Arc::clone(&metrics) };
     let bytes_max = limits.message_bytes_max;
     let links = AgentLinkServer::new(agent_link::LinkService { engine: engine.clone() });
     let operators = OperatorServer::new(operator::OperatorService { engine, metrics, stopping });

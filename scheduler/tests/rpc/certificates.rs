@@ -14,13 +14,13 @@ use tonic::{
 use crate::running::{Running, connect, hello, soon};
 
 /// An authority and the directory its files are in.
-struct Authority {
+pub(crate) struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     dir: TempDir,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
@@ -29,15 +29,27 @@ impl Authority {
         Self { issuer, dir }
     }
 
+    /// Where its own certificate is.
+    pub(crate) fn ca(&self) -> std::path::PathBuf {
+        self.dir.path().join("ca.pem")
+    }
+
     /// Files of a certificate for `role` and `name`, to be used against this authority.
-    fn files(&self, role: Role, name: &str) -> TlsFiles {
+    pub(crate) fn files(&self, role: Role, name: &str) -> TlsFiles {
         let uri = PeerIdentity { role, name: name.into() }.uri();
+        self.files_with(&[&uri], &format!("{}-{name}", role.name()))
+    }
+
+    /// Files of a certificate with these URIs; `stem` is what they are called.
+    pub(crate) fn files_with(&self, uris: &[&str], stem: &str) -> TlsFiles {
         let mut params = CertificateParams::new(vec!["localhost".into()]).unwrap();
-        params.subject_alt_names.push(SanType::URI(uri.try_into().unwrap()));
+        for uri in uris {
+            params.subject_alt_names.push(SanType::URI((*uri).try_into().unwrap()));
+        }
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let write = |suffix: &str, text: String| {
-            let path = self.dir.path().join(format!("{}-{name}.{suffix}", role.name()));
+            let path = self.dir.path().join(format!("{stem}.{suffix}"));
             fs::write(&path, text).unwrap();
             path
         };
@@ -48,19 +60,19 @@ impl Authority {
         }
     }
 
-    async fn scheduler(&self) -> Running {
+    pub(crate) async fn scheduler(&self) -> Running {
         let files = self.files(Role::Scheduler, "scheduler");
         Running::start_with(|config| config.tls = Some(files)).await
     }
 }
 
-async fn dial(running: &Running, files: &TlsFiles) -> Result<Channel, tonic::transport::Error> {
+pub(crate) async fn dial(running: &Running, files: &TlsFiles) -> Result<Channel, tonic::transport::Error> {
     let address = format!("https://{}", running.address);
-    Endpoint::from_shared(address)?.tls_config(files.client("localhost").unwrap())?.connect().await
+    files.secure(Endpoint::from_shared(address)?, "localhost").unwrap().connect().await
 }
 
 /// Whether a caller with these certificates gets an answer at all: a refusal may come while dialling or at the first call.
-async fn gets_an_answer(running: &Running, files: &TlsFiles) -> bool {
+pub(crate) async fn gets_an_answer(running: &Running, files: &TlsFiles) -> bool {
     let Ok(channel) = dial(running, files).await else { return false };
     OperatorClient::new(channel).list_hosts(v1::ListHostsRequest {}).await.is_ok()
 }

@@ -8,5 +8,6 @@ mod errors;
 mod link;
 mod reflection;
 mod roles;
+mod rotation;
 mod running;
 mod stopping;

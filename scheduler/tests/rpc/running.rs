@@ -180,14 +180,24 @@ pub(crate) async fn connect(channel: Channel, first: Up) -> Result<Link, Status>
     Ok(Link { up, down })
 }
 
+/// A link over `channel`, welcomed, that has sent one batch and seen it acknowledged.
+pub(crate) async fn open(channel: Channel, hello: v1::Hello, inventory: &Inventory) -> Link {
+    let mut link = soon(connect(channel, Up::Hello(hello))).await.unwrap();
+    assert!(matches!(link.next().await, Ok(Down::Welcome(_))));
+    link.say(Up::Batch(batch(inventory, 1))).await;
+    link.until(|message| matches!(message, Down::Ack(ack) if ack.seq == 1)).await;
+    link
+}
+
 impl Link {
     /// A link of a host with that inventory, welcomed, that has sent one batch and seen it acknowledged.
     pub(crate) async fn of(running: &Running, inventory: Inventory) -> Self {
-        let mut link = soon(connect(running.channel().await, Up::Hello(hello_of(inventory.clone())))).await.unwrap();
-        assert!(matches!(link.next().await, Ok(Down::Welcome(_))));
-        link.say(Up::Batch(batch(&inventory, 1))).await;
-        link.until(|message| matches!(message, Down::Ack(ack) if ack.seq == 1)).await;
-        link
+        open(running.channel().await, hello_of(inventory.clone()), &inventory).await
+    }
+
+    /// The next message; `None` where the link was closed. Waits for as long as nothing is said.
+    pub(crate) async fn heard(&mut self) -> Result<Option<Down>, Status> {
+        Ok(self.down.message().await?.and_then(|message| message.message))
     }
 
     pub(crate) async fn say(&self, message: Up) {
