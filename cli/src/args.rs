@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use crate::{
-    demo::DemoArgs, history::HistoryArgs, offline::Offline, plan::PlanArgs, replay::ReplayArgs, score::ScoreArgs,
+    audit::AuditArgs, demo::DemoArgs, history::HistoryArgs, offline::Offline, plan::PlanArgs,
+    replay::ReplayArgs, score::ScoreArgs,
 };
 
 /// Keeps a fleet of libvirt hosts level: looks at it, moves its vms, explains why.
@@ -64,6 +65,8 @@ pub enum Command {
     Score(ScoreArgs),
     /// A fleet written down in a file: the whole plan for it, or why what is asked cannot be done.
     Plan(PlanArgs),
+    /// Whether a journal is still what was written.
+    Audit(AuditArgs),
     /// The fleet as it is, live; q ends it.
     Top(Top),
     /// Migrations as they go, one line for each change.

@@ -4,6 +4,8 @@
 //! Answers go to a writer that is handed in; errors are one line on standard error. Exit status: 0 done, 1 it could not
 //! be done, 2 wrong usage, 3 what a plan was asked for is infeasible.
 
+#![forbid(unsafe_code)]
+
 use std::{
     error::Error as _,
     io::{self, Write},
@@ -15,6 +17,7 @@ use ballast_daemon::clock::Clock;
 use clap::Parser as _;
 
 pub mod args;
+pub mod audit;
 pub mod client;
 mod commands;
 pub mod demo;
@@ -64,6 +67,7 @@ async fn dispatch(args: Args, out: &mut dyn Write) -> anyhow::Result<()> {
         Command::History(args) => history::run(&args, out),
         Command::Score(args) => score::run(&args, output, out),
         Command::Plan(args) => plan::run(&args, out),
+        Command::Audit(args) => audit::run(&args, output, out),
         Command::Top(top) => top::run(client::connect(&connection).await?, &top, &Clock::system()).await,
         Command::Watch => watch::run(client::connect(&connection).await?, output, out).await,
         Command::Forecast(ForecastArgs { vm: None, offline }) => offline::run(&offline, out),

@@ -10,6 +10,8 @@
 //! be on the disk when the record was written: a damaged record that a later one vouches for is corruption, and any
 //! other damaged end is a torn tail, the write the power failure interrupted, and may be cut.
 
+pub mod audit;
+
 use thiserror::Error;
 
 use crate::units::Timestamp;
