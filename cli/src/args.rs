@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use crate::{
-    audit::AuditArgs, demo::DemoArgs, history::HistoryArgs, offline::Offline, plan::PlanArgs,
+    audit::AuditArgs, certs::CertsArgs, demo::DemoArgs, history::HistoryArgs, offline::Offline, plan::PlanArgs,
     replay::ReplayArgs, score::ScoreArgs,
 };
 
@@ -65,6 +65,8 @@ pub enum Command {
     Score(ScoreArgs),
     /// A fleet written down in a file: the whole plan for it, or why what is asked cannot be done.
     Plan(PlanArgs),
+    /// Certificates for a first install: an authority of one's own, and who it signs.
+    Certs(CertsArgs),
     /// Whether a journal is still what was written.
     Audit(AuditArgs),
     /// The fleet as it is, live; q ends it.

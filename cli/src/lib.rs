@@ -18,6 +18,7 @@ use clap::Parser as _;
 
 pub mod args;
 pub mod audit;
+pub mod certs;
 pub mod client;
 mod commands;
 pub mod demo;
@@ -67,6 +68,7 @@ async fn dispatch(args: Args, out: &mut dyn Write) -> anyhow::Result<()> {
         Command::History(args) => history::run(&args, out),
         Command::Score(args) => score::run(&args, output, out),
         Command::Plan(args) => plan::run(&args, out),
+        Command::Certs(args) => certs::run(&args, output, &Clock::system(), out),
         Command::Audit(args) => audit::run(&args, output, out),
         Command::Top(top) => top::run(client::connect(&connection).await?, &top, &Clock::system()).await,
         Command::Watch => watch::run(client::connect(&connection).await?, output, out).await,

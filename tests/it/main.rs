@@ -14,6 +14,7 @@ mod peers;
 mod preflight;
 mod replay;
 mod scenarios;
+mod security;
 mod simulation;
 mod tidy;
 mod units;
