@@ -16,7 +16,10 @@ use ballast_daemon::{
 };
 use serde::Serialize;
 
-use crate::engine::{CommandSettings, EngineSettings, ForecastSettings};
+use crate::{
+    engine::{CommandSettings, EngineSettings, ForecastSettings},
+    rpc::rate::Rate,
+};
 
 mod sections;
 #[cfg(test)]
@@ -28,12 +31,22 @@ use forecast::Forecast;
 use sections::{Commands, LimitsSection, Log, Scheduler, Tls};
 
 /// Bounds of the services.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Limits {
     /// Largest message taken.
     pub message_bytes_max: usize,
     /// Streams and calls at a time on one connection.
     pub streams_per_connection: u32,
+    /// Calls of one certificate.
+    pub calls: Rate,
+    /// Messages of one agent's link.
+    pub messages: Rate,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        LimitsSection::default().services()
+    }
 }
 
 /// A checked configuration.

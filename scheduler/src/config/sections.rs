@@ -14,7 +14,10 @@ use ballast_daemon::{config::Problems, tls::TlsFiles};
 use serde::{Deserialize, Serialize};
 
 use super::Limits;
-use crate::engine::{CommandSettings, KeepSettings};
+use crate::{
+    engine::{CommandSettings, KeepSettings},
+    rpc::rate::Rate,
+};
 
 /// Loopback: a first start shows itself to nobody else.
 pub(super) const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7070);
@@ -207,7 +210,7 @@ impl Commands {
 }
 
 /// `[limits]`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct LimitsSection {
     /// Batches an agent may have unacknowledged.
@@ -216,6 +219,14 @@ pub(super) struct LimitsSection {
     pub(super) message_kib_max: u32,
     /// Streams and calls at a time on one connection.
     pub(super) streams_per_connection: u32,
+    /// Calls per second that one certificate may make in the long run.
+    pub(super) calls_per_second: f64,
+    /// Calls it may make at once.
+    pub(super) calls_burst: u32,
+    /// Messages per second that are read of one agent in the long run.
+    pub(super) messages_per_second: f64,
+    /// Messages that are read of it at once.
+    pub(super) messages_burst: u32,
     /// Decisions kept in memory.
     pub(super) decisions_kept: u32,
     /// Migrations kept in memory.
@@ -231,6 +242,13 @@ impl Default for LimitsSection {
             message_kib_max: 4096,
             // An agent needs one, an operator's tool a few.
             streams_per_connection: 64,
+            // `ballast top` asks three things a second; a person with a script a few more.
+            calls_per_second: 20.0,
+            calls_burst: 200,
+            // At the shortest period an agent sends two batches a second, and now and then a report.
+            messages_per_second: 20.0,
+            // Half an hour of samples at 5 s: an agent that comes back catches up in one go.
+            messages_burst: 500,
             decisions_kept: 1000,
             migrations_kept: 1000,
         }
@@ -242,6 +260,8 @@ impl LimitsSection {
         Limits {
             message_bytes_max: self.message_kib_max as usize * 1024,
             streams_per_connection: self.streams_per_connection,
+            calls: Rate { per_second: self.calls_per_second, burst: f64::from(self.calls_burst) },
+            messages: Rate { per_second: self.messages_per_second, burst: f64::from(self.messages_burst) },
         }
     }
 
@@ -249,6 +269,11 @@ impl LimitsSection {
         between(problems, "limits.window_count", self.window_count, 1, 10_000);
         between(problems, "limits.message_kib_max", self.message_kib_max, 64, 65_536);
         between(problems, "limits.streams_per_connection", self.streams_per_connection, 1, 10_000);
+        within(problems, "limits.calls_per_second", self.calls_per_second, 0.1, 100_000.0);
+        between(problems, "limits.calls_burst", self.calls_burst, 1, 1_000_000);
+        // An agent samples twice a second at most; below that honest ones would fall behind.
+        within(problems, "limits.messages_per_second", self.messages_per_second, 4.0, 100_000.0);
+        between(problems, "limits.messages_burst", self.messages_burst, 1, 1_000_000);
         between(problems, "limits.decisions_kept", self.decisions_kept, 10, 100_000);
         between(problems, "limits.migrations_kept", self.migrations_kept, 10, 100_000);
     }

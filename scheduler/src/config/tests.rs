@@ -103,6 +103,14 @@ fn certificates_that_are_not_there_are_named() {
 }
 
 #[test]
+fn rates_have_their_ranges() {
+    let text = "[limits]\ncalls_per_second = 0.0\ncalls_burst = 0\nmessages_per_second = 1.0\nmessages_burst = 0";
+    let expected = ["calls_per_second", "calls_burst", "messages_per_second", "messages_burst"];
+    assert_eq!(fields(text), expected.map(|key| format!("limits.{key}")));
+    assert_eq!(parse("").unwrap().limits, Limits::default());
+}
+
+#[test]
 fn an_unknown_key_is_refused_at_the_first_start_and_warned_of_later() {
     let dir = tempfile::tempdir().unwrap();
     let text = format!("[scheduler]\ndata_dir = {:?}\nfuture = 1", dir.path());

@@ -63,6 +63,24 @@ pub struct Look {
     pub at: Timestamp,
 }
 
+/// What was too much of one identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limited {
+    /// A call, which was refused.
+    Call,
+    /// A message of a link, which was read later.
+    Message,
+}
+
+impl Limited {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Call => "call",
+            Self::Message => "message",
+        }
+    }
+}
+
 /// Everything that is counted here rather than in the engine. Shared behind an `Arc`; nothing in it blocks.
 #[derive(Debug)]
 pub struct Metrics {
@@ -76,6 +94,7 @@ pub struct Metrics {
     downtime: Histogram,
     refused: PerLabel,
     handshakes_refused: Counter,
+    rate_limited: PerLabel,
     watchers_behind: Counter,
     counted_up_to: AtomicU64,
 }
@@ -96,6 +115,7 @@ impl Metrics {
             downtime: Histogram::new(exponential_buckets(0.005, 2.0, 12)),
             refused: PerLabel::default(),
             handshakes_refused: Counter::default(),
+            rate_limited: PerLabel::default(),
             watchers_behind: Counter::default(),
             counted_up_to: AtomicU64::new(0),
         };
@@ -111,6 +131,8 @@ impl Metrics {
         registry.register(names::MIGRATION_SECONDS, "Time of completed migrations", self.migration.clone());
         registry.register(names::DOWNTIME_SECONDS, "Pause of vms that moved, as measured", self.downtime.clone());
         registry.register(names::CALLS_REFUSED, "Calls refused, by status code", self.refused.clone());
+        let limited = self.rate_limited.clone();
+        registry.register(names::RATE_LIMITED, "Calls refused and messages held back as too many", limited);
         let handshakes = self.handshakes_refused.clone();
         registry.register(names::HANDSHAKES_REFUSED, "Connections refused for want of a certificate", handshakes);
         registry.register(names::WATCHERS_BEHIND, "Watchers given a fresh list", self.watchers_behind.clone());
@@ -149,6 +171,11 @@ impl Metrics {
     /// A call was refused.
     pub fn refused(&self, code: tonic::Code) {
         bump(&self.refused, "code", &format!("{code:?}"));
+    }
+
+    /// Somebody asked for more than one identity may.
+    pub fn rate_limited(&self, what: Limited) {
+        bump(&self.rate_limited, "what", what.name());
     }
 
     /// A connection was refused before any call: no certificate of our authority, or none in time.

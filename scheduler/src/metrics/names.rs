@@ -81,6 +81,8 @@ names! {
     MIGRATIONS_RUNNING = "ballast_migrations_running";
     /// Calls refused, by status code.
     CALLS_REFUSED = "ballast_calls_refused";
+    /// Calls refused and messages held back because one identity made too many.
+    RATE_LIMITED = "ballast_rate_limited";
     /// Connections refused before any call, for want of a certificate.
     HANDSHAKES_REFUSED = "ballast_handshakes_refused";
     /// Watchers of migrations that were too slow and were given a fresh list.

@@ -93,6 +93,7 @@ fn a_scrape_describes_every_name_once() {
     // A counter with labels shows itself with its first value.
     metrics.take_decisions(&[decision(1)]);
     metrics.refused(tonic::Code::PermissionDenied);
+    metrics.rate_limited(Limited::Call);
     let text = text_of(&metrics);
     for name in names::ALL {
         let described = text.lines().filter(|line| line.starts_with(&format!("# TYPE {name} "))).count();

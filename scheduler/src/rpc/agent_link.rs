@@ -4,7 +4,7 @@
 //! names the field, for an agent that speaks wrongly must not be half understood. Both directions are bounded: up, the
 //! engine holds the reader back, and with it the agent; down, the engine's outbox is drained as the stream takes it.
 
-use std::pin::Pin;
+use std::{pin::Pin, sync::Arc};
 
 use futures::{Stream, StreamExt, stream};
 use tokio::sync::mpsc;
@@ -16,14 +16,22 @@ use ballast_core::{
     id::{Epoch, HostId, Seq},
     inventory::Inventory,
 };
+use ballast_daemon::clock::Clock;
 use ballast_proto::{
     PROTOCOL_VERSION,
     convert::{InvalidField, millis, preflight_question},
     v1::{self, agent_link_server::AgentLink, agent_message::Message as Up, scheduler_message::Message as Down},
 };
 
-use super::{auth, status};
-use crate::engine::{Engine, Hello, Session, SessionId, ToAgent, Welcome};
+use super::{
+    auth::{self, Caller},
+    rate::Buckets,
+    status,
+};
+use crate::{
+    engine::{Engine, Hello, Session, SessionId, ToAgent, Welcome},
+    metrics::{Limited, Metrics},
+};
 
 /// Answers to an agent that come from here and not from the engine: keep-alives and the final status.
 const LOCAL_QUEUE: usize = 4;
@@ -33,6 +41,10 @@ const LOCAL_QUEUE: usize = 4;
 pub(super) struct LinkService {
     /// Where everything goes.
     pub(super) engine: Engine,
+    /// Where messages that had to wait are counted.
+    pub(super) metrics: Arc<Metrics>,
+    /// How many messages of each agent are read, over one link or many.
+    pub(super) messages: Arc<Buckets>,
 }
 
 type Downstream = Result<v1::SchedulerMessage, Status>;
@@ -53,7 +65,15 @@ impl AgentLink for LinkService {
         let session = self.engine.hello(hello).await.map_err(|refusal| status::refusal(&refusal))?;
         info!(%host, epoch = %session.welcome.epoch, "Link opened");
         let (local, local_messages) = mpsc::channel(LOCAL_QUEUE);
-        let link = Link { engine: self.engine.clone(), session: session.id, host, local };
+        // Over loopback a whole fleet may come as one, faster than time: it is not held back.
+        let is_limited = matches!(caller, Caller::Certified(_));
+        let pace = is_limited.then(|| Pace {
+            messages: Arc::clone(&self.messages),
+            clock: self.engine.clock().clone(),
+            metrics: Arc::clone(&self.metrics),
+            was_told: false,
+        });
+        let link = Link { engine: self.engine.clone(), session: session.id, host, local, pace };
         tokio::spawn(link.read(inbound));
         Ok(Response::new(Box::pin(outbound(session, local_messages))))
     }
@@ -96,16 +116,41 @@ struct Link {
     session: SessionId,
     host: HostId,
     local: mpsc::Sender<Downstream>,
+    pace: Option<Pace>,
+}
+
+/// How fast one link is read.
+struct Pace {
+    messages: Arc<Buckets>,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+    was_told: bool,
+}
+
+impl Pace {
+    /// Waits until the next message may be read.
+    async fn keep(&mut self, host: &HostId) {
+        let wait = self.messages.reserve(host.as_str(), self.clock.elapsed());
+        if wait.is_zero() {
+            return;
+        }
+        self.metrics.rate_limited(Limited::Message);
+        if !std::mem::replace(&mut self.was_told, true) {
+            warn!(%host, "The agent sends more than it may; it is read more slowly");
+        }
+        self.clock.sleep(wait).await;
+    }
 }
 
 impl Link {
     /// Reads until the stream ends, then tells the engine.
-    async fn read(self, mut inbound: Streaming<v1::AgentMessage>) {
+    async fn read(mut self, mut inbound: Streaming<v1::AgentMessage>) {
+        let (local, mut pace) = (self.local.clone(), self.pace.take());
         let end = tokio::select! {
             biased;
-            end = self.read_all(&mut inbound) => end,
+            end = self.read_all(&mut inbound, &mut pace) => end,
             // The writing half has ended, and with it the link, whether or not the agent has noticed.
-            () = self.local.closed() => Ok(()),
+            () = local.closed() => Ok(()),
         };
         match end {
             Ok(()) => info!(host = %self.host, "Link closed"),
@@ -118,8 +163,11 @@ impl Link {
         self.engine.closed(self.session).await;
     }
 
-    async fn read_all(&self, inbound: &mut Streaming<v1::AgentMessage>) -> Result<(), Status> {
+    async fn read_all(&self, inbound: &mut Streaming<v1::AgentMessage>, pace: &mut Option<Pace>) -> Result<(), Status> {
         while let Some(message) = inbound.message().await? {
+            if let Some(pace) = pace {
+                pace.keep(&self.host).await;
+            }
             let Some(message) = message.message else {
                 return Err(self.malformed("message", InvalidField::absent("message")));
             };

@@ -17,9 +17,13 @@ use tonic::{
 };
 
 use ballast_core::id::HostId;
-use ballast_daemon::tls::{PeerIdentity, Role};
+use ballast_daemon::{
+    clock::Clock,
+    tls::{PeerIdentity, Role},
+};
 
-use crate::metrics::Metrics;
+use super::{rate::Buckets, status};
+use crate::metrics::{Limited, Metrics};
 
 const AGENTS: &[Role] = &[Role::Agent];
 const READERS: &[Role] = &[Role::Operator, Role::Viewer];
@@ -109,6 +113,10 @@ pub(super) struct Gate {
     pub(super) tls: bool,
     /// Where refusals are counted.
     pub(super) metrics: Arc<Metrics>,
+    /// How many calls of each identity are let through.
+    pub(super) calls: Arc<Buckets>,
+    /// The time of the buckets.
+    pub(super) clock: Clock,
 }
 
 impl Gate {
@@ -116,7 +124,17 @@ impl Gate {
         let method = request.uri().path();
         let caller = self.caller(request).map_err(|why| Status::unauthenticated(format!("{method}: {why}")))?;
         caller.may_call(method)?;
+        self.limit(&caller, method)?;
         Ok(caller)
+    }
+
+    /// Takes a call of the caller's.
+    fn limit(&self, caller: &Caller, method: &str) -> Result<(), Status> {
+        let Caller::Certified(peer) = caller else { return Ok(()) };
+        self.calls.take(&peer.to_string(), self.clock.elapsed()).map_err(|wait| {
+            self.metrics.rate_limited(Limited::Call);
+            status::too_often(&format!("{peer}: {method} and other calls"), wait)
+        })
     }
 
     fn caller(&self, request: &Request) -> Result<Caller, String> {
@@ -160,14 +178,35 @@ mod tests {
     use axum::body::Body;
 
     use super::*;
+    use crate::config::Limits;
+
+    fn gate() -> Gate {
+        let calls = Arc::new(Buckets::new(Limits::default().calls));
+        Gate { tls: true, metrics: Arc::new(Metrics::new(false)), calls, clock: Clock::system() }
+    }
 
     // Behind TLS nobody comes this far without a certificate: this is the second door.
     #[test]
     fn a_call_without_a_certificate_is_not_authenticated_and_says_which() {
-        let gate = Gate { tls: true, metrics: Arc::new(Metrics::new(false)) };
+        let gate = gate();
         let request = Request::builder().uri("/ballast.v1.Operator/SetMode").body(Body::empty()).unwrap();
         let refusal = gate.admit(&request).unwrap_err();
         assert_eq!(refusal.code(), tonic::Code::Unauthenticated);
         assert_eq!(refusal.message(), "/ballast.v1.Operator/SetMode: a client certificate is needed");
+    }
+
+    #[test]
+    fn calls_beyond_the_rate_are_refused_with_a_hint_and_only_for_who_makes_them() {
+        let (clock, _driver) = Clock::driven(ballast_core::units::Timestamp::EPOCH);
+        let gate = Gate { clock, ..gate() };
+        let caller = |name: &str| Caller::Certified(PeerIdentity { role: Role::Viewer, name: name.into() });
+        let burst = (0..10_000).take_while(|_| gate.limit(&caller("bob"), "/x").is_ok()).count();
+        assert_eq!(burst, 200);
+        let refusal = gate.limit(&caller("bob"), "/x").unwrap_err();
+        assert_eq!(refusal.code(), tonic::Code::ResourceExhausted);
+        assert_eq!(refusal.metadata().get("grpc-retry-pushback-ms").unwrap(), "50");
+        assert!(refusal.message().contains("viewer bob") && refusal.message().contains("0.05 s"), "{refusal:?}");
+        assert!(gate.limit(&caller("carol"), "/x").is_ok());
+        assert!(gate.limit(&Caller::Local, "/x").is_ok());
     }
 }

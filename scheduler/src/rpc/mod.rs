@@ -30,6 +30,7 @@ use crate::{config::Limits, engine::Engine, metrics::Metrics};
 mod agent_link;
 pub mod auth;
 mod operator;
+pub mod rate;
 mod status;
 mod views;
 mod watching;
@@ -97,9 +98,16 @@ where
 
 fn routes(parts: Parts, health: HealthReporter) -> Result<Routes, tonic_reflection::server::Error> {
     let Parts { engine, metrics, limits, tls, stopping } = parts;
-    let gate = auth::Gate { tls, metrics: Arc::clone(&metrics) };
+    let gate = auth::Gate {
+        tls,
+        metrics: Arc::clone(&metrics),
+        calls: Arc::new(rate::Buckets::new(limits.calls)),
+        clock: engine.clock().clone(),
+    };
     let bytes_max = limits.message_bytes_max;
-    let links = AgentLinkServer::new(agent_link::LinkService { engine: engine.clone() });
+    let messages = Arc::new(rate::Buckets::new(limits.messages));
+    let link = agent_link::LinkService { engine: engine.clone(), metrics: Arc::clone(&metrics), messages };
+    let links = AgentLinkServer::new(link);
     let operators = OperatorServer::new(operator::OperatorService { engine, metrics, stopping });
     let routes = Routes::new(links.max_decoding_message_size(bytes_max))
         .add_service(operators.max_decoding_message_size(bytes_max))

@@ -3,7 +3,9 @@
 //! The codes tell a program what to do: `INVALID_ARGUMENT` never works, `NOT_FOUND` names nothing that is there,
 //! `FAILED_PRECONDITION` works once the fleet has changed, `UNAVAILABLE` may work if tried again.
 
-use tonic::{Code, Status};
+use std::time::Duration;
+
+use tonic::{Code, Status, metadata::MetadataMap};
 
 use ballast_proto::convert::InvalidField;
 
@@ -62,6 +64,15 @@ pub(super) fn session(error: &SessionError) -> Status {
 /// A message that cannot be understood, with the field at fault; `within` is the message's name.
 pub(super) fn malformed(within: &str, error: InvalidField) -> Status {
     Status::invalid_argument(error.within(within).to_string())
+}
+
+/// Calls that come too often; says in words and, as gRPC's clients read it, in `grpc-retry-pushback-ms` when to try again.
+pub(super) fn too_often(what: &str, wait: Duration) -> Status {
+    let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1);
+    let mut hint = MetadataMap::new();
+    hint.insert("grpc-retry-pushback-ms", millis.into());
+    let message = format!("{what} come too often: try again in {:.2} s", wait.as_secs_f64());
+    Status::with_metadata(Code::ResourceExhausted, message, hint)
 }
 
 /// A field of a request that is wrong.

@@ -39,6 +39,7 @@ async fn scheduler(files: TlsFiles) -> Running {
         config.engine.period = Duration::from_secs(120);
         config.engine.tuning.moves_in_fleet = LINKS;
         config.engine.tuning.vm_cool_down = Duration::ZERO;
+        config.limits.calls.burst = 10_000.0;
     })
     .await
 }
