@@ -34,6 +34,10 @@ all:
 deny:
     cargo deny check
 
+# What a program is built from: name and version, licence, source. `just sbom ballast-scheduler`.
+sbom PROGRAM:
+    @cargo tree --locked -p {{PROGRAM}} -e normal,build --prefix none --format '{p}|{l}|{r}' | sort -u
+
 # The documentation, with broken links as errors.
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps

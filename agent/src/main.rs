@@ -2,6 +2,8 @@
 //!
 //! Everything it does is in the library; here are only the command line, the signals and systemd.
 
+#![forbid(unsafe_code)]
+
 mod program;
 
 use std::{path::PathBuf, process::ExitCode};

@@ -99,7 +99,7 @@ impl Lab {
     }
 
     async fn migrate(&self, vm: VmId, bandwidth: Option<BytesPerSec>) -> Result<Migration> {
-        let limits = MigrationLimits { bandwidth, ..MigrationLimits::for_memory(MEMORY) };
+        let limits = MigrationLimits { bandwidth, tls: false, ..MigrationLimits::for_memory(MEMORY) };
         let destination = HostId::new(DESTINATION)?;
         let destination_uri = lab(&["migration-uri", DESTINATION])?;
         let events = self.source.migrate(MigrationJob { vm, destination, destination_uri, limits }).await?;

@@ -34,7 +34,7 @@ pub struct MigrationLimits {
 
 impl MigrationLimits {
     /// Bounds for a vm of `memory`: 300 to 500 ms pause, 60 s preparation, 150 s per GiB (at least two) for the copy,
-    /// 150 s without progress. The figures are KubeVirt's and nova's defaults, the stricter of each.
+    /// 150 s without progress, encrypted. The figures are KubeVirt's and nova's defaults, the stricter of each.
     pub fn for_memory(memory: Bytes) -> Self {
         let gib = (memory.as_f64() / Bytes::from_gib(1).as_f64()).max(2.0);
         Self {
@@ -44,7 +44,7 @@ impl MigrationLimits {
             prepare_timeout: Duration::from_secs(60),
             completion_timeout: crate::units::seconds(150.0 * gib),
             stall_timeout: Duration::from_secs(150),
-            tls: false,
+            tls: true,
         }
     }
 }

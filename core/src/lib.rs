@@ -4,6 +4,8 @@
 //! arguments, reasons are return values. Agent, scheduler, simulation and training share what is in here, so that a
 //! watt, a migration's cost and an overload mean the same to all of them.
 
+#![forbid(unsafe_code)]
+
 pub mod aftercare;
 pub mod command;
 pub mod counters;

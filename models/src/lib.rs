@@ -1,5 +1,7 @@
 //! The learned parts of ballast, for serving: the forecaster with its own kernel, its state per vm and its bundle.
 
+#![forbid(unsafe_code)]
+
 pub mod bundle;
 pub mod features;
 pub mod kernel;

@@ -3,6 +3,8 @@
 //! What comes from the wire is checked here and nowhere else: a conversion fails with the path of the field, its value
 //! and what would have been accepted.
 
+#![forbid(unsafe_code)]
+
 pub mod convert;
 
 /// Generated code of `ballast.v1`.

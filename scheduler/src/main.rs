@@ -2,6 +2,8 @@
 //!
 //! Everything it does is in the library; here are only the command line, the signals and systemd.
 
+#![forbid(unsafe_code)]
+
 use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
@@ -141,6 +143,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         Some(address) => Some(bind(address).await?),
         None => None,
     };
+    if !config.engine.migration_tls {
+        warn!("migration_tls = false: the memory of every vm that moves goes over the network in plain");
+    }
     let stop = stop_signal()?;
     let hangups = signal(SignalKind::hangup()).context("watch for SIGHUP")?;
     let scheduler = Scheduler::start(config, Clock::system()).await?;

@@ -5,6 +5,8 @@
 //! advanced. It knows no task, no socket and no clock: whoever uses it says what time it is. The simulated drivers of the
 //! agent, the demo and the scoreboard use it; the scheduler never does.
 
+#![forbid(unsafe_code)]
+
 pub mod bound;
 pub mod cloudsim;
 pub mod demand;

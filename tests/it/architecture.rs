@@ -183,6 +183,23 @@ fn foreign_crates_stay_behind_their_walls() {
 }
 
 #[test]
+fn unsafe_code_is_forbidden_but_in_the_libvirt_shim() {
+    let roots = sources::files(&[SHIPPED, &["tests/src"]].concat(), &["rs"]).unwrap();
+    let is_root = |path: &str| path.ends_with("src/lib.rs") || path.ends_with("/main.rs") && !path.contains("/tests/");
+    let roots: Vec<&Source> = roots.iter().filter(|file| is_root(&file.path)).collect();
+    assert!(roots.len() > TABLE.len(), "{} roots of crates", roots.len());
+    for root in roots {
+        let forbids = if root.path == "agent/src/lib.rs" {
+            "#![cfg_attr(not(feature = \"libvirt\"), forbid(unsafe_code))]"
+        } else {
+            "#![forbid(unsafe_code)]"
+        };
+        assert!(root.text.contains(forbids), "{} does not forbid unsafe code", root.path);
+    }
+    nobody_says(&["allow(unsafe_code)", "unsafe {"], SHIPPED, &["agent/src/hypervisor/libvirt/ffi.rs"]);
+}
+
+#[test]
 fn core_is_pure() {
     let io = [
         "SystemTime",

@@ -119,7 +119,7 @@ fn start_scheduler(lab: &Lab, authority: &Authority, folder: PathBuf, mode: &str
     let config = folder.join("scheduler.toml");
     let text = format!(
         "[scheduler]\nlisten = \"{HERE}:{PORT}\"\nmetrics_listen = \"\"\ndata_dir = {:?}\nmode = {mode:?}\n\
-         period_seconds = 1.0\nround_seconds = 5.0\nrelief_seconds = 1.0\n{}\
+         period_seconds = 1.0\nround_seconds = 5.0\nrelief_seconds = 1.0\nmigration_tls = false\n{}\
          [tuning]\nrelief_after = 5.0\nvm_cool_down = 60.0\n[log]\nfilter = \"info,ballast_scheduler=debug,ballast_scheduler::rpc=info\"\n",
         folder.join("scheduler").display().to_string(),
         tls_section(&files)

@@ -2,6 +2,8 @@
 //!
 //! Nothing outside this crate's own tests calls it, and no shipped binary contains it.
 
+#![forbid(unsafe_code)]
+
 pub mod certificates;
 pub mod fleet;
 pub mod grpc;

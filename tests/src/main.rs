@@ -1,5 +1,7 @@
 //! Long runs of what the tests do in short: `ballast-tests simulate --seeds 0..10000`.
 
+#![forbid(unsafe_code)]
+
 use std::{
     collections::BTreeMap,
     ops::Range,

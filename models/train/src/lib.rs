@@ -1,5 +1,7 @@
 //! Offline training and judging of ballast's models: from recordings to bundles, on the CPU or on accelerators.
 
+#![forbid(unsafe_code)]
+
 pub mod baselines;
 pub mod batch;
 pub mod burn_learner;

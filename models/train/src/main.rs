@@ -1,5 +1,7 @@
 //! `ballast-train`: offline training and judging of ballast's models.
 
+#![forbid(unsafe_code)]
+
 use ballast_train::{
     command::{self, ForecasterArgs},
     policy::{self, PolicyArgs},

@@ -75,8 +75,8 @@ impl Default for Scheduler {
             mode: Mode::Recommend,
             seed: 1,
             epoch_min: 1,
-            // Needs certificates on every hypervisor, which a plain libvirt does not have.
-            migration_tls: false,
+            // A vm's memory holds what its users trusted it with; plain must be asked for.
+            migration_tls: true,
             // Two series per vm: for fleets beyond ten thousand vms rather turned off.
             metrics_per_vm: true,
         }

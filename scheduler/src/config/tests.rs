@@ -103,6 +103,12 @@ fn certificates_that_are_not_there_are_named() {
 }
 
 #[test]
+fn migrations_are_encrypted_unless_plain_is_asked_for() {
+    assert!(parse("").unwrap().engine.migration_tls);
+    assert!(!parse("[scheduler]\nmigration_tls = false").unwrap().engine.migration_tls);
+}
+
+#[test]
 fn rates_have_their_ranges() {
     let text = "[limits]\ncalls_per_second = 0.0\ncalls_burst = 0\nmessages_per_second = 1.0\nmessages_burst = 0";
     let expected = ["calls_per_second", "calls_burst", "messages_per_second", "messages_burst"];

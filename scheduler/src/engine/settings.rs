@@ -133,7 +133,7 @@ impl EngineSettings {
             seed: 1,
             initial_mode: Mode::Recommend,
             epoch_min: 1,
-            migration_tls: false,
+            migration_tls: true,
             commands: CommandSettings::default(),
             forecast: ForecastSettings::default(),
             keep: KeepSettings::default(),

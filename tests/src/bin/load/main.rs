@@ -4,6 +4,7 @@
 //! what it saw as one JSON object. Not a test: it has no opinion on the figures.
 //!
 //! `cargo run --release -p ballast-tests --bin load -- --scheduler target/release/ballast-scheduler --hosts 1000`
+#![forbid(unsafe_code)]
 #![allow(clippy::print_stdout)] // what it is for
 
 mod agents;

@@ -7,6 +7,8 @@
 //! Needs root and what `tests/lab/lab.sh deps` installs. The first half of the moves is what the scheduler learns from, the
 //! second half is judged. Beside it stands the usual rule, memory ÷ bandwidth, with the bandwidth that the first half reached.
 
+#![forbid(unsafe_code)]
+
 mod moves;
 mod report;
 
