@@ -247,8 +247,8 @@ impl Default for LimitsSection {
             calls_burst: 200,
             // At the shortest period an agent sends two batches a second, and now and then a report.
             messages_per_second: 20.0,
-            // Half an hour of samples at 5 s: an agent that comes back catches up in one go.
-            messages_burst: 500,
+            // An hour of samples at 5 s, a quarter at 1 s: an agent that comes back catches up in one go.
+            messages_burst: 1000,
             decisions_kept: 1000,
             migrations_kept: 1000,
         }

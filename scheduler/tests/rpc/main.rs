@@ -6,6 +6,7 @@
 mod certificates;
 mod errors;
 mod link;
+mod rates;
 mod reflection;
 mod roles;
 mod rotation;
