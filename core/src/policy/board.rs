@@ -105,8 +105,20 @@ impl<'a> Board<'a> {
         let (bundles, spread) = (Bundles::of(view.snapshot), BTreeMap::new());
         let shelves = Shelves::new(slots.iter().map(|slot| slot.host));
         let (weights, marginal, watts_per_room) = ([0.5; 2], marginal(&slots), 1.0);
-        let mut board =
-            Self { view, risk, fleet, slots, moved, bundles, spread, weights, shelves, marginal, watts_per_room, everything };
+        let mut board = Self {
+            view,
+            risk,
+            fleet,
+            slots,
+            moved,
+            bundles,
+            spread,
+            weights,
+            shelves,
+            marginal,
+            watts_per_room,
+            everything,
+        };
         let scarcity = board.scarcity();
         board.weights = weights_of(scarcity);
         board.price(scarcity);

@@ -128,7 +128,7 @@ fn make_room(
     }
     match swap::exchange(board, slot, choices, motive, |board, load| mark.is_clear(board, load)) {
         Exchange::Found(proposal) => {
-            advice.proposals.push(proposal);
+            advice.proposals.push(*proposal);
             return true;
         }
         Exchange::Unsafe(out, back) => advice.notes.push(format!(

@@ -25,7 +25,7 @@ const VMS: usize = 8;
 /// What became of the search.
 pub(super) enum Exchange {
     /// This clears the host.
-    Found(Proposal),
+    Found(Box<Proposal>),
     /// These two would, but there is no memory to do it safely.
     Unsafe(VmId, VmId),
     /// None would.
@@ -58,7 +58,7 @@ pub(super) fn exchange(
         }
     }
     match (best, unsafe_one) {
-        (Some((_, out, back, other)), _) => Exchange::Found(propose(board, slot, out, other, back, motive)),
+        (Some((_, out, back, other)), _) => Exchange::Found(Box::new(propose(board, slot, out, other, back, motive))),
         (None, Some((out, back))) => Exchange::Unsafe(out, back),
         (None, None) => Exchange::None,
     }

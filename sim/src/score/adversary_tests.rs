@@ -170,6 +170,7 @@ fn played(policy: &mut dyn Policy, seed: u64) -> Ledger {
 
 /// Plays enough seeds for the steps that are asked for.
 fn hold_out(name: &str, mut policy: impl FnMut(u64) -> Box<dyn Policy>) -> f64 {
+    #[allow(clippy::disallowed_methods, reason = "a test is not called by anyone who could say it")]
     let asked = std::env::var("BALLAST_ADVERSARY_STEPS").ok().and_then(|steps| steps.parse().ok());
     let seeds = asked.unwrap_or(3 * STEPS).div_ceil(STEPS);
     let mut moved = 0.0;
