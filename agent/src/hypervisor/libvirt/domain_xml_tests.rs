@@ -58,6 +58,22 @@ fn labels_are_read_from_our_namespace_only() {
 }
 
 #[test]
+fn a_label_that_cannot_be_understood_keeps_its_vm_where_it_is_and_says_so() {
+    let metadata =
+        "<metadata><b:vm xmlns:b='https://ballast.dev/vm/1'><b:pin host='no host!'/><b:spread/></b:vm></metadata>";
+    let record = definition("kvm", metadata, "").record;
+    let said: Vec<String> = record.obstacles.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        said,
+        [
+            "has the label pin of which host is \"no host!\", where a host's name is needed",
+            "has the label spread of which group is missing, where a group's name is needed",
+        ]
+    );
+    assert_eq!(record.labels, ballast_core::inventory::VmLabels::default());
+}
+
+#[test]
 fn disks_on_shared_storage_name_it_and_local_ones_stand_in_the_way() {
     let record = definition(
         "kvm",
