@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+use std::time::Duration;
+
 use ballast_train::{
     command::{self, ForecasterArgs},
     policy::{self, PolicyArgs},
@@ -9,6 +11,7 @@ use ballast_train::{
     speed::{self, SpeedArgs},
 };
 use clap::{Parser, Subcommand};
+use rustix::time::{ClockId, clock_gettime};
 
 /// Trains and judges ballast's models, away from any fleet.
 #[derive(Debug, Parser)]
@@ -36,6 +39,12 @@ fn main() -> anyhow::Result<()> {
         Command::Forecaster(args) => command::run(&args, &mut out),
         Command::ForecastScore(args) => score::run(&args, &mut out),
         Command::Policy(args) => policy::run(&args, &mut out),
-        Command::Speed(args) => speed::run(&args, &mut out),
+        Command::Speed(args) => speed::run(&args, &since_boot, &mut out),
     }
+}
+
+fn since_boot() -> Duration {
+    let now = clock_gettime(ClockId::Monotonic);
+    // Neither is negative, and the second is below a thousand million.
+    Duration::new(now.tv_sec.try_into().unwrap_or_default(), now.tv_nsec.try_into().unwrap_or_default())
 }

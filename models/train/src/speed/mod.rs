@@ -2,7 +2,7 @@
 
 mod peer;
 
-use std::{io::Write, path::PathBuf};
+use std::{io::Write, path::PathBuf, time::Duration};
 
 use ballast_core::history::{History, Observed, Shape};
 use clap::Args;
@@ -37,11 +37,11 @@ pub struct SpeedArgs {
     peer_device: Vec<String>,
 }
 
-/// Measures, and writes a line for each device and size as soon as it is known.
+/// Measures by `clock`, the time since any moment, and writes a line for each device and size as soon as it is known.
 ///
 /// # Errors
 /// Where a number is out of its range, a device is not there or the peer fails.
-pub fn run(args: &SpeedArgs, out: &mut dyn Write) -> anyhow::Result<()> {
+pub fn run(args: &SpeedArgs, clock: &dyn Fn() -> Duration, out: &mut dyn Write) -> anyhow::Result<()> {
     for (field, values, most) in [("lanes", &args.lanes, 65_536), ("hidden", &args.hidden, 1024)] {
         let wrong = values.iter().find(|value| !(1..=most).contains(*value));
         anyhow::ensure!(wrong.is_none(), "{field} is {}, 1 to {most} is needed", wrong.copied().unwrap_or_default());
@@ -49,7 +49,7 @@ pub fn run(args: &SpeedArgs, out: &mut dyn Write) -> anyhow::Result<()> {
     writeln!(out, "{:<34} {:>6} {:>7} {:>12} {:>12}", "device", "hidden", "lanes", "ms a chunk", "slots a s")?;
     for hidden in &args.hidden {
         for lanes in &args.lanes {
-            measure(args, &recipe(*hidden, *lanes, args.rounds), out)?;
+            measure(args, &recipe(*hidden, *lanes, args.rounds), clock, out)?;
         }
     }
     Ok(())
@@ -62,7 +62,7 @@ fn recipe(hidden: usize, lanes: usize, rounds: u32) -> Recipe {
     Recipe { hidden, walk, epochs: rounds + 1, warm_up: 0, ..usual }
 }
 
-fn measure(args: &SpeedArgs, recipe: &Recipe, out: &mut dyn Write) -> anyhow::Result<()> {
+fn measure(args: &SpeedArgs, recipe: &Recipe, clock: &dyn Fn() -> Duration, out: &mut dyn Write) -> anyhow::Result<()> {
     let set = Set::of(&histories(recipe.walk.lanes, recipe.walk.steps * CHUNKS), 1.0);
     let mut line = |name: &str, mut seconds: Vec<f64>| -> anyhow::Result<()> {
         seconds.sort_by(f64::total_cmp);
@@ -72,7 +72,7 @@ fn measure(args: &SpeedArgs, recipe: &Recipe, out: &mut dyn Write) -> anyhow::Re
         Ok(out.flush()?)
     };
     for device in &args.device {
-        line(&device.to_string(), rounds(recipe, *device, &set, args.rounds)?)?;
+        line(&device.to_string(), rounds(recipe, *device, &set, (args.rounds, clock))?)?;
     }
     for device in args.peer.iter().flat_map(|python| args.peer_device.iter().map(move |device| (python, device))) {
         for measured in peer::measure(device.0, &peer::sizes(recipe, device.1, (args.rounds, CHUNKS)))? {
@@ -82,19 +82,23 @@ fn measure(args: &SpeedArgs, recipe: &Recipe, out: &mut dyn Write) -> anyhow::Re
     Ok(())
 }
 
-/// Seconds per chunk of each round, everything that training does included.
-fn rounds(recipe: &Recipe, device: Device, set: &Set, number: u32) -> anyhow::Result<Vec<f64>> {
+/// Seconds per chunk of each of so many rounds, everything that training does included.
+fn rounds(
+    recipe: &Recipe,
+    device: Device,
+    set: &Set,
+    (number, clock): (u32, &dyn Fn() -> Duration),
+) -> anyhow::Result<Vec<f64>> {
     let mut training = Training::begin(*recipe, recipe.first_weights()?);
     let mut engine = Engine::new(&training.progress().weights, &[device], recipe.walk, recipe.loss)?;
     let mut seconds = Vec::new();
     for round in 0..=number {
-        #[allow(clippy::disallowed_methods, reason = "a measurement reads the real clock")]
-        let began = std::time::Instant::now();
+        let began = clock();
         let mut chunks = 0;
         training.epoch(set, &mut engine, |step| chunks = step.chunks.1, |_| None)?;
         // In the first the device's kernels are made and tried out.
         if round > 0 {
-            seconds.push(began.elapsed().as_secs_f64() / f64::from(u32::try_from(chunks)?));
+            seconds.push((clock() - began).as_secs_f64() / f64::from(u32::try_from(chunks)?));
         }
     }
     Ok(seconds)
@@ -112,4 +116,44 @@ fn histories(number: usize, slots: usize) -> Vec<History> {
         History { name: index.to_string(), shape: Shape::default(), first: 0, slots: slots.collect() }
     };
     (0..number).map(&mut vm).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: SpeedArgs,
+    }
+
+    fn told(line: &str) -> anyhow::Result<String> {
+        let args = Line::parse_from(line.split(' ')).args;
+        let (seconds, mut out) = (Cell::new(0), Vec::new());
+        // A second between any two looks: a chunk takes a second over the chunks of a round.
+        let clock = || {
+            seconds.set(seconds.get() + 1);
+            Duration::from_secs(seconds.get())
+        };
+        run(&args, &clock, &mut out)?;
+        Ok(String::from_utf8(out)?)
+    }
+
+    #[test]
+    fn each_device_and_size_has_a_line_of_its_own() {
+        let text = told("speed --device cpu,flex --lanes 2 --hidden 4 --rounds 1").unwrap();
+        let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(lines[1..], [["cpu", "4", "2", "250.00", "384"], ["flex", "4", "2", "250.00", "384"]]);
+    }
+
+    #[test]
+    fn a_number_out_of_its_range_is_named() {
+        let error = told("speed --lanes 0").unwrap_err().to_string();
+        assert_eq!(error, "lanes is 0, 1 to 65536 is needed");
+    }
 }
