@@ -196,21 +196,17 @@ impl Wire {
 
     /// The agent of a host dials the scheduler.
     pub(super) fn dial(&self, host: usize) -> Dialled {
-        self.with(|inner| {
-            if inner.cut.contains(&(host, Way::Up)) || inner.cut.contains(&(host, Way::Down)) {
-                return Dialled::Lost;
+        match self.with(|inner| inner.line_to_scheduler(host)) {
+            Err(dialled) => dialled,
+            // Outside of the lock: where nobody listens any more both ends are dropped, and an end locks as it is dropped.
+            Ok((listener, line)) => {
+                let end = |way| End::new(self.clone(), line, way);
+                match listener.connections.send(Ok(end(Way::Down))) {
+                    Ok(()) => Dialled::Open(end(Way::Up)),
+                    Err(_) => Dialled::Refused,
+                }
             }
-            let astray = inner.older.last().cloned().filter(|_| inner.meddler.leads_astray());
-            let Some(listener) = astray.or_else(|| inner.listener.clone()) else { return Dialled::Refused };
-            let line = inner.lines.len();
-            let scheduler = listener.scheduler;
-            inner.lines.push(Line { host, scheduler, up: Lane::new(true), down: Lane::new(false) });
-            let end = |way| End::new(self.clone(), line, way);
-            match listener.connections.send(Ok(end(Way::Down))) {
-                Ok(()) => Dialled::Open(end(Way::Up)),
-                Err(_) => Dialled::Refused,
-            }
-        })
+        }
     }
 
     /// Cuts a direction of a host's connections, or mends it.
@@ -263,6 +259,18 @@ impl Wire {
 }
 
 impl Inner {
+    /// A new line from the agent of a host to whom it finds, or what it finds instead.
+    fn line_to_scheduler(&mut self, host: usize) -> Result<(Listener, usize), Dialled> {
+        if self.cut.contains(&(host, Way::Up)) || self.cut.contains(&(host, Way::Down)) {
+            return Err(Dialled::Lost);
+        }
+        let astray = self.older.last().cloned().filter(|_| self.meddler.leads_astray());
+        let Some(listener) = astray.or_else(|| self.listener.clone()) else { return Err(Dialled::Refused) };
+        let (line, scheduler) = (self.lines.len(), listener.scheduler);
+        self.lines.push(Line { host, scheduler, up: Lane::new(true), down: Lane::new(false) });
+        Ok((listener, line))
+    }
+
     fn deliver(&mut self, now: Duration) {
         self.now = now;
         for index in 0..self.lines.len() {
