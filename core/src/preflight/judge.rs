@@ -67,12 +67,14 @@ pub fn leave(passport: &Passport) -> Vec<Refusal> {
         .obstacles
         .iter()
         .map(|obstacle| Refusal::new(Check::Obstacle, format!("it {obstacle}"), "nothing that only its host has"));
-    let lacking = passport.tls_lacking.as_ref().filter(|_| passport.tls);
-    let tls = lacking.map(|lacking| Refusal::new(Check::Tls, lacking, TLS_NEEDED));
-    obstacles.chain(tls).collect()
+    obstacles.chain(unencrypted(passport, passport.tls_lacking.as_ref())).collect()
 }
 
-const TLS_NEEDED: &str = "a readable set of certificates for encrypted copies";
+/// What stands against an encrypted copy, where the vm's is to be one and an end lacks something for it.
+fn unencrypted(vm: &Passport, lacking: Option<&String>) -> Option<Refusal> {
+    let needed = "a readable set of certificates for encrypted copies";
+    lacking.filter(|_| vm.tls).map(|lacking| Refusal::new(Check::Tls, lacking, needed))
+}
 
 type Rule = fn(&Case<'_>, &mut Vec<Refusal>);
 
@@ -188,9 +190,7 @@ fn absent(
 }
 
 fn tls(case: &Case<'_>, refusals: &mut Vec<Refusal>) {
-    if let Some(lacking) = case.here.tls_lacking.as_ref().filter(|_| case.vm.tls) {
-        refusals.push(Refusal::new(Check::Tls, lacking, TLS_NEEDED));
-    }
+    refusals.extend(unencrypted(case.vm, case.here.tls_lacking.as_ref()));
 }
 
 /// What a newer hypervisor wrote an older one may not read.

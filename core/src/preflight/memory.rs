@@ -38,7 +38,9 @@ impl Memory {
 
     /// Forgets what rested on a host that is other than it was.
     pub(crate) fn host_changed(&mut self, before: &Inventory, after: &Inventory) {
-        if essence(before) != essence(after) {
+        // Every inventory comes by here, and nearly always nothing is remembered of its host.
+        let concerned = || self.0.values().flatten().any(|one| one.to == after.host);
+        if concerned() && essence(before) != essence(after) {
             self.0.values_mut().for_each(|moves| moves.retain(|one| one.to != after.host));
             self.0.retain(|_, moves| !moves.is_empty());
         }
@@ -46,7 +48,7 @@ impl Memory {
 
     /// Forgets what rested on a vm that is other than it was.
     pub(crate) fn vm_changed(&mut self, before: &VmRecord, after: &VmRecord) {
-        if definition(before) != definition(after) {
+        if self.0.contains_key(&after.vm) && definition(before) != definition(after) {
             self.0.remove(&after.vm);
         }
     }
