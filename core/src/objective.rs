@@ -197,6 +197,9 @@ impl<'a> Objective<'a> {
     /// Adds what it costs that the users of the vms that move are as far away as they are, before and after.
     fn add_distances(&self, moves: &[Move], vms: &FleetLoad<'_>, expected: &mut Expectation) {
         let (proximity, horizon) = (&self.tuning.proximity, self.tuning.horizon.as_secs_f64());
+        if !proximity.matters() {
+            return;
+        }
         for one in moves {
             let hosts = self.snapshot.hosts.get(&one.from).zip(self.snapshot.hosts.get(&one.to));
             let vm = self.snapshot.vms.get(&one.vm).zip(vms.vm(one.vm));

@@ -91,7 +91,7 @@ pub(super) struct Board<'a> {
     /// See [`Self::best_marginal`].
     marginal: f64,
     /// What a mean host's room costs on the most efficient host.
-    watts_per_room: f64,
+    pub(super) watts_per_room: f64,
     /// All demand and all capacity, asleep or not.
     everything: HostLoad,
 }
@@ -156,7 +156,7 @@ impl<'a> Board<'a> {
     }
 
     /// Share of a mean host that so much CPU and memory make up, the scarcer resource weighing more.
-    fn share(&self, cpu: Cores, memory: Bytes) -> f64 {
+    pub(super) fn share(&self, cpu: Cores, memory: Bytes) -> f64 {
         let (pool, hosts) = (&self.everything, crate::units::count(self.slots.len().max(1)));
         let cpu = cpu.ratio_of(pool.capacity / hosts);
         let memory = memory.as_f64() * hosts / pool.memory_capacity.as_f64().max(1.0);
@@ -363,34 +363,6 @@ impl<'a> Board<'a> {
         let cpu = limit - load.ahead(&self.risk).ratio_of(load.capacity);
         let memory = 1.0 - load.memory.ratio_of(load.memory_capacity);
         self.weights[0] * cpu * cpu + self.weights[1] * memory * memory + slot.cost - 1.0
-    }
-
-    /// What the distance to the users of `unit` costs on a host, in what holding the room that it takes up costs on the most
-    /// efficient one: the measure of [`Slot::cost`]. Nothing where distance has no price.
-    fn remoteness(&self, slot: &Slot<'_>, unit: &Unit<'_>) -> f64 {
-        let proximity = &self.tuning().proximity;
-        if !proximity.matters() {
-            return 0.0;
-        }
-        let loads = || unit.vms.iter().filter_map(|vm| Some((vm, self.fleet.vm(vm.id())?)));
-        let of = |(vm, load): (&&VmView, &VmLoad)| {
-            proximity.of(&slot.host.inventory, &vm.record, load.mean(&self.risk), 1.0).get()
-        };
-        let watts: f64 = loads().map(of).sum();
-        let room = self.share(loads().map(|(_, load)| load.peak()).sum(), loads().map(|(_, load)| load.memory).sum());
-        watts / (room * self.watts_per_room).max(f64::MIN_POSITIVE)
-    }
-
-    /// Milliseconds between a host and the users of `unit`, the mean of its vms that have any; 0 where none has.
-    pub(super) fn rtt_ms(&self, slot: usize, unit: &Unit<'_>) -> f64 {
-        self.rtt_ms_at(&self.slots[slot], unit)
-    }
-
-    /// The same, of a host that is at hand.
-    pub(super) fn rtt_ms_at(&self, slot: &Slot<'_>, unit: &Unit<'_>) -> f64 {
-        let rtt = |vm: &&VmView| self.tuning().proximity.rtt_ms(&slot.host.inventory, &vm.record);
-        let known: Vec<f64> = unit.vms.iter().filter_map(rtt).collect();
-        known.iter().sum::<f64>() / crate::units::count(known.len().max(1))
     }
 
     /// Plays a move: the vm counts on its target from now on, and may not be moved again; its source keeps its load

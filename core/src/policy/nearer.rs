@@ -9,9 +9,35 @@ use crate::{
         offer::{offer, propose},
     },
     proposal::Motive,
+    risk::VmLoad,
     snapshot::VmView,
-    units::Joules,
+    units::{Joules, count},
 };
+
+impl Board<'_> {
+    /// What the distance to the users of `unit` costs on a host, in what holding the room that it takes up costs on the most
+    /// efficient one: the measure of [`Slot::cost`]. Nothing where distance has no price.
+    pub(super) fn remoteness(&self, slot: &Slot<'_>, unit: &Unit<'_>) -> f64 {
+        let proximity = &self.tuning().proximity;
+        if !proximity.matters() {
+            return 0.0;
+        }
+        let loads = || unit.vms.iter().filter_map(|vm| Some((vm, self.fleet.vm(vm.id())?)));
+        let of = |(vm, load): (&&VmView, &VmLoad)| {
+            proximity.of(&slot.host.inventory, &vm.record, load.mean(&self.risk), 1.0).get()
+        };
+        let watts: f64 = loads().map(of).sum();
+        let room = self.share(loads().map(|(_, load)| load.peak()).sum(), loads().map(|(_, load)| load.memory).sum());
+        watts / (room * self.watts_per_room).max(f64::MIN_POSITIVE)
+    }
+
+    /// Milliseconds between a host and the users of `unit`, the mean of its vms that have any; 0 where none has.
+    fn rtt_ms(&self, slot: &Slot<'_>, unit: &Unit<'_>) -> f64 {
+        let rtt = |vm: &&VmView| self.tuning().proximity.rtt_ms(&slot.host.inventory, &vm.record);
+        let known: Vec<f64> = unit.vms.iter().filter_map(rtt).collect();
+        known.iter().sum::<f64>() / count(known.len().max(1))
+    }
+}
 
 /// Proposes the moves that gain most, at most as many as there may be moves at a time.
 pub(super) fn approach(board: &mut Board<'_>, advice: &mut Advice) {
@@ -34,7 +60,7 @@ pub(super) fn approach(board: &mut Board<'_>, advice: &mut Advice) {
         }
         // Those before it may have taken its place.
         let Some(to) = nearer(board, slot, &unit) else { continue };
-        let (from_ms, to_ms) = (board.rtt_ms(slot, &unit), board.rtt_ms(to, &unit));
+        let [from_ms, to_ms] = [slot, to].map(|slot| board.rtt_ms(&board.slots[slot], &unit));
         let users = unit.vms.iter().find_map(|vm| vm.record.labels.users.clone()).unwrap_or_default();
         let motive = Motive::Nearer { users, from_ms, to_ms };
         if offer(board, &unit, to).gain >= Joules(board.tuning().min_gain_joules) {
@@ -71,7 +97,7 @@ fn most(board: &Board<'_>, slot: usize, unit: &Unit<'_>) -> Joules {
 
 /// The best host in use at which the users of `unit` are nearer than at `slot`.
 fn nearer<'a>(board: &Board<'a>, slot: usize, unit: &Unit<'a>) -> Option<usize> {
-    let now = board.rtt_ms(slot, unit);
-    let closer = |other: &Slot<'a>| other.is_inhabited() && board.rtt_ms_at(other, unit) < now;
+    let now = board.rtt_ms(&board.slots[slot], unit);
+    let closer = |other: &Slot<'a>| other.is_inhabited() && board.rtt_ms(other, unit) < now;
     (now > 0.0).then(|| board.best_target(unit, board.tuning().cpu_fill_limit, closer)).flatten()
 }
