@@ -165,11 +165,14 @@ fn host(raw: HostSection, machine: &Machine, problems: &mut Problems) -> HostCon
     if let Some(address) = raw.wake_address.as_deref().filter(|address| !is_hardware_address(address)) {
         problems.push("host.wake_address", format!("{address:?}"), "six bytes are needed, as aa:bb:cc:dd:ee:ff");
     }
-    if raw.fault_domain.as_deref().is_some_and(|domain| domain.trim().is_empty()) {
-        problems.push("host.fault_domain", "\"\"", "a name is needed, as rack-3, or none at all");
-    }
-    if raw.site.as_deref().is_some_and(|site| site.trim().is_empty()) {
-        problems.push("host.site", "\"\"", "a name is needed, as frankfurt, or none at all");
+    let places = [
+        ("host.fault_domain", &raw.fault_domain, "a name is needed, as rack-3, or none at all"),
+        ("host.site", &raw.site, "a name is needed, as frankfurt, or none at all"),
+    ];
+    for (field, name, needed) in places {
+        if name.as_deref().is_some_and(|name| name.trim().is_empty()) {
+            problems.push(field, "\"\"", needed);
+        }
     }
     let sleep = match raw.sleep {
         SleepWay::None => SleepSupport::None,

@@ -5,6 +5,7 @@ mod peer;
 use std::{io::Write, path::PathBuf, time::Duration};
 
 use ballast_core::history::{History, Observed, Shape};
+use ballast_sim::score::stats::median;
 use clap::Args;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_pcg::Pcg64Mcg;
@@ -64,9 +65,8 @@ fn recipe(hidden: usize, lanes: usize, rounds: u32) -> Recipe {
 
 fn measure(args: &SpeedArgs, recipe: &Recipe, clock: &dyn Fn() -> Duration, out: &mut dyn Write) -> anyhow::Result<()> {
     let set = Set::of(&histories(recipe.walk.lanes, recipe.walk.steps * CHUNKS), 1.0);
-    let mut line = |name: &str, mut seconds: Vec<f64>| -> anyhow::Result<()> {
-        seconds.sort_by(f64::total_cmp);
-        let median = seconds.get(seconds.len() / 2).copied().unwrap_or(f64::NAN);
+    let mut line = |name: &str, seconds: Vec<f64>| -> anyhow::Result<()> {
+        let median = median(seconds);
         let slots = (recipe.walk.lanes * recipe.walk.steps) as f64 / median;
         writeln!(out, "{name:<34} {:>6} {:>7} {:>12.2} {slots:>12.0}", recipe.hidden, recipe.walk.lanes, median * 1e3)?;
         Ok(out.flush()?)
