@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use ballast_core::{id::BootId, inventory::Inventory};
+use ballast_core::{id::BootId, inventory::Inventory, units::Timestamp};
 use ballast_daemon::clock::Clock;
 use tokio::sync::{mpsc, watch};
 
@@ -36,6 +36,15 @@ impl Refresh {
     }
 }
 
+/// The boot of the host that the agent runs on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Boot {
+    /// Which.
+    pub(crate) id: BootId,
+    /// When it began, by the agent's clock; `None` where that is not known.
+    pub(crate) at: Option<Timestamp>,
+}
+
 /// The task's ends of its channels.
 #[derive(Debug)]
 pub(crate) struct Keeper {
@@ -54,7 +63,7 @@ pub(crate) fn channels() -> (Keeper, Published, Refresh) {
 pub(crate) async fn keep<H: Hypervisor>(
     mut keeper: Keeper,
     config: Arc<Config>,
-    boot: BootId,
+    boot: Boot,
     hypervisor: Arc<H>,
     clock: Clock,
 ) {
@@ -90,11 +99,13 @@ fn log_connection(was_connected: bool, answer: &Result<HypervisorFacts, Hypervis
 }
 
 /// The inventory that follows from configuration and facts.
-fn assemble(config: &Config, boot: BootId, facts: &HypervisorFacts, complete: bool, clock: &Clock) -> Inventory {
+fn assemble(config: &Config, boot: Boot, facts: &HypervisorFacts, complete: bool, clock: &Clock) -> Inventory {
+    let now = clock.now();
     Inventory {
         host: config.host_id.clone(),
-        boot,
-        taken_at: clock.now(),
+        boot: boot.id,
+        taken_at: now,
+        up_for: boot.at.map_or(Duration::ZERO, |at| now.since(at)),
         complete,
         hypervisor: facts.version.clone(),
         cpu_capacity: config.host.cpu_capacity,

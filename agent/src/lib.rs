@@ -91,6 +91,7 @@ fn start<H: Hypervisor, S: Host>(
     clock: Clock,
 ) -> Result<(Tasks, watch::Receiver<bool>), AgentError> {
     let boot = host.boot().map_err(AgentError::Boot)?;
+    let up_since = host.up_for().map(|up_for| clock.now().before(up_for));
     let credentials = credentials(&config)?;
     let dialler = link::Dialler::new(&config, credentials.clone())?;
     let (journal, records) = Journal::open(&config.data_dir.join("journal"), clock.clone())?;
@@ -142,7 +143,8 @@ fn start<H: Hypervisor, S: Host>(
     };
     let desk = preflight::Desk::new(Arc::clone(&config), Arc::clone(&hypervisor), clock.clone());
     let mut tasks = Tasks::default();
-    tasks.spawn("inventory", inventory::keep(keeper, config, boot, hypervisor, clock.clone()));
+    let boot_and_when = inventory::Boot { id: boot, at: up_since };
+    tasks.spawn("inventory", inventory::keep(keeper, config, boot_and_when, hypervisor, clock.clone()));
     tasks.spawn("sampler", sampler.run());
     tasks.spawn("preflight", desk.run(asked));
     tasks.spawn("link", link::run(link, dialler, host));

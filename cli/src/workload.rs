@@ -189,7 +189,7 @@ fn recorded(sample: &VmSample, ahead: i128) -> RecordedSample {
 }
 
 /// A host as its inventory says; that every vm of a simulated fleet can run on it is assumed.
-fn host(inventory: &Inventory) -> HostSpec {
+pub(crate) fn host(inventory: &Inventory) -> HostSpec {
     let power = inventory.power.clone();
     let mut spec = HostSpec::new(inventory.host.clone(), inventory.cpu_capacity, inventory.memory_capacity, power);
     spec.hardware = inventory.hypervisor.clone();
@@ -236,6 +236,7 @@ mod tests {
             host: HostId::new(name).unwrap(),
             boot: BootId(uuid(1)),
             taken_at: Timestamp::from_secs(START),
+            up_for: Duration::ZERO,
             complete: true,
             hypervisor: "test".into(),
             cpu_capacity: Cores(8.0),

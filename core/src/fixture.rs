@@ -146,6 +146,7 @@ fn host(name: &str) -> HostView {
         host: host_id(name),
         boot: BootId::default(),
         taken_at: NOW,
+        up_for: Duration::ZERO,
         complete: true,
         hypervisor: "test".into(),
         cpu_capacity: Cores(16.0),

@@ -3,7 +3,7 @@
 //! `complete` is the field that keeps vms safe: an inventory taken while the hypervisor did not answer lists nothing
 //! and proves nothing.
 
-use std::{collections::BTreeSet, fmt};
+use std::{collections::BTreeSet, fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -120,6 +120,9 @@ pub struct Inventory {
     pub boot: BootId,
     /// When it was taken, by the agent's clock.
     pub taken_at: Timestamp,
+    /// How long the host had been up by then, sleeps in between included; zero where that is not known.
+    #[serde(default)]
+    pub up_for: Duration,
     /// True only where the hypervisor answered everything: only then does a missing vm mean "not here".
     pub complete: bool,
     /// Hypervisor and version, for people and for compatibility.

@@ -56,6 +56,7 @@ pub(crate) fn inventory(name: &str, vms: &[u128]) -> Inventory {
         host: host(name),
         boot: BootId(Uuid::from_u128(1)),
         taken_at: Timestamp::from_secs(1000),
+        up_for: Duration::ZERO,
         complete: true,
         hypervisor: "test".into(),
         cpu_capacity: Cores(8.0),

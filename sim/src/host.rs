@@ -67,6 +67,8 @@ pub(crate) struct Host {
     pub(crate) lost: bool,
     /// How often it was booted on request.
     pub(crate) boots: u64,
+    /// When it has got its power back; `None` where it has been up since before the scenario began.
+    pub(crate) up_since: Option<Timestamp>,
     /// Its agent says nothing.
     pub(crate) silent: bool,
     /// Its power meter repeats this.
@@ -106,6 +108,7 @@ impl Host {
             reachable: true,
             lost: false,
             boots: 0,
+            up_since: None,
             silent: false,
             meter_stuck_at: None,
             link: 1.0,

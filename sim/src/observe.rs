@@ -1,6 +1,6 @@
 //! What can be seen of the fleet from outside: what the agent's drivers read, and what a live view shows.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use ballast_core::{
     command::Progress,
@@ -16,6 +16,9 @@ use crate::{error::SimError, noise, vm::Vm, world::World};
 
 /// Memory the host itself uses.
 const OWN_MEMORY: Bytes = Bytes::from_gib(2);
+
+/// How long a host had been up when the scenario began.
+const UP_BEFORE: Duration = Duration::from_hours(24);
 
 /// Where a vm is, as one host can tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +105,7 @@ impl World {
             host: host.clone(),
             boot: self.boot(host),
             taken_at: self.now(),
+            up_for: self.up_for(host),
             complete: true,
             hypervisor: "ballast-sim".into(),
             cpu_capacity: spec.cpu_capacity,
@@ -126,6 +130,12 @@ impl World {
         let name = host.as_str().bytes().fold(0, |hash, byte| noise::hash(hash, u64::from(byte), 0));
         let boots = self.host(host).map_or(0, |index| self.hosts[index].boots);
         BootId(crate::scenario::uuid(self.seed, 1, if boots == 0 { name } else { noise::hash(name, boots, 0) }))
+    }
+
+    /// How long a host has been up, sleeps in between included; a day more than the scenario where it never lost its power.
+    pub fn up_for(&self, host: &HostId) -> Duration {
+        let since = self.host(host).ok().and_then(|host| self.hosts[host].up_since);
+        since.map_or_else(|| self.now().since(self.start()) + UP_BEFORE, |since| self.now().since(since))
     }
 
     fn record(&self, vm: &Vm) -> VmRecord {

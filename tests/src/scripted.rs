@@ -39,6 +39,7 @@ impl ScriptedHost {
             host: HostId::new(name)?,
             boot: BootId(uuid_of(name, 1)),
             taken_at: Timestamp::EPOCH,
+            up_for: Duration::ZERO,
             complete: true,
             hypervisor: "scripted 1".into(),
             cpu_capacity: Cores(8.0),

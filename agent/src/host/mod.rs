@@ -11,7 +11,7 @@ pub mod real;
 pub mod simulated;
 pub mod sleep;
 
-use std::future::Future;
+use std::{future::Future, time::Duration};
 
 use ballast_core::{
     id::{BootId, HostId},
@@ -70,6 +70,11 @@ pub trait Host: Send + Sync + 'static {
     /// [`HostError::Failed`] when the kernel does not say; without it sequence numbers mean nothing.
     fn boot(&self) -> Result<BootId, HostError> {
         boot::of_this_machine()
+    }
+
+    /// How long the host has been up, sleeps in between included; `None` where the kernel does not say.
+    fn up_for(&self) -> Option<Duration> {
+        boot::uptime_of_this_machine()
     }
 
     /// Returns once the host is awake after [`Host::sleep`]. On a real host whoever can ask is awake.

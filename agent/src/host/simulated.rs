@@ -56,6 +56,10 @@ impl Host for SimulatedHost {
         Ok(self.fleet.with(|world| world.boot(&self.host)))
     }
 
+    fn up_for(&self) -> Option<Duration> {
+        Some(self.fleet.with(|world| world.up_for(&self.host)))
+    }
+
     async fn woken(&self) {
         while self.fleet.with(|world| world.host_power(&self.host)) != Ok(HostPower::Awake) {
             self.fleet.clock().sleep(LOOK).await;

@@ -56,6 +56,7 @@ pub(crate) fn inventory(name: &str, vms: &[(u128, VmState)]) -> Inventory {
         host: host(name),
         boot: boot(1),
         taken_at: Timestamp::EPOCH,
+        up_for: Duration::ZERO,
         complete: true,
         hypervisor: "QEMU 9".into(),
         cpu_capacity: Cores(10.0),

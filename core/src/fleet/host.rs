@@ -55,7 +55,9 @@ pub(super) struct HostState {
 }
 
 impl HostState {
+    /// A host not heard of before: awake for as long as it has been up, as far as anybody knows.
     pub(super) fn new(inventory: Inventory, now: Timestamp) -> Self {
+        let up_for = inventory.up_for;
         Self {
             inventory: Arc::new(inventory),
             claims: BTreeSet::new(),
@@ -66,7 +68,7 @@ impl HostState {
             connected: false,
             known_since: now,
             power: HostPower::Awake,
-            power_since: now,
+            power_since: now.before(up_for),
             absurdity: None,
             overloaded_since: None,
             empty_since: None,
@@ -91,8 +93,9 @@ impl HostState {
     }
 
     /// Takes its newest inventory; with a new boot, what the old one measured no longer counts.
-    pub(super) fn take_inventory(&mut self, inventory: &Inventory) {
+    pub(super) fn take_inventory(&mut self, inventory: &Inventory, now: Timestamp) {
         if self.inventory.boot != inventory.boot {
+            self.power_since = self.power_since.max(now.before(inventory.up_for));
             self.absurdity = None;
             self.overloaded_since = None;
             (self.sample, self.base) = (None, Cores::ZERO);

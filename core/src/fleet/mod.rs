@@ -148,7 +148,7 @@ impl FleetState {
     fn inventory(&mut self, inventory: &Inventory, now: Timestamp, notes: &mut Notes) {
         let host = self.host_entry(inventory, now);
         let before = std::sync::Arc::clone(&host.inventory);
-        host.take_inventory(inventory);
+        host.take_inventory(inventory, now);
         self.refused.host_changed(&before, inventory);
         let mut touched = self.take_claims(inventory);
         if inventory.complete {

@@ -328,6 +328,28 @@ fn an_old_boots_goodbye_does_not_close_the_new_link() {
     assert!(!doubts(&stage, "b").contains(&Doubt::Disconnected));
 }
 
+/// For how long a host has been awake, as the scheduler knows it.
+fn awake_for(stage: &Stage, name: &str) -> Duration {
+    stage.now.since(stage.snapshot().hosts[&host(name)].power_since)
+}
+
+#[test]
+fn a_host_first_heard_of_has_been_awake_for_as_long_as_it_has_been_up() {
+    let mut stage = Stage::new();
+    stage.connect(crate::inventory::Inventory { up_for: Duration::from_secs(900), ..inventory("a", &[]) });
+    stage.connect(inventory("b", &[]));
+    assert_eq!((awake_for(&stage, "a"), awake_for(&stage, "b")), (Duration::from_secs(900), Duration::ZERO));
+}
+
+#[test]
+fn a_host_that_has_booted_anew_has_not_been_awake_for_longer_than_that() {
+    let mut stage = two_hosts();
+    stage.wait(3600);
+    let booted = crate::inventory::Inventory { boot: boot(2), up_for: Duration::from_secs(40), ..inventory("b", &[]) };
+    stage.connect(booted);
+    assert_eq!(awake_for(&stage, "b"), Duration::from_secs(40));
+}
+
 #[test]
 fn an_absurd_reading_is_forgotten_after_clean_batches() {
     let mut stage = two_hosts();

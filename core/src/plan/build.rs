@@ -92,6 +92,7 @@ fn host(entry: &HostEntry, index: usize, now: Timestamp, snapshot: &mut Snapshot
         host: id.clone(),
         boot: BootId::default(),
         taken_at: now,
+        up_for: Duration::ZERO,
         complete: !entry.doubts.contains(&DoubtEntry::InventoryIncomplete),
         hypervisor: String::new(),
         cpu_capacity: Cores(cores),

@@ -182,6 +182,7 @@ fn inventory() -> impl Strategy<Value = Inventory> {
             host,
             boot,
             taken_at: Timestamp(figures.1.0),
+            up_for: Duration::from_secs(figures.1.1 >> 40),
             complete: figures.1.2,
             hypervisor: "QEMU 7.2".into(),
             cpu_capacity: Cores(figures.0),

@@ -28,6 +28,7 @@ fn host(name: &str, watts: f64) -> HostView {
         host: HostId::new(name).unwrap(),
         boot: BootId::default(),
         taken_at: Timestamp::EPOCH,
+        up_for: Duration::ZERO,
         complete: true,
         hypervisor: "test".into(),
         cpu_capacity: Cores(8.0),

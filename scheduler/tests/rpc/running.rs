@@ -77,6 +77,7 @@ pub(crate) fn inventory(host: &str) -> Inventory {
         host: HostId::new(host).unwrap(),
         boot: BootId(uuid::Uuid::from_u128(7)),
         taken_at: Timestamp::from_secs(1),
+        up_for: Duration::ZERO,
         complete: true,
         hypervisor: "test 1".into(),
         cpu_capacity: Cores(8.0),

@@ -49,6 +49,7 @@ impl World {
         self.settle(host);
         self.changed(host);
         self.hosts[host].lost = false;
+        self.hosts[host].up_since = Some(self.now());
         self.hosts[host].power = ballast_core::snapshot::HostPower::Awake;
         self.refresh(host);
         self.start_waiting();

@@ -252,6 +252,10 @@ impl Host for WatchedHost {
         self.inner.boot()
     }
 
+    fn up_for(&self) -> Option<Duration> {
+        self.inner.up_for()
+    }
+
     async fn woken(&self) {
         self.inner.woken().await;
     }
