@@ -110,6 +110,13 @@ pub enum Motive {
         /// The host to be emptied.
         host: HostId,
     },
+    /// It makes room for a vm of a host that can be emptied by then.
+    Room {
+        /// That host.
+        host: HostId,
+        /// What this and emptying it are expected to gain together.
+        gain: Joules,
+    },
     /// The operator drains the host.
     Drain {
         /// The host.
@@ -182,6 +189,9 @@ impl fmt::Display for Motive {
                 write!(f, "the spread of load over the hosts goes from {from_spread:.4} to {to_spread:.4}")
             }
             Self::Consolidation { host } => write!(f, "{host} can be emptied and sleep"),
+            Self::Room { host, gain } => {
+                write!(f, "it makes room for {host} to be emptied, which gains {:.0} J in all", gain.get())
+            }
             Self::Drain { host } => write!(f, "{host} is being drained"),
             Self::Shortage { cores_short } => write!(f, "the awake hosts are {cores_short:.1} cores short"),
             Self::Spare { host } => write!(f, "the awake hosts could not bear the loss of {host}"),

@@ -150,7 +150,7 @@ impl<'a> Board<'a> {
         }
     }
 
-    fn room_left(&self, load: &HostLoad) -> f64 {
+    pub(super) fn room_left(&self, load: &HostLoad) -> f64 {
         let memory = load.memory_capacity.scale(self.tuning().memory_ratio).saturating_sub(load.memory);
         self.share(load.capacity.saturating_sub(load.ahead(&self.risk)), memory)
     }

@@ -3,19 +3,19 @@
 //! Planned anew every round: a host half emptied is cheaper still to finish, so an evacuation goes on by itself.
 
 use crate::{
-    id::HostId,
     inventory::SleepSupport,
     objective::Objective,
     policy::{
-        Advice,
+        Advice, aside,
         board::{Board, Slot},
-        bundle::{Unit, units_on},
+        bundle::units_on,
+        evacuation::{Evacuation, by_size, planned},
         loss,
     },
-    proposal::{Action, Expectation, Motive, Move, Proposal},
+    proposal::{Action, Expectation, Motive, Proposal},
     risk::HostLoad,
     snapshot::VmView,
-    units::{Bytes, Cores, Joules, count},
+    units::{Joules, count},
 };
 
 /// Share of the fill limit up to which the rest of the fleet may be filled when hosts go to sleep: what lies between this
@@ -25,6 +25,9 @@ pub(super) const HEADROOM: f64 = 0.9;
 /// Evacuations in a row for which no place was found before the round gives up looking: what is left is harder still.
 const FAILURES: usize = 32;
 
+/// Hosts in a round for which it is looked whether somebody could step aside: that takes longer than looking for room.
+const ASIDES: usize = 4;
+
 /// Who says whether a host is emptied, and how cautiously.
 pub(super) trait Judge {
     /// How cautiously evacuations are planned: multiples of the risk that the tuning asks for.
@@ -32,16 +35,6 @@ pub(super) trait Judge {
 
     /// Which of the plans for emptying `slot` is followed; `None` leaves the host as it is.
     fn choose(&mut self, board: &Board<'_>, slot: usize, plans: &[Evacuation]) -> Option<usize>;
-}
-
-/// A way to empty a host, and what comes of it.
-pub(super) struct Evacuation {
-    /// The level it was planned at.
-    pub(super) level: f64,
-    pub(super) moves: Vec<Move>,
-    pub(super) expected: Expectation,
-    /// The hosts that take its vms, as they will be.
-    pub(super) takers: Vec<HostLoad>,
 }
 
 /// Empties a host where the model says that it pays.
@@ -59,7 +52,7 @@ impl Judge for Gain {
 
 /// Proposes evacuations, at most as many as there may be moves at a time.
 pub(super) fn consolidate(board: &mut Board<'_>, advice: &mut Advice, judge: &mut dyn Judge) {
-    let (mut found, mut unplaced, mut unpaid, mut failures) = (0, 0, 0, 0);
+    let (mut found, mut unplaced, mut unpaid, mut failures, mut asked) = (0, 0, 0, 0, 0);
     let mut rest = Rest::of(board);
     for slot in candidates(board) {
         // A host that others are emptied onto by now stays; one that is being relieved is not emptied behind that.
@@ -76,6 +69,16 @@ pub(super) fn consolidate(board: &mut Board<'_>, advice: &mut Advice, judge: &mu
                 advice.proposals.push(proposal);
                 rest.empty(&board.slots[slot].load);
                 (found, failures) = (found + 1, 0);
+            }
+            Err(NoWay::Unplaced) if asked < ASIDES => {
+                asked += 1;
+                match make_room(board, slot) {
+                    Some(proposal) => {
+                        advice.proposals.push(proposal);
+                        found += 1;
+                    }
+                    None => unplaced += 1,
+                }
             }
             Err(NoWay::Unplaced) => unplaced += 1,
             Err(NoWay::Unpaid) => unpaid += 1,
@@ -167,6 +170,12 @@ impl Rest {
     }
 }
 
+fn make_room(board: &mut Board<'_>, slot: usize) -> Option<Proposal> {
+    let (mut units, stuck) = units_on(board, slot);
+    by_size(board, slot, &mut units);
+    (stuck == 0).then(|| aside::step_aside(board, slot, &units)).flatten()
+}
+
 fn evacuate(board: &mut Board<'_>, slot: usize, judge: &mut dyn Judge) -> Result<Proposal, NoWay> {
     let (mut units, stuck) = units_on(board, slot);
     if stuck > 0 {
@@ -194,53 +203,8 @@ fn evacuate(board: &mut Board<'_>, slot: usize, judge: &mut dyn Judge) -> Result
     Ok(Proposal { action: Action::Evacuate { host, moves }, motive, expected })
 }
 
-/// Where the host's units would go at that level of caution, all of them or none; the board is left as it was.
-fn planned(board: &mut Board<'_>, slot: usize, units: &[Unit<'_>], level: f64) -> Option<Evacuation> {
-    let host = board.slots[slot].host.id().clone();
-    let mut undo = vec![(slot, board.slots[slot].clone())];
-    board.slots[slot].emptied = true;
-    board.risk.times = level;
-    let mut moves = Vec::new();
-    let mut is_whole = true;
-    for unit in units {
-        let Some(to) = board.best_target(unit, board.tuning().cpu_fill_limit, Slot::is_inhabited) else {
-            is_whole = false;
-            break;
-        };
-        if undo.iter().all(|(known, _)| *known != to) {
-            undo.push((to, board.slots[to].clone()));
-        }
-        for vm in &unit.vms {
-            let one = Move { vm: vm.id(), from: host.clone(), to: board.slots[to].host.id().clone() };
-            board.play(&one);
-            moves.push(one);
-        }
-    }
-    board.risk.times = 1.0;
-    let before = |id: &HostId| undo.iter().find(|(_, slot)| slot.host.id() == id).map(|(_, slot)| slot.load);
-    let outcome = is_whole.then(|| {
-        let expected = board.objective().evacuate(&host, &moves, &board.fleet, before);
-        let takers: Vec<HostLoad> = undo.iter().skip(1).map(|(taker, _)| board.slots[*taker].load).collect();
-        (expected, takers)
-    });
-    board.restore(undo, &moves);
-    outcome.map(|(expected, takers)| Evacuation { level, moves, expected, takers })
-}
-
-/// Puts a host's units first that take the largest share of any resource: the hardest to place.
-pub(super) fn by_size(board: &Board<'_>, slot: usize, units: &mut [Unit<'_>]) {
-    let slot = &board.slots[slot];
-    let share = |unit: &Unit<'_>| {
-        let peak = |vm: &&VmView| board.fleet.vm(vm.id()).map_or(0.0, |load| load.peak().get());
-        let cpu = Cores(unit.vms.iter().map(peak).sum()).ratio_of(slot.load.capacity);
-        let memory: Bytes = unit.vms.iter().map(|vm| vm.memory_reserved()).sum();
-        cpu.max(memory.ratio_of(slot.load.memory_capacity))
-    };
-    units.sort_by(|a, b| share(b).total_cmp(&share(a)).then_with(|| a.first().id().cmp(&b.first().id())));
-}
-
 /// True where the gain is worth the disturbance and the host sleeps for longer than its sleep takes to pay.
-fn pays(board: &Board<'_>, slot: usize, expected: &Expectation) -> bool {
+pub(super) fn pays(board: &Board<'_>, slot: usize, expected: &Expectation) -> bool {
     let tuning = board.tuning();
     let copying = expected.copy_time.as_secs_f64() / count(tuning.moves_out_per_host.max(1));
     let power = &board.slots[slot].host.inventory.power;

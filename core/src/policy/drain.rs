@@ -9,7 +9,7 @@ use crate::{
         Advice,
         board::{Board, Slot},
         bundle::{Unit, units_on},
-        consolidate::by_size,
+        evacuation::by_size,
         offer::{propose, wake_for},
     },
     proposal::{Motive, Move},

@@ -1,10 +1,14 @@
 //! What could be moved: a policy looks at the fleet and proposes; it decides nothing.
 
+mod aside;
+#[cfg(test)]
+mod aside_tests;
 mod board;
 mod bundle;
 mod capacity;
 mod consolidate;
 mod drain;
+mod evacuation;
 mod greedy;
 #[cfg(test)]
 mod group_tests;

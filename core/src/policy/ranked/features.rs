@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::{
     policy::{
         board::{Board, Slot},
-        consolidate::Evacuation,
+        evacuation::Evacuation,
     },
     risk::{HostLoad, MOMENTS, Risk},
     units::count,

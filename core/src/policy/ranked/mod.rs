@@ -14,7 +14,8 @@ pub use features::{FEATURES, OWN, SHARED};
 use crate::policy::{
     Advice, Policy, View,
     board::Board,
-    consolidate::{Evacuation, Gain, Judge},
+    consolidate::{Gain, Judge},
+    evacuation::Evacuation,
     greedy,
 };
 
