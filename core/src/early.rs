@@ -142,13 +142,14 @@ mod tests {
     fn a_host_has_its_round_when_it_has_been_empty_for_long_enough_and_only_once() {
         let fleet = fleet();
         let (decision, waits) = waits(&fleet);
+        let due = fleet.tuning.sleep_after.as_secs();
         let empty_for = |secs: u64, empty: u64| {
             let mut snapshot = later(&fleet, &decision, secs, 1);
             snapshot.hosts.get_mut(&host_id("a")).unwrap().empty_for = Duration::from_secs(empty);
             waits.are_over(&snapshot, &fleet.tuning)
         };
-        assert!(!empty_for(150, 119), "{:?}", fleet.tuning.sleep_after);
-        assert!(empty_for(150, 120));
-        assert!(!empty_for(20, 140), "the round before has seen it");
+        assert!(!empty_for(due + 30, due - 1));
+        assert!(empty_for(due + 30, due));
+        assert!(!empty_for(20, due + 20), "the round before has seen it");
     }
 }

@@ -74,7 +74,7 @@ fn the_whole_plan_is_in_rounds_and_ends_with_the_host_asleep() {
     let told: Vec<(usize, bool)> =
         report.plan.iter().map(|step| (step.round, matches!(step.action.action, Step::Migrate(_)))).collect();
     assert_eq!(report.verdict, Verdict::Feasible);
-    assert_eq!(told, [(1, true), (2, true), (5, false)], "{:?}", report.plan);
+    assert_eq!(told, [(1, true), (2, true), (4, false)], "{:?}", report.plan);
     assert_eq!(report.after.hosts_awake, [2, 1]);
     assert!(
         report.after.watts[1] < report.after.watts[0] && report.after.price_joules[1] < report.after.price_joules[0]

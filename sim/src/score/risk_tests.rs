@@ -76,5 +76,5 @@ fn on_a_recorded_week_promises_are_kept_as_asked_over_any_day() {
 #[test]
 fn while_vms_are_moved_promises_are_kept_nearly_as_well() {
     let (off, promises) = off(0.01, &mut RiskGreedy);
-    assert!(off <= 0.45 && promises > 10_000, "{off} points off over {promises} promises");
+    assert!(off <= 0.55 && promises > 10_000, "{off} points off over {promises} promises");
 }
