@@ -103,6 +103,11 @@ pub fn slot_of(at: Timestamp) -> u32 {
     u32::try_from(slots).unwrap_or(u32::MAX - MONDAY_TO_EPOCH) + MONDAY_TO_EPOCH
 }
 
+/// When `slot` begins, UTC; the epoch for one before it.
+pub fn start_of(slot: u32) -> Timestamp {
+    Timestamp::from_secs(u64::from(slot.saturating_sub(MONDAY_TO_EPOCH)) * STEP.as_secs())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,6 +119,7 @@ mod tests {
         assert_eq!(monday % (7 * SLOTS_PER_DAY), 0);
         assert_eq!(slot_of(Timestamp::from_secs(1_769_385_600 + 299)), monday);
         assert_eq!(slot_of(Timestamp::from_secs(1_769_385_600 + 300)), monday + 1);
+        assert_eq!(start_of(monday + 1), Timestamp::from_secs(1_769_385_600 + 300));
     }
 
     #[test]

@@ -7,8 +7,10 @@ use thiserror::Error;
 
 use crate::units::{Joules, Watts};
 
+mod fit;
 mod hull;
 
+pub use fit::CurveFit;
 pub use hull::{HullSegment, LowerHull};
 
 /// Number of points of a curve: active idle, then 10 % to 100 % load.

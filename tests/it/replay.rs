@@ -51,8 +51,8 @@ async fn the_learned_policy_is_replayed_as_any_other() {
 #[tokio::test]
 async fn what_a_fleet_recorded_can_be_trained_on() {
     let (fleet, log) = recording().await;
-    let table = fleet.scheduler_dir().join("history.csv");
-    let args = ballast::history::HistoryArgs { files: vec![log], out: Some(table.clone()) };
+    let (table, hosts) = (fleet.scheduler_dir().join("history.csv"), fleet.scheduler_dir().join("hosts.json"));
+    let args = ballast::history::HistoryArgs { files: vec![log], out: Some(table.clone()), hosts: Some(hosts.clone()) };
     ballast::history::run(&args, &mut Vec::new()).unwrap();
     let text = std::fs::read_to_string(&table).unwrap();
     let histories = ballast_sim::trace::history::csv("history.csv", &text, &std::collections::BTreeMap::new()).unwrap();
@@ -60,6 +60,8 @@ async fn what_a_fleet_recorded_can_be_trained_on() {
     let busiest = histories.iter().flat_map(|history| &history.slots).map(|slot| slot.cpu).fold(0.0, f32::max);
     assert!((0.4..=1.01).contains(&busiest), "a share of its vcpus: {busiest}");
     assert!(histories.iter().all(|history| history.shape.memory_mib.is_some() && !history.slots[0].memory.is_nan()));
+    let hosts = ballast_sim::trace::hosts::parse("hosts.json", &std::fs::read_to_string(&hosts).unwrap()).unwrap();
+    assert!(!hosts.is_empty() && hosts.iter().all(|host| host.host.as_str().starts_with("kvm")), "{hosts:?}");
 }
 
 #[tokio::test]

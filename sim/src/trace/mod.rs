@@ -7,6 +7,7 @@ pub mod azure;
 pub mod bitbrains;
 pub mod google;
 pub mod history;
+pub mod hosts;
 #[cfg(feature = "parquet")]
 mod parquet;
 pub mod planetlab;
