@@ -1,11 +1,15 @@
 //! The scenario that is played: one that comes with ballast, or a file of the operator's, with its data read.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 use anyhow::{Context as _, bail};
 use ballast_core::policy::Policy;
 use ballast_models::{
-    policy::{self, Dqn, bundle::Bundle},
+    policy::{
+        self, Dqn,
+        bundle::Bundle,
+        table::{self, QTable},
+    },
     stream::Streaming,
 };
 use ballast_sim::{
@@ -40,7 +44,10 @@ pub(super) fn open(
     let days = with_data(&file, data, days)?;
     let learned = policy_of(policy)?;
     let make = move || Box::new(Dqn::policy(&learned)) as Box<dyn Policy>;
-    let mut runner = FileRunner::new(file, days).with_policy(policy::NAME, Box::new(make));
+    let steered = Arc::new(table::shipped()?);
+    let steer = move || Box::new(QTable::new(Arc::clone(&steered))) as Box<dyn Policy>;
+    let mut runner =
+        FileRunner::new(file, days).with_policy(policy::NAME, Box::new(make)).with_policy(table::NAME, Box::new(steer));
     if let Some(bundle) = forecaster.bundle()? {
         runner = runner.with_forecaster(Box::new(move || Box::new(Streaming::of(&bundle))));
     }

@@ -1,7 +1,8 @@
-//! The learned judgement of evacuations: a Q-network's ensemble behind the policy `dqn`.
+//! The learned judgement of evacuations: a Q-network's ensemble behind the policy `dqn`. And a table that steers the greedy policy.
 
 pub mod bundle;
 pub mod network;
+pub mod table;
 #[cfg(test)]
 mod tests;
 
@@ -19,8 +20,8 @@ use network::Ensemble;
 /// Name of the policy.
 pub const NAME: &str = "dqn";
 
-/// Names of ballast's own policies, this one among them: what a scheduler may be run with.
-pub const NAMES: [&str; 3] = [RiskGreedy::NAME, LeaveAlone::NAME, NAME];
+/// Names of ballast's own policies, the learned ones among them: what a scheduler may be run with.
+pub const NAMES: [&str; 4] = [RiskGreedy::NAME, LeaveAlone::NAME, NAME, table::NAME];
 
 /// The policy that comes with ballast.
 ///
@@ -33,10 +34,13 @@ pub fn shipped() -> Result<bundle::Bundle, BundleError> {
 /// The policy of that name, other systems' rules among them, a learned one with the networks of `bundle` or else with those that
 /// ship; `None` for a name that nobody has.
 pub fn any_by_name(name: &str, bundle: Option<&bundle::Bundle>) -> Option<Box<dyn Policy>> {
+    // Tests hold that those that ship can be read.
+    if name == table::NAME {
+        return Some(Box::new(table::QTable::new(Arc::new(table::shipped().ok()?))));
+    }
     if name != NAME {
         return ballast_core::policy::any_by_name(name);
     }
-    // A test holds that those that ship can be read.
     let policy =
         bundle.map_or_else(|| shipped().ok().map(|bundle| Dqn::policy(&bundle)), |bundle| Some(Dqn::policy(bundle)))?;
     Some(Box::new(policy))
@@ -44,7 +48,7 @@ pub fn any_by_name(name: &str, bundle: Option<&bundle::Bundle>) -> Option<Box<dy
 
 /// The names that [`any_by_name`] knows, for people.
 pub fn known() -> String {
-    format!("{NAME}, {}", ballast_core::policy::known())
+    format!("{NAME}, {}, {}", table::NAME, ballast_core::policy::known())
 }
 
 /// Standard deviations by which a plan must be worth more than leaving the host alone: what the members differ by is no gain.

@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use ballast_train::{
     command::{self, ForecasterArgs},
-    policy::{self, PolicyArgs},
+    policy::{
+        self, PolicyArgs,
+        tabular::{self, TableArgs},
+    },
     score::{self, ScoreArgs},
     speed::{self, SpeedArgs},
 };
@@ -29,6 +32,8 @@ enum Command {
     ForecastScore(ScoreArgs),
     /// Trains the policy on small fleets drawn from recorded days and writes a bundle.
     Policy(PolicyArgs),
+    /// Learns the table of the slow loop on the same fleets.
+    QTable(TableArgs),
     /// Measures how fast this machine's devices train the forecaster.
     Speed(SpeedArgs),
 }
@@ -39,6 +44,7 @@ fn main() -> anyhow::Result<()> {
         Command::Forecaster(args) => command::run(&args, &mut out),
         Command::ForecastScore(args) => score::run(&args, &mut out),
         Command::Policy(args) => policy::run(&args, &mut out),
+        Command::QTable(args) => tabular::run(&args, &mut out),
         Command::Speed(args) => speed::run(&args, &since_boot, &mut out),
     }
 }

@@ -12,7 +12,10 @@ use std::{
 };
 
 use anyhow::Context as _;
-use ballast_core::units::{Bytes, BytesPerSec, Cores};
+use ballast_core::{
+    id::HostId,
+    units::{Bytes, BytesPerSec, Cores},
+};
 use ballast_sim::{
     scenario::{
         HostSpec, Scenario, VmSpec,
@@ -25,6 +28,9 @@ use rand_pcg::Pcg64;
 
 /// The scenario whose hosts, vms and terms cells are drawn from.
 const SOURCE: &str = "planetlab-corrected";
+
+/// Risk settings that its cells are drawn with.
+const RISKS: [f64; 4] = [0.75, 1.0, 1.25, 1.5];
 
 /// Hosts of a cell.
 const HOSTS: std::ops::RangeInclusive<usize> = 6..=14;
@@ -48,11 +54,18 @@ pub struct Cell {
 pub struct Days {
     days: Vec<(String, Arc<Scenario>)>,
     pace: Pace,
+    /// Risk settings that cells are drawn with.
+    risks: [f64; 4],
     /// Hash of the files.
     pub hash: String,
 }
 
 impl Days {
+    /// These days, played at that pace with one of those risk settings.
+    pub fn of(days: Vec<(String, Arc<Scenario>)>, pace: Pace, risks: [f64; 4], hash: String) -> Self {
+        Self { days, pace, risks, hash }
+    }
+
     /// Reads those days of the PlanetLab recordings in `folder`.
     ///
     /// # Errors
@@ -70,7 +83,7 @@ impl Days {
         }
         anyhow::ensure!(!days.is_empty(), "{}: no recorded day is there", folder.display());
         let pace = file.pace().cloned().unwrap_or_default();
-        Ok(Self { days, pace, hash: hasher.finalize().to_hex().to_string() })
+        Ok(Self::of(days, pace, RISKS, hasher.finalize().to_hex().to_string()))
     }
 
     /// Names of the days.
@@ -85,7 +98,7 @@ impl Days {
     pub fn cell(&self, seed: u64) -> anyhow::Result<Cell> {
         let mut rng = Pcg64::seed_from_u64(seed);
         let (_, day) = &self.days[rng.random_range(0..self.days.len())];
-        let hosts = hosts(day, &mut rng);
+        let hosts = hosts(day, &mut rng)?;
         let vms = vms(day, &hosts, &mut rng);
         let mut series = Vec::with_capacity(vms.len());
         let vms = vms.into_iter().enumerate().map(|(index, vm)| {
@@ -96,7 +109,7 @@ impl Days {
         let scenario =
             Scenario::new(day.start(), day.duration(), hosts, vms, series)?.with_terms(day.terms().clone())?;
         let mut pace = self.pace.clone();
-        pace.tuning.risk_z = [0.75, 1.0, 1.25, 1.5][rng.random_range(0..4)];
+        pace.tuning.risk_z = self.risks[rng.random_range(0..self.risks.len())];
         Ok(Cell { scenario, pace, seed })
     }
 }
@@ -121,20 +134,24 @@ fn name_of(path: &Path) -> String {
     path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-fn hosts(day: &Scenario, rng: &mut Pcg64) -> Vec<HostSpec> {
+fn hosts(day: &Scenario, rng: &mut Pcg64) -> anyhow::Result<Vec<HostSpec>> {
     let number = rng.random_range(HOSTS);
     let memory = [0.5, 1.0, 1.0, 2.0][rng.random_range(0..4)];
     let link = [0.5, 1.0, 1.0, 4.0][rng.random_range(0..4)];
-    // A share of each kind that differs from cell to cell: kinds alternate in the scenario.
+    // Like two hosts of the fleet, which may be of one kind, in shares that differ from cell to cell.
+    let kinds: [&HostSpec; 2] = std::array::from_fn(|_| &day.hosts()[rng.random_range(0..day.hosts().len())]);
     let of_first = rng.random::<f64>();
-    let kind = |rng: &mut Pcg64| usize::from(rng.random::<f64>() > of_first);
     (0..number)
         .map(|index| {
-            let pick = (2 * index + kind(rng)) % day.hosts().len();
-            let spec = day.hosts()[pick].clone();
+            let spec = kinds[usize::from(rng.random::<f64>() > of_first)].clone();
             let memory_capacity = spec.memory_capacity.scale(memory);
             let migration_bandwidth = BytesPerSec(spec.migration_bandwidth.get() * link);
-            HostSpec { memory_capacity, migration_bandwidth, ..spec }
+            Ok(HostSpec {
+                host: HostId::new(&format!("host-{index:02}"))?,
+                memory_capacity,
+                migration_bandwidth,
+                ..spec
+            })
         })
         .collect()
 }

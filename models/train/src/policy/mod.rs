@@ -7,8 +7,12 @@
 
 pub mod cells;
 pub mod episode;
+pub mod fleet;
 pub mod learner;
+mod material;
 pub mod replay;
+mod shaping;
+pub mod tabular;
 #[cfg(test)]
 mod tests;
 pub mod trial;
@@ -36,6 +40,7 @@ use crate::device::Device;
 use cells::{Cell, Days};
 use episode::{Answers, Episode};
 use learner::Learner;
+use material::Material;
 use replay::{Experience, Replay, Returns};
 
 /// Experiences that are kept.
@@ -60,14 +65,24 @@ const HORIZON_ROUNDS: f32 = 12.0;
 #[derive(Debug, Clone, ClapArgs)]
 pub struct PolicyArgs {
     /// Folder with PlanetLab days (YYYYMMDD.csv.gz).
-    #[arg(long, value_name = "DIR")]
-    pub data: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "experience")]
+    pub data: Option<PathBuf>,
     /// Days to train on [default: all that are not tuned on].
     #[arg(long = "day", value_name = "YYYYMMDD", value_delimiter = ',')]
     pub days: Vec<String>,
     /// Days by which the best networks of the run are chosen.
-    #[arg(long = "tune", value_name = "YYYYMMDD", value_delimiter = ',', required = true)]
+    #[arg(long = "tune", value_name = "YYYYMMDD", value_delimiter = ',', required_unless_present = "experience")]
     pub tune: Vec<String>,
+    /// Folder with a fleet's own days, as `ballast history` writes them: the last day judges, the one before chooses, and nothing
+    /// is written that is not better than the greedy policy and than the networks of --from.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["data", "days", "tune"])]
+    pub experience: Option<PathBuf>,
+    /// Cells of the last day that judge: the more, the narrower the interval that has to be below one.
+    #[arg(long, default_value_t = 192)]
+    pub judged: u64,
+    /// Networks to go on from [default with --experience: those that ship].
+    #[arg(long, value_name = "FILE")]
+    pub from: Option<PathBuf>,
     /// Where the bundle goes.
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
@@ -95,6 +110,9 @@ pub struct PolicyArgs {
     /// Rounds whose costs are taken as they came.
     #[arg(long, default_value_t = 6)]
     pub rounds: usize,
+    /// Rounds' energy of an idle host by which pay is shaped towards as few hosts as a fluid would need; 0 shapes nothing.
+    #[arg(long, default_value_t = 0.0)]
+    pub shaping: f32,
     /// Seed of all that is drawn.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -114,6 +132,7 @@ struct Recipe {
     chance: f64,
     discount: f64,
     rounds: usize,
+    shaping: f32,
     tuned_on: Vec<String>,
 }
 
@@ -122,23 +141,35 @@ struct Recipe {
 /// # Errors
 /// Where data cannot be read, the device is not there, or the bundle cannot be written.
 pub fn run(args: &PolicyArgs, out: &mut dyn Write) -> anyhow::Result<()> {
-    let tuned_on = Days::read(&args.data, &args.tune)?;
-    let days = if args.days.is_empty() {
-        cells::found(&args.data)?.into_keys().filter(|day| !args.tune.contains(day)).collect()
-    } else {
-        args.days.clone()
-    };
-    if let Some(both) = days.iter().find(|day| args.tune.contains(day)) {
-        anyhow::bail!("--tune {both}: the day is trained on too");
-    }
-    let days = Days::read(&args.data, &days)?;
+    let (material, before) = (Material::read(args)?, material::begun_with(args)?);
     let device = args.device.burn()?.unwrap_or_else(BurnDevice::flex);
-    writeln!(out, "training on {}, tuned on {}", days.names().join(", "), tuned_on.names().join(", "))?;
-    let trial = trial::Trial::new(&tuned_on, TRIAL)?;
-    let mut training = Training::new(args, &device);
+    writeln!(out, "{}", material.told())?;
+    let mut training = Training::new(args, before.as_ref(), &device);
+    let (outcome, ensemble) = best_of(args, &material, &mut training, out)?;
+    if let Some(judge) = &material.judge
+        && !material::is_better((judge, args.judged), (&ensemble, &training.seen), before.as_ref(), out)?
+    {
+        writeln!(out, "that is not better beyond doubt: nothing is written")?;
+        return Ok(());
+    }
+    let card = card(args, &material, &training.seen, &outcome);
+    let bytes = Bundle { card, ensemble }.to_bytes()?;
+    fs::write(&args.out, &bytes).with_context(|| format!("write {}", args.out.display()))?;
+    writeln!(out, "{}: {} bytes", args.out.display(), bytes.len())?;
+    Ok(())
+}
+
+/// Plays and learns for all turns; the networks that did best in a trial.
+fn best_of(
+    args: &PolicyArgs,
+    material: &Material,
+    training: &mut Training,
+    out: &mut dyn Write,
+) -> anyhow::Result<(trial::Outcome, Ensemble)> {
+    let trial = trial::Trial::new(&material.tune, TRIAL)?;
     let (mut best, mut best_at): (Option<(trial::Outcome, Ensemble)>, usize) = (None, 0);
     for turn in 0..args.turns {
-        let error = training.turn(args, &days, turn)?;
+        let error = training.turn(args, &material.train, turn)?;
         let is_last = turn + 1 == args.turns;
         if (turn + 1).is_multiple_of(TRIAL_EVERY) || is_last {
             let ensemble = training.ensemble();
@@ -146,7 +177,7 @@ pub fn run(args: &PolicyArgs, out: &mut dyn Write) -> anyhow::Result<()> {
             let is_better = best.as_ref().is_none_or(|(before, _)| outcome.ratio < before.ratio);
             writeln!(
                 out,
-                "turn {}: {} experiences, error {error:.3}, {outcome}{}",
+                "turn {}: {} experiences, error {error:.3}, {outcome} of the greedy's{}",
                 turn + 1,
                 training.replay[0].len(),
                 if is_better { ", best so far" } else { "" }
@@ -157,18 +188,17 @@ pub fn run(args: &PolicyArgs, out: &mut dyn Write) -> anyhow::Result<()> {
         }
     }
     let (outcome, ensemble) = best.context("--turns 0: nothing was trained")?;
-    writeln!(out, "the networks of turn {best_at}: {outcome}")?;
-    let card = card(args, &days, &tuned_on, &training.seen, &outcome);
-    let bytes = Bundle { card, ensemble }.to_bytes()?;
-    fs::write(&args.out, &bytes).with_context(|| format!("write {}", args.out.display()))?;
-    writeln!(out, "{}: {} bytes", args.out.display(), bytes.len())?;
-    Ok(())
+    writeln!(out, "the networks of turn {best_at}: {outcome} of the greedy's")?;
+    Ok((outcome, ensemble))
 }
 
-fn card(args: &PolicyArgs, days: &Days, tuned_on: &Days, seen: &Seen, outcome: &trial::Outcome) -> Card {
-    let PolicyArgs { turns, cells, steps, warm_up, rate, chance, discount, rounds, .. } = *args;
-    let recipe = Recipe { turns, cells, steps, warm_up, rate, chance, discount, rounds, tuned_on: tuned_on.names() };
-    let data = DataSet { kind: "planetlab".into(), files: days.names(), hash: days.hash.clone(), ..DataSet::default() };
+fn card(args: &PolicyArgs, material: &Material, seen: &Seen, outcome: &trial::Outcome) -> Card {
+    let PolicyArgs { turns, cells, steps, warm_up, rate, chance, discount, rounds, shaping, .. } = *args;
+    let tuned_on = material.tune.names();
+    let recipe = Recipe { turns, cells, steps, warm_up, rate, chance, discount, rounds, shaping, tuned_on };
+    let days = &material.train;
+    let data =
+        DataSet { kind: material.kind.into(), files: days.names(), hash: days.hash.clone(), ..DataSet::default() };
     Card {
         schema: SCHEMA.into(),
         features: FEATURES,
@@ -192,16 +222,21 @@ struct Training {
     seen: Seen,
     rng: Pcg64,
     steps: usize,
+    /// Turns in which the greedy policy answers: none for networks that have learnt before.
+    warm_up: usize,
 }
 
 impl Training {
-    fn new(args: &PolicyArgs, device: &BurnDevice) -> Self {
+    fn new(args: &PolicyArgs, before: Option<&Bundle>, device: &BurnDevice) -> Self {
         let mut rng = Pcg64::seed_from_u64(args.seed);
-        let ensemble = Ensemble::new(&mut || rng.random());
+        let fresh = Ensemble::new(&mut || rng.random());
+        let ensemble = before.map_or(fresh, |before| before.ensemble.clone());
         let learners = ensemble.members.into_iter().map(|member| Learner::new(member, device)).collect();
         let replay = (0..MEMBERS).map(|_| Replay::new(KEPT)).collect();
-        let seen = Seen { low: vec![f32::INFINITY; FEATURES], high: vec![f32::NEG_INFINITY; FEATURES] };
-        Self { learners, replay, seen, rng, steps: 0 }
+        let nothing = || Seen { low: vec![f32::INFINITY; FEATURES], high: vec![f32::NEG_INFINITY; FEATURES] };
+        let seen = before.map_or_else(nothing, |before| before.card.seen.clone());
+        let warm_up = if before.is_some() { 0 } else { args.warm_up };
+        Self { learners, replay, seen, rng, steps: 0, warm_up }
     }
 
     fn ensemble(&self) -> Ensemble {
@@ -212,7 +247,7 @@ impl Training {
     fn turn(&mut self, args: &PolicyArgs, days: &Days, turn: usize) -> anyhow::Result<f32> {
         #[allow(clippy::cast_precision_loss)] // A share of the turns.
         let done = turn as f64 / args.turns.max(2) as f64;
-        let is_warming = turn < args.warm_up;
+        let is_warming = turn < self.warm_up;
         let chance = if is_warming { args.chance } else { args.chance * (1.0 - 0.8 * done) };
         let ensemble = Arc::new(self.ensemble());
         let seeds: Vec<u64> = (0..args.cells).map(|_| self.rng.random()).collect();
@@ -222,8 +257,7 @@ impl Training {
             .map(|(index, seed)| {
                 let answers =
                     if is_warming { Answers::Greedy } else { Answers::Member(Arc::clone(&ensemble), index % MEMBERS) };
-                let returns = Returns { discount: args.discount, rounds: args.rounds, rounds_max: 4 * args.rounds };
-                Ok(lived(&days.cell(*seed)?, answers, chance, returns))
+                Ok(lived(&days.cell(*seed)?, answers, chance, returns(args)))
             })
             .collect();
         for experience in played {
@@ -272,6 +306,11 @@ impl Training {
             }
         }
     }
+}
+
+fn returns(args: &PolicyArgs) -> Returns {
+    let PolicyArgs { discount, rounds, shaping, .. } = *args;
+    Returns { discount, rounds, rounds_max: 4 * rounds, shaping }
 }
 
 /// What the model itself says that an answer is worth: where a network begins. The second feature of a plan is its gain over the

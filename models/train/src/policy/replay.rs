@@ -7,7 +7,7 @@ use ballast_core::policy::ranked::{OWN, Question};
 use rand::RngExt as _;
 use rand_pcg::Pcg64;
 
-use super::episode::Episode;
+use super::{episode::Episode, shaping};
 
 /// How strongly errors decide what is drawn: 0 not at all, 1 in proportion.
 const SHARPNESS: f64 = 0.6;
@@ -24,6 +24,8 @@ pub struct Returns {
     pub rounds: usize,
     /// Rounds after which nobody asks about the rest: an answer's effect has faded into the greedy policy's course.
     pub rounds_max: usize,
+    /// Rounds' energy of an idle host that a host less counts for in the potential that pay is shaped by; none at zero.
+    pub shaping: f32,
 }
 
 /// One answer and what came of it.
@@ -67,11 +69,13 @@ pub fn experiences(episode: &Episode, greedy: &[f64], unit: f64, returns: Return
             sum += weight * reward;
             weight *= returns.discount;
         }
+        let discount = next.map_or(0.0, |_| weight as f32);
+        let shaped = shaping::bonus(&step.asked, next.map(|next| &*next.asked), discount, returns.shaping);
         all.push(Experience {
             asked: Arc::clone(&step.asked),
             choice: step.choice,
-            reward: sum as f32,
-            discount: next.map_or(0.0, |_| weight as f32),
+            reward: sum as f32 + shaped,
+            discount,
             next: next.map(|next| Arc::clone(&next.asked)),
         });
     }

@@ -2,8 +2,23 @@
 
 use std::{fs, path::Path, sync::Arc};
 
-use ballast_core::policy::ranked::{OWN, Question, SHARED};
+use ballast_core::{
+    history::{History, Observed, Shape, slot_of},
+    id::HostId,
+    policy::ranked::{OWN, Question, SHARED},
+    power::{CurveFit, PowerCurve},
+    units::{Bytes, Cores, Timestamp},
+};
 use ballast_models::policy::bundle::Bundle;
+use ballast_sim::{
+    scenario::HostSpec,
+    trace::{
+        Series,
+        history::write_csv,
+        hosts::{self, RecordedHost},
+        planetlab,
+    },
+};
 use rand::SeedableRng as _;
 use rand_pcg::Pcg64;
 
@@ -14,7 +29,7 @@ use super::{
 };
 use crate::device::Device;
 
-const RETURNS: Returns = Returns { discount: 0.5, rounds: 2, rounds_max: 4 };
+const RETURNS: Returns = Returns { discount: 0.5, rounds: 2, rounds_max: 4, shaping: 0.0 };
 
 fn step(round: usize) -> Step {
     let asked = Question { shared: [0.0; SHARED], plans: vec![[0.0; OWN]], greedy: None };
@@ -82,7 +97,10 @@ fn days() -> tempfile::TempDir {
 
 fn args(folder: &Path, out: &str) -> PolicyArgs {
     PolicyArgs {
-        data: folder.to_owned(),
+        data: Some(folder.to_owned()),
+        experience: None,
+        judged: 4,
+        from: None,
         days: Vec::new(),
         tune: vec!["20110403".into()],
         out: folder.join(out),
@@ -94,6 +112,7 @@ fn args(folder: &Path, out: &str) -> PolicyArgs {
         chance: 0.1,
         discount: 0.97,
         rounds: 6,
+        shaping: 0.0,
         seed: 1,
         device: Device::Cpu,
     }
@@ -142,4 +161,86 @@ fn left_to_the_greedy_policy_a_cell_costs_what_it_costs_the_greedy_policy() {
     let episode = episode::explore(&cell, Answers::Greedy, 0.0, Pcg64::seed_from_u64(1));
     assert_eq!(episode.costs, episode::greedy(&cell));
     assert!(!episode.steps.is_empty() && episode.cost() > 0.0);
+}
+
+/// A folder as `ballast history` writes it: forty vms on ten hosts, for so many days.
+fn fleet_of(days: u32) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let recorded = planetlab::shipped().unwrap();
+    let shape = Shape { vcpus: Some(2.0), memory_mib: Some(1024.0) };
+    let slot = |cpu: f32| Observed::from_channels([cpu, 0.5, 0.0, 0.0, 0.0, 0.0]);
+    let history = |series: &Series| {
+        let slots: Vec<Observed> = series.slots.iter().map(|one| slot(one.cpu)).collect();
+        let first = slot_of(Timestamp::from_secs(1_769_385_600));
+        History { name: series.name.clone(), shape, first, slots: slots.repeat(days as usize) }
+    };
+    let histories: Vec<History> = recorded[0].series().iter().map(history).collect();
+    let mut table = Vec::new();
+    write_csv(&histories, &mut table).unwrap();
+    fs::write(folder.path().join("history.csv"), table).unwrap();
+    let host = |index: u32| {
+        let name = HostId::new(&format!("kvm{index}")).unwrap();
+        let spec = HostSpec::new(name, Cores(4.0), Bytes::from_gib(16), PowerCurve::ml110_g5());
+        RecordedHost::new(&spec, &CurveFit::default())
+    };
+    fs::write(folder.path().join("hosts.json"), hosts::write(&(0..10).map(host).collect::<Vec<_>>()).unwrap()).unwrap();
+    folder
+}
+
+fn experienced(folder: &Path) -> PolicyArgs {
+    let own = Some(folder.to_owned());
+    PolicyArgs {
+        data: None,
+        tune: Vec::new(),
+        experience: own,
+        turns: 1,
+        steps: 1,
+        ..args(folder, "fleet.safetensors")
+    }
+}
+
+#[test]
+fn a_fleets_own_days_are_learnt_on_and_what_is_no_better_is_not_written() {
+    let folder = fleet_of(3);
+    let (args, mut told) = (experienced(folder.path()), Vec::new());
+    run(&args, &mut told).unwrap();
+    let told = String::from_utf8(told).unwrap();
+    assert!(told.starts_with("training on 2026-01-26, tuned on 2026-01-27, judged on 2026-01-28\n"), "{told}");
+    assert!(told.contains("of the former networks'") && told.ends_with("nothing is written\n"), "{told}");
+    assert!(!args.out.exists());
+}
+
+#[test]
+fn two_days_of_a_fleet_are_too_few_and_the_refusal_says_what_each_is_for() {
+    let folder = fleet_of(2);
+    let error = run(&experienced(folder.path()), &mut Vec::new()).unwrap_err().to_string();
+    assert!(error.ends_with("3 are needed: to learn on, to choose by, to judge by"), "{error}");
+}
+
+#[test]
+fn a_run_goes_on_from_the_networks_of_a_bundle() {
+    let folder = days();
+    let first = args(folder.path(), "first");
+    run(&first, &mut Vec::new()).unwrap();
+    let again = PolicyArgs { from: Some(first.out.clone()), turns: 1, steps: 0, ..args(folder.path(), "again") };
+    run(&again, &mut Vec::new()).unwrap();
+    let [first, again] = [first.out, again.out].map(|path| Bundle::from_bytes(&fs::read(path).unwrap()).unwrap());
+    assert_eq!(first.ensemble, again.ensemble, "no step was taken");
+}
+
+#[test]
+fn the_same_seed_learns_the_same_table() {
+    let folder = days();
+    let learnt = |out: &str| {
+        let out = folder.path().join(out);
+        let (data, days) = (folder.path().to_owned(), vec!["20110403".to_owned()]);
+        let args = tabular::TableArgs { data, days, out, episodes: 16, chance: 0.5, discount: 0.8, seed: 3 };
+        tabular::run(&args, &mut Vec::new()).unwrap();
+        fs::read_to_string(&args.out).unwrap()
+    };
+    let text = learnt("first.json");
+    assert_eq!(text, learnt("again.json"));
+    let table = ballast_models::policy::table::Table::parse(&text).unwrap();
+    assert_eq!((table.episodes, table.days), (16, vec!["20110403".to_owned()]));
+    assert!(table.tried.iter().flatten().sum::<u32>() > 16 * 40, "a day has 48 half-hours");
 }

@@ -46,7 +46,7 @@ pub struct Outcome {
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cost {:.4} ({:.4} to {:.4}) of the greedy's", self.ratio, self.low, self.high)
+        write!(f, "cost {:.4} ({:.4} to {:.4})", self.ratio, self.low, self.high)
     }
 }
 
@@ -66,15 +66,22 @@ impl Trial {
         Ok(Self { cells, greedy, level })
     }
 
-    /// Plays networks as they would serve.
+    /// Plays networks as they would serve, against the greedy policy.
     pub fn play(&self, ensemble: &Ensemble, seen: &Seen) -> Outcome {
+        outcome(&self.costs(ensemble, seen), &self.greedy)
+    }
+
+    /// Plays networks as they would serve, against others.
+    pub fn play_against(&self, ours: (&Ensemble, &Seen), theirs: (&Ensemble, &Seen)) -> Outcome {
+        outcome(&self.costs(ours.0, ours.1), &self.costs(theirs.0, theirs.1))
+    }
+
+    fn costs(&self, ensemble: &Ensemble, seen: &Seen) -> Vec<f64> {
         let dqn = Dqn::new(ensemble.clone(), seen.clone());
-        let costs: Vec<f64> = self
-            .cells
+        self.cells
             .par_iter()
             .map(|cell| last(&episode::costs(cell, &mut Ranked::new(Box::new(dqn.clone())), &mut || ())))
-            .collect();
-        outcome(&costs, &self.greedy)
+            .collect()
     }
 }
 
