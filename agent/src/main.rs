@@ -69,7 +69,7 @@ fn run(path: &std::path::Path) -> ExitCode {
     for problem in unknown {
         tracing::warn!(field = problem.field, "Unknown in the configuration, ignored: {}", problem.expected);
     }
-    match program::serve(config) {
+    match program::hold_and_serve(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");

@@ -6,7 +6,10 @@ use ballast_agent::{
     AgentError,
     config::{Config, Machine},
 };
-use ballast_daemon::config::{ConfigError, File, Problem};
+use ballast_daemon::{
+    config::{ConfigError, File, Problem},
+    held::{HeldDir, HoldError},
+};
 
 /// Reads the configuration as at a start: an unknown key is a mistake at the first start, where nothing is in the data
 /// directory yet, and warned of later, so that an older version still starts with a newer file.
@@ -40,9 +43,23 @@ pub(super) fn is_of_configuration(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(AgentError::Tls(_) | AgentError::Endpoint { .. }))
 }
 
+/// Runs the agent alone on its data directory, of which nothing is opened before. One that cannot be written is lived with, as
+/// everywhere in the agent: nothing is carried out from it then.
+pub(super) fn hold_and_serve(config: Config) -> anyhow::Result<()> {
+    let _held = match HeldDir::take(&config.data_dir) {
+        Ok(held) => Some(held),
+        Err(error @ HoldError::InUse { .. }) => return Err(error.into()),
+        Err(error @ HoldError::Io { .. }) => {
+            tracing::error!("{:#}; nothing keeps a second agent away from it", anyhow::Error::from(error));
+            None
+        }
+    };
+    serve(config)
+}
+
 /// Runs the agent over libvirt and the real host until SIGTERM or SIGINT.
 #[cfg(feature = "libvirt")]
-pub(super) fn serve(config: Config) -> anyhow::Result<()> {
+fn serve(config: Config) -> anyhow::Result<()> {
     // Two threads: one is enough, and the other is there when a disk makes it wait.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let outcome = runtime.block_on(run(config));
@@ -66,7 +83,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
 
 /// Says that there is nothing to run on.
 #[cfg(not(feature = "libvirt"))]
-pub(super) fn serve(_: Config) -> anyhow::Result<()> {
+fn serve(_: Config) -> anyhow::Result<()> {
     anyhow::bail!(
         "this program was built without a hypervisor: build it with the feature `libvirt`, which is the default"
     )

@@ -4,6 +4,7 @@
 
 pub mod clock;
 pub mod config;
+pub mod held;
 pub mod logging;
 pub mod notify;
 pub mod segments;

@@ -10,6 +10,7 @@ use anyhow::Context;
 use ballast_daemon::{
     clock::Clock,
     config::{ConfigError, Problem},
+    held::HeldDir,
     logging, notify,
 };
 use ballast_scheduler::{
@@ -105,7 +106,7 @@ fn run(path: &std::path::Path) -> ExitCode {
     };
     logging::init(&config.log_filter);
     warn_of(&unknown);
-    match serve(config) {
+    match hold_and_serve(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             error!("{error:#}");
@@ -133,6 +134,12 @@ fn is_of_configuration(error: &anyhow::Error) -> bool {
         error.downcast_ref(),
         Some(SchedulerError::Engine(EngineError::UnknownPolicy { .. }) | SchedulerError::Tls(_))
     )
+}
+
+/// Nothing of the data directory is opened before it is this process's alone, and it stays so until the last thread is gone.
+fn hold_and_serve(config: Config) -> anyhow::Result<()> {
+    let _held = HeldDir::take(&config.engine.data_dir)?;
+    serve(config)
 }
 
 #[tokio::main]
