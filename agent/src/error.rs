@@ -12,10 +12,15 @@ pub enum AgentError {
     #[error("ask the kernel for the id of this boot")]
     Boot(#[source] HostError),
     /// The journal of commands is damaged: acting without it could repeat a command.
-    #[error("read the journal of commands; move the file away once no migration it names is under way")]
+    #[error(
+        "read the journal of commands: put its files back from a backup, or move its directory away once no migration of this host's vms is under way and start anew"
+    )]
     Journal(#[source] SegmentError),
     /// A record of the journal makes no sense.
-    #[error("read the journal of commands: {file} holds a record that is none: {reason}")]
+    #[error(
+        "read the journal of commands: {file} holds a record that is none: {reason}; put its files back from a backup, or move its \
+         directory away once no migration of this host's vms is under way and start anew"
+    )]
     Record {
         /// Which file.
         file: String,

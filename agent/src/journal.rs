@@ -63,6 +63,8 @@ pub(crate) struct Journal {
     dir: PathBuf,
     writer: Arc<Mutex<Option<SegmentWriter>>>,
     clock: Clock,
+    /// Why nothing may be written: what is there could not be read, and would contradict what a later start reads.
+    unread: Option<String>,
 }
 
 impl Journal {
@@ -86,8 +88,8 @@ impl Journal {
             }
             Err(error) => return Err(AgentError::Journal(error)),
         };
-        let records = read(dir)?;
-        Ok((Self { dir: dir.into(), writer: Arc::new(Mutex::new(writer)), clock }, records))
+        let (records, unread) = read(dir)?;
+        Ok((Self { dir: dir.into(), writer: Arc::new(Mutex::new(writer)), clock, unread }, records))
     }
 
     /// Appends records; they are on the disk when this returns. A journal that could not be written before is tried
@@ -96,6 +98,9 @@ impl Journal {
     /// # Errors
     /// What the system said, in words; none of the records counts then.
     pub(crate) async fn append(&self, records: Vec<Record>, now: Timestamp) -> Result<(), String> {
+        if let Some(why) = &self.unread {
+            return Err(format!("the journal could not be read when the agent started, restart it once it can: {why}"));
+        }
         let journal = self.clone();
         match self.clock.aside(move || journal.write(&records, now)).await {
             Ok(Ok(())) => Ok(()),
@@ -120,7 +125,8 @@ impl Journal {
     }
 }
 
-fn read(dir: &Path) -> Result<Vec<Record>, AgentError> {
+/// What the journal holds, or why its disk does not let itself be read.
+fn read(dir: &Path) -> Result<(Vec<Record>, Option<String>), AgentError> {
     let mut records = Vec::new();
     let mut wrong = None;
     let outcome = read_dir(dir, KIND, |entry| match serde_json::from_slice(&entry.bytes) {
@@ -131,10 +137,11 @@ fn read(dir: &Path) -> Result<Vec<Record>, AgentError> {
         (Err(error), _) if !error.is_io() => Err(AgentError::Journal(error)),
         (_, Some((path, reason))) => Err(AgentError::Record { file: path.display().to_string(), reason }),
         (Err(error), None) => {
-            tracing::error!(error = chain(&error), "The journal cannot be read");
-            Ok(records)
+            let why = chain(&error);
+            tracing::error!(error = why, "The journal cannot be read: every command will be denied until a restart");
+            Ok((Vec::new(), Some(why)))
         }
-        (Ok(()), None) => Ok(records),
+        (Ok(()), None) => Ok((records, None)),
     }
 }
 
@@ -174,6 +181,17 @@ mod tests {
         let (journal, records) = Journal::open(&blocked.join("journal"), Clock::system()).unwrap();
         assert!(records.is_empty());
         assert!(journal.append(vec![Record::Fence(Epoch(1))], NOW).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_journal_that_could_not_be_read_takes_no_record_even_when_it_can_be_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = dir.path().join("journal");
+        std::fs::write(&journal, "in the way").unwrap();
+        let (unread, _) = Journal::open(&journal, Clock::system()).unwrap();
+        std::fs::remove_file(&journal).unwrap();
+        let why = unread.append(vec![Record::Fence(Epoch(1))], NOW).await.unwrap_err();
+        assert!(why.contains("restart"), "{why}");
     }
 
     #[test]

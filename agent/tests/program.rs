@@ -1,5 +1,7 @@
 //! The program itself, as processes of their own: what two of them do to each other.
 
+#![allow(clippy::unwrap_used)] // a test fails by panicking
+
 use std::{
     io::{BufRead, BufReader},
     path::Path,

@@ -4,6 +4,7 @@
 
 mod architecture;
 mod bad_days;
+mod damage;
 mod examples;
 mod forecast;
 mod grpc;

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod certificates;
+pub mod damage;
 pub mod fleet;
 pub mod grpc;
 pub mod lab;

@@ -90,9 +90,14 @@ pub(crate) fn restore(mut queue: Queue, records: Vec<Record>) -> (Queue, BTreeMa
             }
             Record::Accepted { command, at } => {
                 began.insert(command.id, (at, boot));
+                // The record of the fence itself may have gone with the oldest segment.
+                queue.raise_fence(command.id.epoch);
                 queue.restore_open(command, Duration::ZERO);
             }
-            Record::Settled { id, status } => queue.restore_settled(id, status),
+            Record::Settled { id, status } => {
+                queue.raise_fence(id.epoch);
+                queue.restore_settled(id, status);
+            }
             Record::Acknowledged(id) => {
                 queue.acknowledge(id);
             }

@@ -98,7 +98,7 @@ impl Audit {
     /// # Errors
     /// The first record that is not as it was written; the audit ends there.
     pub fn segment(&mut self, bytes: &[u8], kind: u16) -> Result<(), Suspect> {
-        let next = self.head.map_or(1, |head| head.seq + 1);
+        let next = self.head.map_or(1, |head| head.seq.saturating_add(1));
         let header = Header::decode(bytes, kind).map_err(|error| suspect(next, Damage::Header(error), 0))?;
         self.join(&header)?;
         let mut at = HEADER_BYTES;
@@ -131,7 +131,7 @@ impl Audit {
             self.first = Some(header.first);
             return Ok(());
         };
-        let next = head.seq + 1;
+        let next = head.seq.saturating_add(1);
         match header.first {
             first if first > next => Err(suspect(next, Damage::Dropped { through: first - 1 }, 0)),
             first if first < next => Err(suspect(next, Damage::Moved { found: first }, 0)),
@@ -141,7 +141,7 @@ impl Audit {
     }
 
     fn awaited(&self, header: &Header) -> (u64, Chain) {
-        self.head.map_or((header.first, header.chain), |head| (head.seq + 1, head.chain))
+        self.head.map_or((header.first, header.chain), |head| (head.seq.saturating_add(1), head.chain))
     }
 
     fn take(&mut self, head: Head, offset: usize) -> Result<(), Suspect> {

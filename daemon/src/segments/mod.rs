@@ -2,10 +2,12 @@
 //!
 //! Entries are pushed into a block; a commit writes the block as one framed record (`ballast_core::journal`), compressed
 //! where wanted and synced where wanted. Full segments are closed and a new one begun; the oldest are deleted when
-//! there are too many. A torn tail is cut on opening; anything else that is wrong stops it with file and offset.
+//! there are too many. A torn tail is cut on opening; anything else that is wrong stops it with file and offset, a synced record
+//! that is gone from the end included (`head`).
 
 mod block;
 mod disk;
+mod head;
 mod reader;
 mod writer;
 

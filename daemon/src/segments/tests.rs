@@ -5,7 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ballast_core::{journal::HEADER_BYTES, units::Timestamp};
+use ballast_core::{
+    journal::{self, HEADER_BYTES},
+    units::Timestamp,
+};
 
 use super::*;
 
@@ -46,18 +49,69 @@ fn committed_entries_come_back_in_order_after_reopening() {
     }
 }
 
+/// Cuts the last bytes of the only segment.
+fn cut(dir: &Path, bytes: usize) -> PathBuf {
+    let path = only_file(dir);
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, &whole[..whole.len() - bytes]).unwrap();
+    path
+}
+
 #[test]
 fn a_torn_tail_is_cut_and_writing_goes_on() {
     let dir = tempfile::tempdir().unwrap();
-    write(dir.path(), OPTIONS, &[&["kept"], &["torn"]]);
-    let path = only_file(dir.path());
-    let bytes = fs::read(&path).unwrap();
-    fs::write(&path, &bytes[..bytes.len() - 3]).unwrap();
+    write(dir.path(), OPTIONS, &[&["kept"]]);
+    let noted = fs::read(head::path(dir.path())).unwrap();
+    write(dir.path(), OPTIONS, &[&["torn"]]);
+    let path = cut(dir.path(), 3);
+    // As a crash in the middle of the write leaves it.
+    fs::write(head::path(dir.path()), noted).unwrap();
     let (mut writer, recovery) = SegmentWriter::open(dir.path(), OPTIONS).unwrap();
     assert!(recovery.torn.is_some_and(|(torn, bytes)| torn == path && bytes > 0));
     writer.push(b"after").unwrap();
     writer.commit(NOW).unwrap();
     assert_eq!(read(dir.path(), OPTIONS).unwrap(), ["kept", "after"]);
+}
+
+#[test]
+fn a_synced_record_that_is_gone_from_the_end_is_missed_and_nothing_is_changed() {
+    let record = journal::RECORD_BYTES + 1 + 4 + 4;
+    for bytes in [1, record, record + 3, 2 * record] {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), OPTIONS, &[&["kept"], &["lost"]]);
+        let path = cut(dir.path(), bytes);
+        let left = fs::read(&path).unwrap();
+        let error = SegmentWriter::open(dir.path(), OPTIONS).unwrap_err().to_string();
+        assert!(error.contains("record 2 was on the disk") && error.contains("head"), "cut {bytes}: {error}");
+        assert_eq!(fs::read(&path).unwrap(), left, "cut {bytes}");
+    }
+}
+
+#[test]
+fn segments_that_are_gone_altogether_are_missed() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), OPTIONS, &[&["lost"]]);
+    fs::remove_file(only_file(dir.path())).unwrap();
+    let error = SegmentWriter::open(dir.path(), OPTIONS).unwrap_err().to_string();
+    assert!(error.contains("record 1 was on the disk"), "{error}");
+    fs::write(dir.path().join("0000000000000001.seg"), b"").unwrap();
+    assert!(SegmentWriter::open(dir.path(), OPTIONS).is_err(), "emptied is no better than gone");
+}
+
+#[test]
+fn a_note_that_is_gone_damaged_or_older_stops_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), OPTIONS, &[&["one"]]);
+    let older = fs::read(head::path(dir.path())).unwrap();
+    write(dir.path(), OPTIONS, &[&["two"]]);
+    for note in [&b""[..], b"nonsense", &[0xff; 16], &older] {
+        fs::write(head::path(dir.path()), note).unwrap();
+        assert!(SegmentWriter::open(dir.path(), OPTIONS).is_ok(), "{note:?}");
+    }
+    fs::remove_file(head::path(dir.path())).unwrap();
+    write(dir.path(), OPTIONS, &[&["three"]]);
+    assert_eq!(read(dir.path(), OPTIONS).unwrap(), ["one", "two", "three"]);
+    assert_eq!(head::read(dir.path()), Some(3));
 }
 
 #[test]

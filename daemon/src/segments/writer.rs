@@ -11,7 +11,12 @@ use ballast_core::{
     units::Timestamp,
 };
 
-use super::{Disk, Options, SegmentError, block::Block, reader::segment_files};
+use super::{
+    Disk, Options, SegmentError,
+    block::Block,
+    head::{self, Head},
+    reader::segment_files,
+};
 
 /// What opening found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -28,6 +33,7 @@ pub struct SegmentWriter {
     options: Options,
     block: Block,
     current: Option<Current>,
+    head: Option<Head>,
     next: u64,
     chain: Chain,
     durable: u64,
@@ -62,6 +68,7 @@ impl SegmentWriter {
             options,
             block: Block::default(),
             current: None,
+            head: None,
             next: 1,
             chain: [0; 32],
             durable: 0,
@@ -70,30 +77,64 @@ impl SegmentWriter {
         Ok((writer, recovery))
     }
 
-    /// Goes on where the last segment ends. A segment whose header was never finished held nothing and is removed.
+    /// Goes on where the last segment ends. A segment whose header was never finished held nothing and is removed. Nothing is
+    /// changed where records are missing.
     fn resume(&mut self) -> Result<Recovery, SegmentError> {
         let mut recovery = Recovery::default();
-        let mut files = segment_files(&self.dir)?;
-        while let Some(path) = files.pop() {
+        let mut unfinished = Vec::new();
+        for path in segment_files(&self.dir)?.into_iter().rev() {
             let bytes = fs::read(&path).map_err(SegmentError::io("read", &path))?;
-            if bytes.len() < HEADER_BYTES {
-                fs::remove_file(&path).map_err(SegmentError::io("remove", &path))?;
-                recovery.torn = Some((path, bytes.len()));
-                continue;
+            if bytes.len() >= HEADER_BYTES {
+                let (end, torn_bytes) = self.take_up(&path, &bytes)?;
+                recovery.torn = (torn_bytes > 0).then(|| (path.clone(), torn_bytes));
+                self.current = Some(self.reopen(path, end)?);
+                break;
             }
-            let kind = self.options.kind;
-            let scan =
-                journal::scan(&bytes, kind).map_err(|source| SegmentError::Header { path: path.clone(), source })?;
-            match scan.tail {
-                Tail::Corrupt { offset, reason } => return Err(SegmentError::Corrupt { path, offset, reason }),
-                Tail::Torn { bytes, .. } => recovery.torn = Some((path.clone(), bytes)),
-                Tail::Clean => {}
-            }
-            (self.next, self.chain, self.durable) = (scan.next, scan.chain, scan.next - 1);
-            self.current = Some(self.reopen(path, scan.end as u64)?);
-            break;
+            unfinished.push((path, bytes.len()));
+        }
+        if self.current.is_none() {
+            // Which file it was that is gone cannot be told: the first there would be.
+            let gone = || (self.segment_path(), 0);
+            let (path, bytes) = unfinished.last().cloned().unwrap_or_else(gone);
+            self.check_end(&path, bytes)?;
+        }
+        for (path, bytes) in unfinished {
+            fs::remove_file(&path).map_err(SegmentError::io("remove", &path))?;
+            recovery.torn.get_or_insert((path, bytes));
         }
         Ok(recovery)
+    }
+
+    /// Takes up numbering and chain of the last segment; returns where its good part ends and how many torn bytes follow.
+    fn take_up(&mut self, path: &Path, bytes: &[u8]) -> Result<(u64, usize), SegmentError> {
+        let scan = journal::scan(bytes, self.options.kind)
+            .map_err(|source| SegmentError::Header { path: path.into(), source })?;
+        let torn_bytes = match scan.tail {
+            Tail::Corrupt { offset, reason } => {
+                return Err(SegmentError::Corrupt { path: path.into(), offset, reason });
+            }
+            Tail::Torn { bytes, .. } => bytes,
+            Tail::Clean => 0,
+        };
+        (self.next, self.chain, self.durable) = (scan.next, scan.chain, scan.next.saturating_sub(1));
+        self.check_end(path, scan.end)?;
+        Ok((scan.end as u64, torn_bytes))
+    }
+
+    /// Whether all that is known to have been on the disk comes before `offset` of the last segment.
+    fn check_end(&self, path: &Path, offset: usize) -> Result<(), SegmentError> {
+        let noted = if self.options.sync { head::read(&self.dir) } else { None };
+        match noted.filter(|noted| *noted >= self.next) {
+            None => Ok(()),
+            Some(noted) => {
+                let reason = format!(
+                    "record {} is missing or damaged, though record {noted} was on the disk, as {} says",
+                    self.next,
+                    head::path(&self.dir).display()
+                );
+                Err(SegmentError::Corrupt { path: path.into(), offset, reason })
+            }
+        }
     }
 
     fn reopen(&self, path: PathBuf, end: u64) -> Result<Current, SegmentError> {
@@ -160,9 +201,20 @@ impl SegmentWriter {
         (self.chain, self.next) = (chain, self.next + 1);
         if self.options.sync {
             self.durable = self.next - 1;
+            self.note_head();
         }
         self.block.clear();
         Ok(())
+    }
+
+    /// Best effort: a note that is older, or none, vouches for less and never for what is not there.
+    fn note_head(&mut self) {
+        if self.head.is_none() {
+            self.head = Head::open(&self.dir).ok();
+        }
+        if self.head.as_ref().is_some_and(|head| head.note(self.durable).is_err()) {
+            self.head = None;
+        }
     }
 
     fn append(&mut self, record: &[u8]) -> Result<(), SegmentError> {
@@ -199,8 +251,13 @@ impl SegmentWriter {
         self.prune()
     }
 
+    /// Where the next record begins a segment.
+    fn segment_path(&self) -> PathBuf {
+        self.dir.join(format!("{:016}.seg", self.next))
+    }
+
     fn create(&self, now: Timestamp) -> Result<Current, SegmentError> {
-        let path = self.dir.join(format!("{:016}.seg", self.next));
+        let path = self.segment_path();
         let header = Header { kind: self.options.kind, created: now, first: self.next, chain: self.chain };
         let create = || {
             let mut file = File::create(&path)?;

@@ -55,6 +55,19 @@ pub enum EngineError {
         /// What the system said, with the path.
         why: String,
     },
+    /// The journal is there and is not what was written.
+    #[error(
+        "the journal cannot be used: {why}; put its files back from a backup, or move {} away once no migration is under way and \
+         set epoch_min above every epoch so far, which the agents know: starting without it forgets open commands, drained and \
+         sleeping hosts, and the mode",
+        dir.display()
+    )]
+    Journal {
+        /// Where it lies.
+        dir: std::path::PathBuf,
+        /// What is wrong, with file and place.
+        why: String,
+    },
     /// No policy of that name.
     #[error("policy = {name:?}: one of {} is needed", .known.join(", "))]
     UnknownPolicy {

@@ -29,7 +29,7 @@ use crate::{
     dispatch::Dispatcher,
     history::History,
     intake::Intake,
-    journal::{self, Journal, Ledger, Record, error_chain},
+    journal::{self, Journal, JournalError, Ledger, Record, error_chain},
     model::{Models, Reloader, Worker},
     proposer::{Proposer, Proposers},
     recorder::RecorderTask,
@@ -93,7 +93,8 @@ fn proposers(settings: &EngineSettings) -> Result<Proposers, EngineError> {
             return Err(EngineError::UnknownPolicy { name: name.clone(), known });
         }
         let proposer = Proposer::new(name, settings.policy_bundle.as_deref());
-        proposer.map_err(|why| EngineError::Unusable { what: "the policy's bundle", why })
+        let remedy = "put a whole one back from a backup, or leave policy_bundle out for the one that ships";
+        proposer.map_err(|why| EngineError::Unusable { what: "the policy's bundle", why: format!("{why}; {remedy}") })
     };
     let shadow = settings.policy_shadow.as_ref().map(proposer).transpose()?;
     Ok(Proposers { active: proposer(&settings.policy)?, shadow })
@@ -170,7 +171,12 @@ fn open_journal(
     let (bytes, kept) = ((keep.journal_segment, keep.journal_total), keep.decisions.max(keep.migrations));
     let (dir, clock, counters) = (settings.journal_dir(), clock.clone(), Arc::clone(counters));
     let opened = journal::open(&dir, bytes.0, bytes.1, kept, clock, counters);
-    opened.map_err(|error| EngineError::Unusable { what: "the journal", why: error_chain(&error) })
+    opened.map_err(|error| match error {
+        JournalError::Segments(error) if error.is_io() => {
+            EngineError::Unusable { what: "the journal", why: error_chain(&error) }
+        }
+        error => EngineError::Journal { dir: settings.journal_dir(), why: error_chain(&error) },
+    })
 }
 
 /// The new epoch is on the disk before anything else happens, so that no two starts ever share one.
@@ -190,6 +196,10 @@ fn open_store(shared: &Shared, now: Timestamp) -> Option<Box<dyn Store>> {
             if let Some((aside, why)) = opened.quarantined {
                 Counters::add(&shared.counters.store_quarantined, 1);
                 tracing::warn!(aside = %aside.display(), why, "the store was damaged; it was set aside and begun anew");
+            }
+            if let Some(missing) = opened.missing {
+                let dir = shared.settings.store_dir();
+                tracing::warn!(dir = %dir.display(), missing, "the store has lost some of what it held; it warms up anew");
             }
             Some(Box::new(opened.store))
         }
@@ -233,12 +243,17 @@ fn warm_up(
 
 fn from_store(intake: &mut Intake, store: &dyn Store, shared: &Shared, now: Timestamp) -> Vec<Inventory> {
     let since = now.before(shared.settings.keep.windows);
-    let windows = store.windows(since, &mut |batch| intake.warm_up(&batch));
+    let mut batches = 0_u64;
+    let windows = store.windows(since, &mut |batch| {
+        batches += 1;
+        intake.warm_up(&batch);
+    });
     match (windows, store.inventories()) {
         (Ok(unreadable), Ok(inventories)) => {
             if unreadable > 0 {
                 tracing::warn!(unreadable, "some of the store's windows could not be read and are left out");
             }
+            tracing::info!(hosts = inventories.len(), batches, "taken up from the store");
             inventories
         }
         (Err(error), _) | (_, Err(error)) => {

@@ -24,6 +24,9 @@ const QUEUE: usize = 1024;
 /// Records between two checkpoints: at some kilobytes each, far less than the journal's smallest bound.
 const CHECKPOINT_EVERY: u64 = 2000;
 
+/// Name of the segment that a journal begins with.
+const FIRST_SEGMENT: &str = "0000000000000001";
+
 /// Why a journal cannot be used at all.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
@@ -39,6 +42,12 @@ pub enum JournalError {
         offset: usize,
         /// What is wrong.
         why: String,
+    },
+    /// The oldest segments are gone, and what is left does not stand without them.
+    #[error("{path}: the journal begins here and no checkpoint follows: segments before it are gone")]
+    Beginning {
+        /// The oldest file that is left.
+        path: String,
     },
 }
 
@@ -107,18 +116,28 @@ pub fn open(
     Ok((Journal { requests }, ledger))
 }
 
-/// Folds every record of the journal below `dir`.
+/// Folds every record of the journal below `dir`. Where the oldest segments are gone, as beyond the journal's bound, a checkpoint
+/// must stand in for them.
 fn read(dir: &Path, kept_max: usize) -> Result<Ledger, JournalError> {
     let mut ledger = Ledger::new(kept_max);
     let mut wrong = None;
+    let oldest = segments::segment_files(dir)?.into_iter().next();
+    let mut stands = oldest.as_ref().is_none_or(|path| path.file_stem().is_some_and(|name| name == FIRST_SEGMENT));
     segments::read_dir(dir, SEGMENT_KIND, |raw| match Entry::decode(&raw.bytes) {
-        Ok(entry) => ledger.apply(&entry),
+        Ok(entry) => {
+            stands |= matches!(entry.record, Record::Checkpoint { .. });
+            ledger.apply(&entry);
+        }
         Err(why) => {
             let path = raw.path.display().to_string();
             wrong.get_or_insert(JournalError::Record { path, offset: raw.offset, why });
         }
     })?;
-    wrong.map_or(Ok(ledger), Err)
+    match (wrong, oldest) {
+        (Some(wrong), _) => Err(wrong),
+        (None, Some(path)) if !stands => Err(JournalError::Beginning { path: path.display().to_string() }),
+        _ => Ok(ledger),
+    }
 }
 
 /// The writing end.

@@ -3,6 +3,7 @@
 //!
 //! The recorder writes it, `engine::start` warms up from it. Deleting its directory loses that warm-up and nothing else.
 
+mod note;
 mod packed;
 mod sled_store;
 

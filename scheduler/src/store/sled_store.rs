@@ -15,6 +15,7 @@ use prost::Message;
 
 use super::{
     KeptModel, Store, StoreError,
+    note::Note,
     packed::{open, pack_state, seal, split_key, unpack_state, window_key},
 };
 
@@ -33,11 +34,16 @@ const MEMORY: &[u8] = b"memory";
 /// The key of what was measured of the fleet's risk.
 const RISK: &[u8] = b"risk";
 
+/// The key of how often the store was flushed.
+const FLUSHES: &[u8] = b"flushes";
+
 /// Directories set aside that are kept for a look; older ones go.
 const QUARANTINED_MAX: usize = 2;
 
 /// The store on sled.
 pub(crate) struct SledStore {
+    dir: PathBuf,
+    held: Note,
     db: sled::Db,
     windows: sled::Tree,
     inventories: sled::Tree,
@@ -50,20 +56,26 @@ pub(crate) struct Opened {
     pub(crate) store: SledStore,
     /// Where the damaged one was put, and what was wrong with it.
     pub(crate) quarantined: Option<(PathBuf, String)>,
+    /// What is missing of what it held when it was last flushed, in words.
+    pub(crate) missing: Option<String>,
 }
 
 impl SledStore {
     /// Opens the store in `dir`. A damaged one is renamed to `<dir>.damaged-<now>` and begun anew; one that another
     /// process holds, or a directory that cannot be written, is left as it is.
     pub(crate) fn open(dir: &Path, now: Timestamp) -> Result<Opened, StoreError> {
+        let noted = Note::read(dir);
         let why = match fenced(|| Self::open_whole(dir)) {
-            Ok(store) => return Ok(Opened { store, quarantined: None }),
+            Ok(store) => {
+                let missing = noted.and_then(|noted| noted.missing(store.held));
+                return Ok(Opened { store, quarantined: None, missing });
+            }
             Err(Trouble::Elsewhere(why)) => return Err(StoreError(why)),
             Err(Trouble::Damage(why)) => why,
         };
         let aside = quarantine(dir, now)?;
         match fenced(|| Self::open_whole(dir)) {
-            Ok(store) => Ok(Opened { store, quarantined: Some((aside, why)) }),
+            Ok(store) => Ok(Opened { store, quarantined: Some((aside, why)), missing: None }),
             Err(Trouble::Elsewhere(why) | Trouble::Damage(why)) => Err(StoreError(why)),
         }
     }
@@ -76,12 +88,21 @@ impl SledStore {
         let (windows, inventories) = (db.open_tree("windows")?, db.open_tree("inventories")?);
         let models = db.open_tree("models")?;
         // A first read now finds damage while it can still be set aside.
-        for tree in [&windows, &inventories, &models] {
+        let mut counts = [0, 0, 0];
+        for (tree, count) in [&windows, &inventories, &models].into_iter().zip(&mut counts) {
             for item in tree.iter() {
                 drop(item?);
+                *count += 1;
             }
         }
-        Ok(Self { db, windows, inventories, models })
+        let held = Note { flushes: flushes(&db)?, entries: counts[0] + counts[1] };
+        Ok(Self { dir: dir.into(), held, db, windows, inventories, models })
+    }
+
+    /// Takes an entry of which there may have been one before.
+    fn counted(&mut self, put: sled::Result<Option<sled::IVec>>) -> sled::Result<()> {
+        self.held.entries += u64::from(put?.is_none());
+        Ok(())
     }
 }
 
@@ -109,23 +130,30 @@ fn mark(db: &sled::Db, had_data: bool) -> sled::Result<()> {
     db.flush().map(drop)
 }
 
+/// How often a store was flushed.
+fn flushes(db: &sled::Db) -> sled::Result<u64> {
+    let kept = db.get(FLUSHES)?.and_then(|bytes| bytes.as_ref().try_into().ok());
+    Ok(kept.map_or(0, u64::from_be_bytes))
+}
+
 impl Store for SledStore {
     fn put_window(&mut self, batch: &Batch) -> Result<(), StoreError> {
         let key = window_key(&batch.host, batch.taken_at);
         let value = seal(v1::Batch::from(batch.clone()).encode_to_vec());
-        guarded(|| self.windows.insert(key, value).map(drop))
+        guarded(|| self.counted(self.windows.insert(key, value)))
     }
 
     fn put_inventory(&mut self, inventory: &Inventory) -> Result<(), StoreError> {
         let value = seal(v1::Inventory::from(inventory.clone()).encode_to_vec());
-        guarded(|| self.inventories.insert(inventory.host.as_str(), value).map(drop))
+        guarded(|| self.counted(self.inventories.insert(inventory.host.as_str(), value)))
     }
 
     fn drop_before(&mut self, host: &HostId, moment: Timestamp) -> Result<(), StoreError> {
         let range = window_key(host, Timestamp::EPOCH)..window_key(host, moment);
         guarded(|| {
             for key in self.windows.range(range).keys() {
-                self.windows.remove(key?)?;
+                let was_there = self.windows.remove(key?)?.is_some();
+                self.held.entries = self.held.entries.saturating_sub(u64::from(was_there));
             }
             Ok(())
         })
@@ -216,7 +244,13 @@ impl Store for SledStore {
     }
 
     fn flush(&mut self) -> Result<(), StoreError> {
-        guarded(|| self.db.flush().map(drop))
+        self.held.flushes += 1;
+        guarded(|| {
+            self.db.insert(FLUSHES, &self.held.flushes.to_be_bytes())?;
+            self.db.flush().map(drop)
+        })?;
+        self.held.write(&self.dir);
+        Ok(())
     }
 }
 

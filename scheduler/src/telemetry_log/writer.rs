@@ -3,10 +3,10 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use ballast_core::{id::HostId, inventory::Inventory, units::Timestamp};
-use ballast_daemon::segments::{Disk, Options, SegmentError, SegmentWriter};
+use ballast_daemon::segments::{Disk, Options, Recovery, SegmentError, SegmentWriter};
 
 use super::{Content, LogRecord, SEGMENT_KIND};
-use crate::engine::KeepSettings;
+use crate::{engine::KeepSettings, journal::error_chain};
 
 /// The writing end of the log.
 #[derive(Debug)]
@@ -20,7 +20,8 @@ pub(crate) struct TelemetryLog {
 }
 
 impl TelemetryLog {
-    /// Opens the log below `dir`; a torn tail is cut, and told.
+    /// Opens the log below `dir`; a torn tail is cut, and told. A damaged newest segment is set aside, and told: what is
+    /// observed from now on is worth more than a stop.
     pub(crate) fn open(disk: Disk, dir: &Path, keep: &KeepSettings) -> Result<Self, SegmentError> {
         let options = Options {
             kind: SEGMENT_KIND,
@@ -32,7 +33,7 @@ impl TelemetryLog {
             segment_bytes_max: u64::MAX,
             total_bytes_max: Some(keep.telemetry_total.get()),
         };
-        let (writer, recovery) = SegmentWriter::open_on(disk, dir, options)?;
+        let (writer, recovery) = open_past_damage(&disk, dir, options)?;
         if let Some((path, bytes)) = recovery.torn {
             tracing::warn!(file = %path.display(), bytes, "cut the telemetry log's torn last record");
         }
@@ -89,4 +90,30 @@ impl TelemetryLog {
         self.begun = Some(now);
         self.writer.drop_older_than(now.before(self.kept_age)).map(|_| ())
     }
+}
+
+/// Sets damaged segments aside, the newest first, until one can be gone on from.
+fn open_past_damage(disk: &Disk, dir: &Path, options: Options) -> Result<(SegmentWriter, Recovery), SegmentError> {
+    loop {
+        match SegmentWriter::open_on(disk.clone(), dir, options) {
+            Err(error @ (SegmentError::Corrupt { .. } | SegmentError::Header { .. })) => set_aside(error)?,
+            opened => return opened,
+        }
+    }
+}
+
+fn set_aside(damage: SegmentError) -> Result<(), SegmentError> {
+    let (SegmentError::Corrupt { path, .. } | SegmentError::Header { path, .. }) = &damage else { return Err(damage) };
+    let aside = path.with_extension("damaged");
+    std::fs::rename(path, &aside).map_err(|source| SegmentError::Io {
+        action: "set aside",
+        path: path.clone(),
+        source,
+    })?;
+    tracing::warn!(
+        aside = %aside.display(),
+        why = error_chain(&damage),
+        "a segment of the telemetry log is damaged; it was set aside and is in no replay"
+    );
+    Ok(())
 }

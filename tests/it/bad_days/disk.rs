@@ -31,8 +31,7 @@ async fn a_data_directory_that_cannot_be_made_is_told_by_name() {
 /// Ends the newest file of every log below `folder` in the middle of a record: bytes of a header, and no more. The
 /// store is left out: it is not a log, and can be rebuilt.
 pub(super) fn tear(folder: &Path) -> Vec<std::path::PathBuf> {
-    let is_log = |file: &std::path::PathBuf| !file.components().any(|part| part.as_os_str() == "store");
-    let torn: Vec<_> = newest_files(folder).into_iter().filter(is_log).collect();
+    let torn = newest_segments(folder);
     for file in &torn {
         let mut bytes = fs::read(file).unwrap();
         bytes.extend_from_slice(&[0x2a; 7]);
@@ -41,20 +40,11 @@ pub(super) fn tear(folder: &Path) -> Vec<std::path::PathBuf> {
     torn
 }
 
-/// The newest files below `folder` whose last record a crash could have cut, by folder.
-fn newest_files(folder: &Path) -> Vec<std::path::PathBuf> {
-    let mut found = Vec::new();
-    let mut newest = None;
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(newest_files(&path));
-        } else if newest.as_ref().is_none_or(|newest| path > *newest) {
-            newest = Some(path);
-        }
-    }
-    found.extend(newest);
-    found
+/// The newest segment of every folder below `folder`.
+fn newest_segments(folder: &Path) -> Vec<std::path::PathBuf> {
+    let below = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir());
+    let found = below.flat_map(|path| newest_segments(&path));
+    found.chain(ballast_daemon::segments::segment_files(folder).unwrap().pop()).collect()
 }
 
 #[tokio::test]

@@ -123,18 +123,49 @@ async fn a_vm_that_was_moved_rests_on_after_a_restart() {
     assert!(moved.is_some_and(|at| at <= before), "{moved:?}");
 }
 
-#[tokio::test]
-async fn a_torn_last_record_is_cut_and_the_rest_stands() {
+/// A scheduler whose mode was set twice, lost; and the newest segment of its journal.
+async fn lost_after_two_modes() -> (World, std::path::PathBuf, Vec<u8>) {
     let mut world = World::new(Mode::Recommend).await;
     world.engine().set_mode(Mode::Auto, "ann").await.unwrap();
     world.engine().set_mode(Mode::Off, "ann").await.unwrap();
     world.kill().await;
     let last = segment_files(&world.settings.journal_dir()).unwrap().pop().unwrap();
     let bytes = fs::read(&last).unwrap();
+    (world, last, bytes)
+}
+
+#[tokio::test]
+async fn a_torn_last_record_is_cut_and_the_rest_stands() {
+    let (mut world, last, bytes) = lost_after_two_modes().await;
+    // The crash came before the record was noted as synced.
+    fs::remove_file(world.settings.journal_dir().join("head")).unwrap();
     fs::write(&last, &bytes[..bytes.len() - 5]).unwrap();
     world.start().await.unwrap();
     assert_eq!(world.engine().mode(), Mode::Auto, "the change that was torn did not happen");
     assert_eq!(world.engine().epoch(), Epoch(2));
+}
+
+#[tokio::test]
+async fn a_synced_last_record_that_is_cut_stops_the_start_and_says_what_to_do() {
+    let (mut world, last, bytes) = lost_after_two_modes().await;
+    fs::write(&last, &bytes[..bytes.len() - 5]).unwrap();
+    let text = world.start().await.unwrap_err().to_string();
+    assert!(text.contains(&last.display().to_string()), "{text}");
+    assert!(text.contains("backup") && text.contains("epoch_min"), "{text}");
+}
+
+#[tokio::test]
+async fn a_journal_whose_beginning_is_gone_stops_the_start_unless_a_checkpoint_stands_in() {
+    let mut world = World::stopped(Mode::Recommend);
+    world.settings.keep.journal_segment = ballast_core::units::Bytes(1);
+    world.start().await.unwrap();
+    world.engine().set_mode(Mode::Off, "ann").await.unwrap();
+    world.kill().await;
+    let files = segment_files(&world.settings.journal_dir()).unwrap();
+    let [begun, mode] = &files[..] else { panic!("{files:?}") };
+    fs::remove_file(begun).unwrap();
+    let text = world.start().await.unwrap_err().to_string();
+    assert!(text.contains(&mode.display().to_string()) && text.contains("checkpoint"), "{text}");
 }
 
 #[tokio::test]
@@ -149,7 +180,7 @@ async fn a_damaged_journal_stops_the_start_with_file_and_offset() {
     fs::write(&last, &bytes).unwrap();
     let error = world.start().await.unwrap_err();
     let text = error.to_string();
-    assert!(matches!(error, EngineError::Unusable { .. }));
+    assert!(matches!(error, EngineError::Journal { .. }));
     assert!(text.contains(&last.display().to_string()) && text.contains("byte 60"), "{text}");
 }
 
