@@ -34,9 +34,9 @@ all:
 deny:
     cargo deny check
 
-# What a program is built from: name and version, licence, source. `just sbom ballast-scheduler`.
+# What a program is built from: name and version, licence, source; of our own crates no folder. `just sbom ballast-scheduler`.
 sbom PROGRAM:
-    @cargo tree --locked -p {{PROGRAM}} -e normal,build --prefix none --format '{p}|{l}|{r}' | sort -u
+    @cargo tree --locked -p {{PROGRAM}} -e normal,build --prefix none --format '{p}|{l}|{r}' | sed -E 's: \(/[^)]*\)::; s: \(\*\)$::' | sort -u
 
 # The documentation, with broken links as errors.
 doc:

@@ -6,6 +6,7 @@
 mod accept;
 mod credentials;
 mod identity;
+mod validity;
 mod verify;
 
 use std::{io, path::PathBuf};
@@ -17,6 +18,7 @@ use tonic::transport::Endpoint;
 pub use accept::incoming;
 pub use credentials::{Credentials, Holder, Refreshed};
 pub use identity::{IdentityError, PeerIdentity, Role};
+pub use validity::{ends, ends_of_der};
 
 /// The three files of one side, PEM.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

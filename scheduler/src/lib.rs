@@ -218,6 +218,7 @@ impl Scheduler {
             Some(credentials) => {
                 let clock = self.engine.clock();
                 let metrics = Arc::clone(&self.metrics);
+                metrics.holds(credentials.clone());
                 let refused = move |error: &std::io::Error| {
                     metrics.handshake_refused();
                     debug!(%error, "A connection was refused");

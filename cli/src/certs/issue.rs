@@ -4,7 +4,7 @@ use std::{fs, net::IpAddr, path::Path, time::Duration};
 
 use anyhow::{Context as _, ensure};
 use ballast_core::units::Timestamp;
-use ballast_daemon::tls::{PeerIdentity, Role};
+use ballast_daemon::tls::{self, PeerIdentity, Role};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
     SanType, date_time_ymd,
@@ -88,8 +88,7 @@ fn about(pem: &str) -> anyhow::Result<(Timestamp, Vec<u8>)> {
     let (_, pem) = parse_x509_pem(pem.as_bytes())?;
     let (_, certificate) = parse_x509_certificate(&pem.contents)?;
     ensure!(certificate.is_ca(), "it may not sign others");
-    let ends = u64::try_from(certificate.validity().not_after.timestamp()).unwrap_or(0);
-    Ok((Timestamp::from_secs(ends), certificate.public_key().subject_public_key.data.to_vec()))
+    Ok((tls::ends(&certificate), certificate.public_key().subject_public_key.data.to_vec()))
 }
 
 /// Who it is, then the names it is dialled by; a scheduler is always dialled by its own.

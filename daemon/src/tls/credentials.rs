@@ -21,9 +21,8 @@ use tokio_rustls::rustls::{
     server::WebPkiClientVerifier,
 };
 use tonic::transport::{ClientTlsConfig, Endpoint, Identity};
-use x509_parser::parse_x509_certificate;
 
-use super::{PeerIdentity, Role, TlsError, TlsFiles, verify::SchedulerOnly};
+use super::{PeerIdentity, Role, TlsError, TlsFiles, validity, verify::SchedulerOnly};
 use crate::clock::Clock;
 
 /// Time between two looks at the files: three short reads, and a renewal is in use before the next person looks.
@@ -290,9 +289,8 @@ fn belongs(files: &TlsFiles, holder: &Holder, leaf: &CertificateDer<'_>) -> Resu
     if !holder.admits(&peer) {
         return Err(strange(format!("it is of {peer}")));
     }
-    let (_, parsed) = parse_x509_certificate(leaf).map_err(|error| strange(error.to_string()))?;
-    let end = u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or(0);
-    Ok(Timestamp(end.saturating_mul(1_000_000_000)))
+    // What has an identity has been read as a certificate already.
+    validity::ends_of_der(leaf).ok_or_else(|| strange("it cannot be read".to_owned()))
 }
 
 fn server(

@@ -15,12 +15,14 @@ use std::{
 use ballast_core::{
     decision::{Decision, Trigger},
     finding::Finding,
+    id::HostId,
     outcome::Ending,
     oversight::Sources,
     proposal::Motive,
     snapshot::{HostPower, HostView, Snapshot},
     units::{Timestamp, Watts},
 };
+use ballast_daemon::tls::Credentials;
 use prometheus_client::{
     encoding::text,
     metrics::{
@@ -32,8 +34,10 @@ use prometheus_client::{
 };
 use tokio::sync::{broadcast::error::RecvError, watch};
 
+use self::certificates::Certificates;
 use crate::engine::{DecisionRecord, Engine, EngineStats, MigrationRecord};
 
+mod certificates;
 mod engine;
 mod fleet;
 mod forecast;
@@ -96,6 +100,7 @@ pub struct Metrics {
     handshakes_refused: Counter,
     rate_limited: PerLabel,
     watchers_behind: Counter,
+    certificates: Certificates,
     counted_up_to: AtomicU64,
 }
 
@@ -117,6 +122,7 @@ impl Metrics {
             handshakes_refused: Counter::default(),
             rate_limited: PerLabel::default(),
             watchers_behind: Counter::default(),
+            certificates: Certificates::default(),
             counted_up_to: AtomicU64::new(0),
         };
         metrics.register();
@@ -155,7 +161,11 @@ impl Metrics {
     pub fn render(&self, now: Timestamp) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
         text::encode_registry(&mut text, &self.registry)?;
-        if let Some(look) = self.newest() {
+        let newest = self.newest();
+        let mut ends = Registry::default();
+        ends.register_collector(Box::new(self.certificates.ends(newest.as_ref().map(|look| &*look.snapshot))));
+        text::encode_registry(&mut text, &ends)?;
+        if let Some(look) = newest {
             let mut moment = Registry::default();
             moment.register_collector(Box::new(engine::Counts(Arc::clone(&look))));
             moment.register_collector(Box::new(forecast::Forecasting(Arc::clone(&look))));
@@ -183,12 +193,23 @@ impl Metrics {
         self.handshakes_refused.inc();
     }
 
+    /// The scheduler serves with these certificates.
+    pub(crate) fn holds(&self, own: Credentials) {
+        self.certificates.hold(own);
+    }
+
+    /// The agent of a host has shown a certificate that ends then.
+    pub(crate) fn certificate_shown(&self, host: &HostId, ends: Timestamp) {
+        self.certificates.show(host.clone(), ends);
+    }
+
     /// A watcher of migrations was slower than they are.
     pub fn watcher_behind(&self) {
         self.watchers_behind.inc();
     }
 
     fn take_look(&self, look: Look, period: Duration) {
+        self.certificates.keep(&look.snapshot);
         self.energy.inc_by(fleet_power(&look.snapshot).over(period).get());
         self.newest.send_replace(Some(Arc::new(look)));
     }

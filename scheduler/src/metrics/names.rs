@@ -119,6 +119,10 @@ names! {
     RISK_PROMISES = "ballast_risk_promises";
     /// Standard deviations above the mean that hosts are promised, by class of host.
     RISK_DEVIATIONS = "ballast_risk_deviations";
+    /// When the scheduler's own certificate ends.
+    CERTIFICATE_END = "ballast_certificate_not_after_timestamp_seconds";
+    /// When the certificate ends that the agent of a host has shown.
+    HOST_CERTIFICATE_END = "ballast_host_certificate_not_after_timestamp_seconds";
     /// One for each thing that does not work.
     IMPAIRED = "ballast_impaired";
     /// Energy of all hosts.

@@ -16,7 +16,7 @@ use ballast_core::{
     id::{Epoch, HostId, Seq},
     inventory::Inventory,
 };
-use ballast_daemon::clock::Clock;
+use ballast_daemon::{clock::Clock, tls};
 use ballast_proto::{
     PROTOCOL_VERSION,
     convert::{InvalidField, millis, preflight_question},
@@ -58,11 +58,13 @@ impl AgentLink for LinkService {
         request: Request<Streaming<v1::AgentMessage>>,
     ) -> Result<Response<Self::ConnectStream>, Status> {
         let caller = auth::caller(&request)?;
+        let ends = request.peer_certs().and_then(|chain| tls::ends_of_der(chain.first()?));
         let mut inbound = request.into_inner();
         let hello = hello(first_of(&mut inbound).await?)?;
         let host = hello.inventory.host.clone();
         caller.may_speak_for(&host)?;
         let session = self.engine.hello(hello).await.map_err(|refusal| status::refusal(&refusal))?;
+        ends.into_iter().for_each(|ends| self.metrics.certificate_shown(&host, ends));
         info!(%host, epoch = %session.welcome.epoch, "Link opened");
         let (local, local_messages) = mpsc::channel(LOCAL_QUEUE);
         // Over loopback a whole fleet may come as one, faster than time: it is not held back.

@@ -154,3 +154,27 @@ async fn the_scheduler_does_not_serve_others_without_certificates() {
     assert!(outcome.unwrap_err().to_string().contains("not loopback"));
     assert!(Path::new(data.path()).exists());
 }
+
+#[tokio::test]
+async fn the_ends_of_the_schedulers_and_of_each_agents_certificate_are_metrics() {
+    let authority = Authority::new();
+    let running = authority.scheduler().await;
+    let files = authority.files(Role::Agent, "kvm1");
+    let link = soon(connect(dial(&running, &files).await.unwrap(), Up::Hello(hello("kvm1")))).await.unwrap();
+    let mut looks = running.metrics.looks();
+    let known = |look: &Option<std::sync::Arc<ballast_scheduler::metrics::Look>>| {
+        look.as_ref().is_some_and(|look| !look.snapshot.hosts.is_empty())
+    };
+    soon(looks.wait_for(known)).await.unwrap();
+    let text = running.metrics.render(ballast_core::units::Timestamp::from_secs(1)).unwrap();
+    // Unless told otherwise rcgen's end with the year 4095, and our own time in 2554.
+    let end = u64::MAX as f64 / 1e9;
+    for name in ["certificate", "host_certificate"] {
+        let begin = format!("ballast_{name}_not_after_timestamp_seconds");
+        let line = text.lines().find(|line| line.starts_with(&begin)).unwrap_or_else(|| panic!("no {begin}:\n{text}"));
+        let shown: f64 = line.rsplit(' ').next().unwrap().parse().unwrap();
+        assert!((shown - end).abs() < 1.0, "{line}");
+        assert_eq!(line.contains("host=\"kvm1\""), name == "host_certificate", "{line}");
+    }
+    drop(link);
+}
