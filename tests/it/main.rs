@@ -7,6 +7,7 @@ mod bad_days;
 mod damage;
 mod examples;
 mod forecast;
+mod fuzz;
 mod grpc;
 mod lab;
 mod migration;

@@ -7,6 +7,7 @@
 pub mod certificates;
 pub mod damage;
 pub mod fleet;
+pub mod fuzz;
 pub mod grpc;
 pub mod lab;
 pub mod lab_fleet;

@@ -5,6 +5,7 @@
 use std::{
     collections::BTreeMap,
     ops::Range,
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::{
         Mutex, PoisonError,
@@ -30,6 +31,11 @@ struct Cli {
 enum Command {
     /// Plays seeds of the deterministic simulation; fails where a promise is broken.
     Simulate(Simulate),
+    /// Writes what a coverage-guided fuzzer begins from: a folder for each reader, with its seeds.
+    Seeds {
+        /// Where to.
+        out: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -66,13 +72,36 @@ fn seeds(text: &str) -> Result<Range<u64>> {
 }
 
 fn main() -> ExitCode {
-    let Cli { command: Command::Simulate(args) } = Cli::parse();
+    let args = match Cli::parse().command {
+        Command::Simulate(args) => args,
+        Command::Seeds { out } => return seeds_for_fuzzing(&out),
+    };
     if let Some(filter) = &args.log {
         ballast_daemon::logging::init(filter);
     }
     match simulate(&args) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            say(format_args!("{error:#}"));
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn seeds_for_fuzzing(out: &Path) -> ExitCode {
+    let write = || -> Result<()> {
+        for target in ballast_tests::fuzz::TARGETS {
+            let folder = out.join(target.name);
+            std::fs::create_dir_all(&folder)?;
+            for (number, seed) in (target.seeds)()?.into_iter().enumerate() {
+                std::fs::write(folder.join(format!("seed-{number}")), seed)?;
+            }
+        }
+        Ok(())
+    };
+    match write() {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             say(format_args!("{error:#}"));
             ExitCode::from(2)

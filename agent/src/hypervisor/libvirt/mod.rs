@@ -13,6 +13,7 @@ mod domain_xml;
 mod events;
 mod facts;
 mod ffi;
+mod foreign;
 mod host_xml;
 mod migration;
 mod params;
@@ -43,6 +44,7 @@ use tokio::sync::{Mutex, mpsc, watch};
 use tracing::{debug, warn};
 use virt::{domain::Domain, error::ErrorNumber};
 
+pub use self::foreign::read_descriptions;
 use self::{
     events::Hub,
     facts::Surroundings,
