@@ -124,6 +124,9 @@ impl<H: Hypervisor> Driver<H> {
             Effect::Doubt { reason } => {
                 tracing::warn!(%migration, %vm, reason, "Cannot tell yet where the vm runs: leaving it alone and asking again");
             }
+            Effect::Plead { reason } => {
+                tracing::error!(%migration, %vm, reason, "Cannot tell for a minute where the vm runs: a person has to look");
+            }
             Effect::Finish(outcome) => {
                 tracing::info!(%migration, %vm, ending = %outcome.ending, downtime = ?outcome.downtime, "Migration ended");
                 // The command task ends only with the agent.

@@ -40,6 +40,8 @@ const ABORTS: u32 = 4;
 /// found has to be reported within a minute of the trouble's end: a vm that is gone takes two looks, so two of the longest
 /// must fit well into that. A look is two calls that change nothing.
 const LOCATE_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
+/// What cannot be told for so long is a person's: hypervisors settle a lost peer within half a minute, by their keep-alive.
+const PERSON_AFTER: Duration = Duration::from_secs(60);
 /// An unanswered look is repeated after this.
 const LOCATE_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -132,6 +134,11 @@ pub enum Effect {
         /// What is known.
         reason: String,
     },
+    /// Say that a person has to look: it could not be told for so long that it will not be by itself. Said once.
+    Plead {
+        /// What is known, and what that person can do.
+        reason: String,
+    },
     /// It is over.
     Finish(Outcome),
 }
@@ -143,8 +150,16 @@ enum State {
     Preparing,
     Copying { stall: StallDetector, downtime: Duration, relaxed_at: Timestamp },
     Switching,
-    Verifying { looks: u32, next_look: Timestamp, doubted: bool },
+    Verifying { looks: u32, next_look: Timestamp, doubt: Doubt },
     Ended,
+}
+
+/// What was said of a vm whose place cannot be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Doubt {
+    None,
+    Said,
+    Pleaded,
 }
 
 /// A stop that was asked for or that a bound demanded.
@@ -195,7 +210,7 @@ impl Migration {
     pub fn recovered(ticket: Ticket, began_at: Timestamp, now: Timestamp) -> Self {
         let mut migration = Self::new(ticket, began_at);
         migration.failure = Some("the agent was restarted while it was under way".to_owned());
-        migration.enter(State::Verifying { looks: 0, next_look: now, doubted: false }, now);
+        migration.enter(State::Verifying { looks: 0, next_look: now, doubt: Doubt::None }, now);
         migration
     }
 
@@ -337,7 +352,7 @@ impl Migration {
     }
 
     fn verify(&mut self, now: Timestamp) -> Vec<Effect> {
-        self.enter(State::Verifying { looks: 1, next_look: now.after(LOCATE_PATIENCE), doubted: false }, now);
+        self.enter(State::Verifying { looks: 1, next_look: now.after(LOCATE_PATIENCE), doubt: Doubt::None }, now);
         vec![Effect::Locate]
     }
 
@@ -413,8 +428,7 @@ impl Migration {
     }
 
     fn located(&mut self, source: Presence, destination: Presence, now: Timestamp) -> Vec<Effect> {
-        let State::Verifying { looks, next_look, doubted } = &mut self.state else { return Vec::new() };
-        let said_before = *doubted;
+        let State::Verifying { looks, next_look, .. } = &mut self.state else { return Vec::new() };
         *next_look = now.after(pause_before_look(*looks));
         let judged = self.judge(source, destination);
         let seen_gone = std::mem::replace(&mut self.seen_gone, judged == Ok(Ending::VmGone));
@@ -422,29 +436,46 @@ impl Migration {
             // A hypervisor that has just restarted may not list its vms yet: one look proves no loss.
             Ok(Ending::VmGone) if !seen_gone => Vec::new(),
             Ok(ending) => self.finish(ending, now),
-            Err(_) if said_before => Vec::new(),
-            Err(reason) => {
-                if let State::Verifying { doubted, .. } = &mut self.state {
-                    *doubted = true;
-                }
-                vec![Effect::Doubt { reason }]
+            Err(reason) => self.doubt(reason, now),
+        }
+    }
+
+    fn doubt(&mut self, reason: &str, now: Timestamp) -> Vec<Effect> {
+        let waited = now.since(self.entered_at);
+        let State::Verifying { doubt, .. } = &mut self.state else { return Vec::new() };
+        match doubt {
+            Doubt::None => {
+                *doubt = Doubt::Said;
+                vec![Effect::Doubt { reason: reason.to_owned() }]
             }
+            Doubt::Said if waited >= PERSON_AFTER => {
+                *doubt = Doubt::Pleaded;
+                vec![Effect::Plead { reason: reason.to_owned() }]
+            }
+            Doubt::Said | Doubt::Pleaded => Vec::new(),
         }
     }
 
     /// The ending that the vm's whereabouts prove, or what is known where they prove none.
-    fn judge(&self, source: Presence, destination: Presence) -> Result<Ending, String> {
+    fn judge(&self, source: Presence, destination: Presence) -> Result<Ending, &'static str> {
         use Presence::{Absent, Moving, Paused, Running, Unknown};
         match (source, destination) {
-            (Running, Running) => Err("the vm seems to run on both hosts".to_owned()),
+            (Running, Running) => Err("the vm seems to run on both hosts"),
             (Running, _) => Ok(self.stayed()),
             (Absent, Running | Paused) | (Paused, Running) => Ok(Ending::Completed),
             (Absent, Absent) => Ok(Ending::VmGone),
-            (Moving, _) => Err("the migration is still under way".to_owned()),
-            (Paused, _) => Err("the vm is paused at its source and does not run at its destination".to_owned()),
-            (Absent, Moving) => Err("the vm is gone from its source and still arriving at its destination".to_owned()),
-            (Absent, Unknown) => Err("the vm is not at its source and its destination cannot be asked".to_owned()),
-            (Unknown, _) => Err("the source's hypervisor cannot be asked".to_owned()),
+            (Moving, _) => Err(
+                "the migration is still under way (where the vm stands still meanwhile, a restart of the source's libvirtd ends it)",
+            ),
+            // Who lets it go on at its source must know that it does not run elsewhere.
+            (Paused, Unknown) => Err("the vm is paused at its source and its destination cannot be asked"),
+            (Paused, Moving) => Err("the vm is paused at its source and still arriving at its destination"),
+            (Paused, Absent | Paused) => Err(
+                "the vm is paused at its source and does not run at its destination (virsh resume at the source lets it go on)",
+            ),
+            (Absent, Moving) => Err("the vm is gone from its source and still arriving at its destination"),
+            (Absent, Unknown) => Err("the vm is not at its source and its destination cannot be asked"),
+            (Unknown, _) => Err("the source's hypervisor cannot be asked"),
         }
     }
 

@@ -92,21 +92,38 @@ fn a_vm_is_only_gone_when_two_looks_in_a_row_say_so() {
 }
 
 #[test]
-fn an_unknown_place_is_asked_for_again_with_growing_pauses_and_nothing_else_is_done() {
+fn an_unknown_place_is_asked_for_again_with_growing_pauses_and_a_person_is_called_once() {
     let mut migration = begun();
     migration.on(Input::Returned(Err("lost".to_owned())), at(1));
     assert_eq!(migration.on(located(Presence::Paused, Presence::Unknown), at(1)).len(), 1);
     let mut looks = Vec::new();
+    let mut said = Vec::new();
     for second in 2..80 {
         for effect in migration.on(Input::Tick, at(second)) {
             assert_eq!(effect, Effect::Locate);
             looks.push(second);
-            assert_eq!(migration.on(located(Presence::Paused, Presence::Unknown), at(second)), []);
+            let effects = migration.on(located(Presence::Paused, Presence::Unknown), at(second));
+            said.extend(effects.into_iter().map(|effect| (second, effect)));
         }
     }
     assert_eq!(looks, [2, 4, 8, 16, 31, 46, 61, 76]);
+    assert!(matches!(&said[..], [(61, Effect::Plead { reason })] if reason.ends_with("cannot be asked")), "{said:?}");
     let effects = migration.on(located(Presence::Running, Presence::Absent), at(300));
     assert_eq!(ending(&effects).to_string(), "failed: lost");
+}
+
+#[test]
+fn a_person_is_told_to_resume_a_vm_only_where_it_surely_runs_nowhere_else() {
+    let said = |destination| {
+        let mut migration = begun();
+        migration.on(Input::Returned(Err("lost".to_owned())), at(1));
+        let effects = migration.on(located(Presence::Paused, destination), at(1));
+        format!("{effects:?}")
+    };
+    assert!(said(Presence::Absent).contains("virsh resume"));
+    for destination in [Presence::Unknown, Presence::Moving] {
+        assert!(!said(destination).contains("virsh resume"), "{destination:?}");
+    }
 }
 
 /// Seed 1802 of the simulation: pauses of a minute kept a vm locked for longer than that after all trouble was over.
