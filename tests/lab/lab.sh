@@ -18,9 +18,15 @@
 #   lab.sh in HOST COMMAND…                    run a command where HOST is: its network, its name
 #   lab.sh virsh HOST ARGUMENT…                virsh on HOST
 #   lab.sh kill-libvirtd HOST                  kill libvirtd of HOST as a crash would; its vms go on
+#   lab.sh kill-vm HOST NAME                   kill QEMU of a vm on HOST as a crash would
+#   lab.sh cut HOST OTHER                      let nothing through between two hosts
+#   lab.sh mend HOST                           let everything through again, to and from HOST
 #   lab.sh restart-libvirtd HOST               start libvirtd of HOST again after it was killed; its vms went on
 #   lab.sh wait-ping IP [SECONDS]              wait until a vm answers
 #   lab.sh down                                stop and remove all of it; harmless when nothing runs
+#
+# Where the folder $LAB/pki/HOST is there before `up`, that host migrates and is reached with the certificates in it, by the
+# names that libvirt and QEMU have for them.
 #
 # Environment: LAB (folder for everything it writes), LAB_HOST (prefix of the hosts' names), LAB_NET (first three
 # octets; hosts are .1 …, vms take .100 …).
@@ -57,7 +63,7 @@ deps() {
   utils=$(apt-cache madison qemu-utils | awk 'NR == 1 {print $3}')
   apt-get install -qy --no-install-recommends --allow-downgrades \
     libvirt-daemon libvirt-daemon-driver-qemu libvirt-daemon-system libvirt-clients libvirt-dev \
-    qemu-system-x86 "qemu-utils=$utils" busybox-static cpio iproute2 iputils-ping pkg-config gcc libc6-dev
+    qemu-system-x86 "qemu-utils=$utils" busybox-static cpio iproute2 iputils-ping iptables pkg-config gcc libc6-dev
 }
 
 # --- the vms' kernel and userland -------------------------------------------------------------------------------
@@ -141,14 +147,25 @@ image() {
 libvirtd_conf() {  # NUMBER
   # Two hosts with one host_uuid are one host to libvirt, and it refuses to migrate between them.
   cat <<CONF
-listen_tls = 0
-listen_tcp = 1
 listen_addr = "$LAB_NET.$1"
 auth_tcp = "none"
 auth_unix_rw = "none"
 auth_unix_ro = "none"
 unix_sock_rw_perms = "0777"
 host_uuid = "$(printf '%08d-aaaa-4bbb-8ccc-%012d' "$1" "$1")"
+CONF
+  local pki=$LAB/pki/$LAB_HOST$1
+  if [[ ! -d $pki ]]; then
+    printf '%s\n' 'listen_tls = 0' 'listen_tcp = 1'
+    return
+  fi
+  cat <<CONF
+listen_tls = 1
+listen_tcp = 0
+auth_tls = "none"
+ca_file = "$pki/ca-cert.pem"
+cert_file = "$pki/server-cert.pem"
+key_file = "$pki/server-key.pem"
 CONF
 }
 
@@ -162,6 +179,11 @@ namespaces = [ ]
 remember_owner = 0
 stdio_handler = "file"
 migration_host = "$LAB_NET.$1"
+CONF
+  local pki=$LAB/pki/$LAB_HOST$1
+  [[ ! -d $pki ]] || cat <<CONF
+migrate_tls_x509_cert_dir = "$pki"
+migrate_tls_x509_verify = 1
 CONF
 }
 
@@ -233,12 +255,30 @@ up() {
 
 kill_libvirtd() { kill -9 "$(cat "$LAB/$1/libvirtd.pid")"; }
 
+kill_vm() { kill -9 "$(cat "$LAB/$1/run/qemu/$2.pid")"; }
+
+cut() {
+  local address=$LAB_NET.${2#"$LAB_HOST"}
+  ip netns exec "$1" iptables -w -I INPUT -s "$address" -j DROP
+  ip netns exec "$1" iptables -w -I OUTPUT -d "$address" -j DROP
+}
+
+mend() { ip netns exec "$1" iptables -w -F; }
+
 # Starts libvirtd of a host again after a test has killed it; its vms have gone on running.
 restart_libvirtd() { libvirtd_start "$1"; wait_for 60 virsh_ "$1" hostname || fail "libvirtd of $1 did not come back"; }
 
 uri() { echo "qemu+unix:///system?socket=$LAB/$1/run/libvirt-sock"; }
 
-migration_uri() { echo "qemu+tcp://$LAB_NET.${1#"$LAB_HOST"}/system"; }
+migration_uri() {
+  local address=$LAB_NET.${1#"$LAB_HOST"}
+  if [[ -d $LAB/pki/$1 ]]; then
+    # Whoever connects shows the certificate of a client that lies beside those of the hosts.
+    echo "qemu+tls://$address/system?pkipath=$LAB/pki/client"
+  else
+    echo "qemu+tcp://$address/system"
+  fi
+}
 
 in_host() {
   local host=$1; shift
@@ -399,16 +439,17 @@ down() {
     [[ -f $file ]] && kill "$(cat "$file")" 2>/dev/null || true
   done
   ip link del "$SWITCH" 2>/dev/null || true
-  rm -rf "$LAB"/"$LAB_HOST"[0-9]* "$LAB/disks" "$LAB/qemu" "$LAB"/*.xml "$LAB"/*.log
+  rm -rf "$LAB"/"$LAB_HOST"[0-9]* "$LAB/disks" "$LAB/pki" "$LAB/qemu" "$LAB"/*.xml "$LAB"/*.log
 }
 
 command=${1:-help}
 shift || true
 case $command in
-  deps | up | guest | guests | load | writes | uri | down) "$command" "$@" ;;
+  deps | up | guest | guests | load | writes | cut | mend | uri | down) "$command" "$@" ;;
   is-whole) is_whole "$@" ;;
   migration-uri) migration_uri "$@" ;;
   kill-libvirtd) kill_libvirtd "$@" ;;
+  kill-vm) kill_vm "$@" ;;
   restart-libvirtd) restart_libvirtd "$@" ;;
   in) in_host "$@" ;;
   virsh) virsh_ "$@" ;;

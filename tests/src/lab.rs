@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::sources;
+use crate::{certificates::Authority, sources};
 
 /// First three octets of the lab's network.
 pub const NETWORK: &str = "10.79.0";
@@ -25,7 +25,7 @@ pub fn lacks() -> Option<String> {
     if std::env::var_os("BALLAST_LAB").is_some_and(|value| value == "required") {
         return None;
     }
-    for tool in ["libvirtd", "qemu-system-x86_64", "virsh", "ip", "ping", "busybox"] {
+    for tool in ["libvirtd", "qemu-system-x86_64", "virsh", "ip", "iptables", "ping", "busybox"] {
         let found = Command::new("sh").args(["-c", &format!("command -v {tool}")]).stdout(Stdio::null()).status();
         if !found.is_ok_and(|status| status.success()) {
             return Some(format!("{tool} is not installed"));
@@ -48,13 +48,44 @@ impl Lab {
     /// # Errors
     /// What the script said.
     pub fn up(hosts: usize) -> Result<Self> {
+        let lab = Self::cleared()?;
+        lab.script(["up", &hosts.to_string()])?;
+        Ok(lab)
+    }
+
+    /// Starts `hosts` hosts that have the certificates libvirt and QEMU want for encrypted migrations.
+    ///
+    /// # Errors
+    /// Where these cannot be made, and what the script said.
+    pub fn up_with_certificates(hosts: usize) -> Result<Self> {
+        let lab = Self::cleared()?;
+        let authority = Authority::new(&lab.made(lab.folder.join("pki"))?)?;
+        for number in 1..=hosts {
+            let address = format!("{NETWORK}.{number}").parse()?;
+            authority.issue_for_migrations(&lab.made(lab.pki(&Self::host(number)))?, address)?;
+        }
+        authority.issue_for_clients(&lab.made(lab.pki("client"))?)?;
+        lab.script(["up", &hosts.to_string()])?;
+        Ok(lab)
+    }
+
+    fn cleared() -> Result<Self> {
         // Below the system's own folder for such things: paths of Unix sockets are at most 107 bytes long.
         let folder = std::env::temp_dir().join("ballast-lab-tests");
         std::fs::create_dir_all(&folder)?;
         let lab = Self { folder };
         lab.script(["down"])?;
-        lab.script(["up", &hosts.to_string()])?;
         Ok(lab)
+    }
+
+    /// Where the certificates of a host are, where it has any.
+    pub fn pki(&self, host: &str) -> PathBuf {
+        self.folder.join("pki").join(host)
+    }
+
+    fn made(&self, folder: PathBuf) -> Result<PathBuf> {
+        std::fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
+        Ok(folder)
     }
 
     /// Name of a host, counted from 1.
@@ -79,6 +110,17 @@ impl Lab {
         self.script(["wait-ping", address, "120"]).map(drop)
     }
 
+    /// Starts several vms of one size on a host, by name and address, and waits until all answer.
+    ///
+    /// # Errors
+    /// What the script said.
+    pub fn vms(&self, host: &str, vms: &[(&str, String)], mib: u32, load: u32) -> Result<()> {
+        for (name, address) in vms {
+            self.script(["guest", host, name, address, &mib.to_string(), &load.to_string()])?;
+        }
+        vms.iter().try_for_each(|(_, address)| self.script(["wait-ping", address, "120"]).map(drop))
+    }
+
     /// Has a vm write `rate` MiB per second, over and over the same `set` MiB.
     ///
     /// # Errors
@@ -93,6 +135,18 @@ impl Lab {
     /// What it found.
     pub fn is_whole(&self, name: &str) -> Result<()> {
         self.script(["is-whole", name]).map(drop)
+    }
+
+    /// What a vm has said on its console, whichever host it was on.
+    pub fn console(&self, name: &str) -> String {
+        std::fs::read_to_string(self.folder.join(format!("{name}.log"))).unwrap_or_default()
+    }
+
+    /// How often a vm has looked over all that it writes, and found it as it wrote it.
+    pub fn looks(&self, name: &str) -> u64 {
+        let console = self.console(name);
+        let last = console.lines().rev().find_map(|line| line.trim().strip_prefix("WRITER-OK ")?.parse().ok());
+        last.unwrap_or(0)
     }
 
     /// Changes the CPU a vm uses, in percent.
@@ -147,12 +201,48 @@ impl Lab {
         Ok(())
     }
 
+    /// Kills the QEMU of a vm on a host as a crash would.
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub fn kill_vm(&self, host: &str, vm: &str) -> Result<()> {
+        self.script(["kill-vm", host, vm]).map(drop)
+    }
+
+    /// Lets nothing through between two hosts.
+    ///
+    /// # Errors
+    /// What the script said.
+    pub fn cut(&self, host: &str, other: &str) -> Result<()> {
+        self.script(["cut", host, other]).map(drop)
+    }
+
+    /// Lets everything through again that was cut off at `host`.
+    ///
+    /// # Errors
+    /// What the script said.
+    pub fn mend(&self, host: &str) -> Result<()> {
+        self.script(["mend", host]).map(drop)
+    }
+
     /// Starts it again.
     ///
     /// # Errors
     /// What the script said.
     pub fn restart_libvirtd(&self, host: &str) -> Result<()> {
         self.script(["restart-libvirtd", host]).map(drop)
+    }
+
+    /// Listens to what the libvirtd of a host says of its vms.
+    ///
+    /// # Errors
+    /// Where `virsh` cannot be started.
+    pub fn events(&self, host: &str, name: &str) -> Result<Daemon> {
+        let mut command = self.command();
+        // To a file it would be told in heaps.
+        let uri = self.script(["uri", host])?;
+        command.args(["in", host, "stdbuf", "-oL", "virsh", "-c", uri.trim(), "event", "--all", "--loop"]);
+        self.daemon(name, command)
     }
 
     /// Starts a program where a host is: in its network and under its name. Its output goes to `<name>.log`.
@@ -242,11 +332,11 @@ impl Daemon {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Kills it as a crash would.
+    /// Kills it as a crash would; one that has ended already stays so.
     ///
     /// # Errors
     /// Where it cannot be killed or waited for.
-    pub fn crash(mut self) -> Result<()> {
+    pub fn crash(&mut self) -> Result<()> {
         self.child.kill()?;
         self.child.wait()?;
         Ok(())

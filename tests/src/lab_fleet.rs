@@ -1,6 +1,6 @@
 //! The real programs on the lab's hosts: an agent in each, a scheduler beside them, TLS between all.
 
-use std::{ffi::OsStr, fs, path::PathBuf, time::Duration};
+use std::{ffi::OsStr, fs, path::Path, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use ballast_daemon::{
@@ -31,7 +31,25 @@ pub struct LabFleet {
     /// The hosts and their vms.
     pub lab: Lab,
     operator: TlsFiles,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
+}
+
+/// How a scheduler of the lab decides and moves.
+#[derive(Debug, Clone)]
+pub struct Terms {
+    /// The mode it starts in.
+    pub mode: &'static str,
+    /// Whether migrations are encrypted; the hosts need certificates for that ([`Lab::up_with_certificates`]).
+    pub migration_tls: bool,
+    /// Further lines of its section `[tuning]`.
+    pub tuning: &'static str,
+}
+
+impl Terms {
+    /// As shipped, in `mode`, but that migrations are not encrypted.
+    pub fn plain(mode: &'static str) -> Self {
+        Self { mode, migration_tls: false, tuning: "" }
+    }
 }
 
 impl LabFleet {
@@ -39,14 +57,49 @@ impl LabFleet {
     ///
     /// # Errors
     /// Where something does not start, with what it said.
-    pub fn start(lab: Lab, hosts: usize, mode: &str) -> Result<Self> {
+    pub fn start(lab: Lab, hosts: usize, mode: &'static str) -> Result<Self> {
+        Self::start_on(lab, hosts, &Terms::plain(mode))
+    }
+
+    /// The same on other terms.
+    ///
+    /// # Errors
+    /// Where something does not start, with what it said.
+    pub fn start_on(lab: Lab, hosts: usize, terms: &Terms) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let authority = Authority::new(folder.path())?;
         let operator = authority.issue(Role::Operator, "lab", None)?;
-        let scheduler = start_scheduler(&lab, &authority, folder.path().to_path_buf(), mode)?;
-        let start = |number: usize| start_agent(&lab, &authority, folder.path().to_path_buf(), &Lab::host(number));
+        configure_scheduler(&authority, folder.path(), terms)?;
+        let scheduler = start_scheduler(&lab, folder.path())?;
+        let start = |number: usize| {
+            let host = Lab::host(number);
+            configure_agent(&lab, &authority, folder.path(), &host)?;
+            start_agent(&lab, folder.path(), &host)
+        };
         let agents = (1..=hosts).map(start).collect::<Result<_>>()?;
-        Ok(Self { scheduler, agents, lab, operator, _folder: folder })
+        Ok(Self { scheduler, agents, lab, operator, folder })
+    }
+
+    /// Starts the scheduler again after it was killed, with what it had written.
+    ///
+    /// # Errors
+    /// Where it does not start.
+    pub fn restart_scheduler(&mut self) -> Result<()> {
+        self.scheduler.crash()?;
+        self.scheduler = start_scheduler(&self.lab, self.folder.path())?;
+        Ok(())
+    }
+
+    /// Starts the agent of a host, counted from 1, again after it was killed.
+    ///
+    /// # Errors
+    /// Where there is none or it does not start.
+    pub fn restart_agent(&mut self, number: usize) -> Result<()> {
+        let index = number.checked_sub(1).context("hosts are counted from 1")?;
+        let agent = self.agents.get_mut(index).context("no such agent")?;
+        agent.crash()?;
+        *agent = start_agent(&self.lab, self.folder.path(), &Lab::host(number))?;
+        Ok(())
     }
 
     /// Certificates of an operator.
@@ -114,37 +167,46 @@ fn tls_section(files: &TlsFiles) -> String {
 
 /// Samples every second and rounds every five, so that a test need not wait; the rest is as shipped, but for rests of vms
 /// that would outlast the test.
-fn start_scheduler(lab: &Lab, authority: &Authority, folder: PathBuf, mode: &str) -> Result<Daemon> {
+fn configure_scheduler(authority: &Authority, folder: &Path, terms: &Terms) -> Result<()> {
     let files = authority.issue(Role::Scheduler, "lab", Some(HERE.parse()?))?;
-    let config = folder.join("scheduler.toml");
+    let Terms { mode, migration_tls, tuning } = terms;
     let text = format!(
         "[scheduler]\nlisten = \"{HERE}:{PORT}\"\nmetrics_listen = \"\"\ndata_dir = {:?}\nmode = {mode:?}\n\
-         period_seconds = 1.0\nround_seconds = 5.0\nrelief_seconds = 1.0\nmigration_tls = false\n{}\
-         [tuning]\nrelief_after = 5.0\nvm_cool_down = 60.0\n[log]\nfilter = \"info,ballast_scheduler=debug,ballast_scheduler::rpc=info\"\n",
+         period_seconds = 1.0\nround_seconds = 5.0\nrelief_seconds = 1.0\nmigration_tls = {migration_tls}\n{}\
+         [tuning]\nrelief_after = 5.0\nvm_cool_down = 60.0\n{tuning}\n\
+         [log]\nfilter = \"info,ballast_scheduler=debug,ballast_scheduler::rpc=info\"\n",
         folder.join("scheduler").display().to_string(),
         tls_section(&files)
     );
-    fs::write(&config, text)?;
-    let program = lab::program("ballast-scheduler")?;
+    Ok(fs::write(folder.join("scheduler.toml"), text)?)
+}
+
+fn start_scheduler(lab: &Lab, folder: &Path) -> Result<Daemon> {
+    let (config, program) = (folder.join("scheduler.toml"), lab::program("ballast-scheduler")?);
     lab.daemon_here("scheduler", &program, &[OsStr::new("--config"), config.as_os_str(), OsStr::new("run")])
 }
 
-fn start_agent(lab: &Lab, authority: &Authority, folder: PathBuf, host: &str) -> Result<Daemon> {
+fn configure_agent(lab: &Lab, authority: &Authority, folder: &Path, host: &str) -> Result<()> {
     let files = authority.issue(Role::Agent, host, None)?;
-    let config = folder.join(format!("{host}.toml"));
     let (uri, migration_uri) = lab.uris(host)?;
+    let pki = lab.pki(host);
+    let pki =
+        if pki.exists() { format!("migration_tls_dir = {:?}\n", pki.display().to_string()) } else { String::new() };
     // One core for the vms of a host, counted by what they use: the hosts share this machine's processors.
     let text = format!(
-        "[agent]\nhost = {host:?}\nscheduler = \"https://{HERE}:{PORT}\"\ndata_dir = {:?}\nperiod_seconds = 1.0\n\
+        "[agent]\nhost = {host:?}\nscheduler = \"https://{HERE}:{PORT}\"\ndata_dir = {:?}\nperiod_seconds = 1.0\nmoves_out = 8\n\
          log = \"info,ballast_agent=debug\"\n{}\
-         [libvirt]\nuri = {uri:?}\nmigration_uri = {migration_uri:?}\n\
+         [libvirt]\nuri = {uri:?}\nmigration_uri = {migration_uri:?}\n{pki}\
          [host]\ncpu_cores = 1.0\nmemory_mib = 1024\ncpu_accounting = \"vms\"\n\
          [power]\nclass = \"ml110-g5\"\nsources = []\n",
         folder.join(host).display().to_string(),
         tls_section(&files)
     );
-    fs::write(&config, text)?;
-    let program = lab::program("ballast-agent")?;
+    Ok(fs::write(folder.join(format!("{host}.toml")), text)?)
+}
+
+fn start_agent(lab: &Lab, folder: &Path, host: &str) -> Result<Daemon> {
+    let (config, program) = (folder.join(format!("{host}.toml")), lab::program("ballast-agent")?);
     let arguments = [OsStr::new("--config"), config.as_os_str(), OsStr::new("run")];
     lab.daemon_in(host, &format!("agent-{host}"), &program, &arguments)
 }

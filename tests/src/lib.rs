@@ -6,6 +6,7 @@
 
 pub mod certificates;
 pub mod damage;
+pub mod drill;
 pub mod fleet;
 pub mod fuzz;
 pub mod grpc;

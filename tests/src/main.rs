@@ -4,6 +4,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Display,
     ops::Range,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -16,7 +17,10 @@ use std::{
 
 use anyhow::{Context, Result};
 use ballast_daemon::clock::Clock;
-use ballast_tests::simulation::{Options, Report, play};
+use ballast_tests::{
+    drill::{self, Victim},
+    simulation::{Options, Report, play},
+};
 use clap::{Args, Parser, Subcommand};
 
 /// The harness of ballast's tests.
@@ -36,6 +40,22 @@ enum Command {
         /// Where to.
         out: PathBuf,
     },
+    /// Kills agents, the scheduler and libvirtd while real vms move between the lab's hosts; fails where one is lost, doubled or
+    /// not whole. Needs root, what `tests/lab/lab.sh deps` installs, and the daemons built beside it.
+    Drill(Drill),
+}
+
+#[derive(Debug, Args)]
+struct Drill {
+    /// Chooses the moments, the sides and the ways of the vms.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Kills of each victim.
+    #[arg(long, default_value_t = 30)]
+    kills: usize,
+    /// Who is killed.
+    #[arg(long, value_delimiter = ',', default_value = "agent,scheduler,libvirtd")]
+    victims: Vec<Victim>,
 }
 
 #[derive(Debug, Args)]
@@ -72,14 +92,12 @@ fn seeds(text: &str) -> Result<Range<u64>> {
 }
 
 fn main() -> ExitCode {
-    let args = match Cli::parse().command {
-        Command::Simulate(args) => args,
-        Command::Seeds { out } => return seeds_for_fuzzing(&out),
+    let outcome = match Cli::parse().command {
+        Command::Simulate(args) => simulate(&args),
+        Command::Seeds { out } => seeds_for_fuzzing(&out).map(|()| true),
+        Command::Drill(args) => drill(args),
     };
-    if let Some(filter) = &args.log {
-        ballast_daemon::logging::init(filter);
-    }
-    match simulate(&args) {
+    match outcome {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -89,32 +107,36 @@ fn main() -> ExitCode {
     }
 }
 
-fn seeds_for_fuzzing(out: &Path) -> ExitCode {
-    let write = || -> Result<()> {
-        for target in ballast_tests::fuzz::TARGETS {
-            let folder = out.join(target.name);
-            std::fs::create_dir_all(&folder)?;
-            for (number, seed) in (target.seeds)()?.into_iter().enumerate() {
-                std::fs::write(folder.join(format!("seed-{number}")), seed)?;
-            }
-        }
-        Ok(())
-    };
-    match write() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            say(format_args!("{error:#}"));
-            ExitCode::from(2)
+fn seeds_for_fuzzing(out: &Path) -> Result<()> {
+    for target in ballast_tests::fuzz::TARGETS {
+        let folder = out.join(target.name);
+        std::fs::create_dir_all(&folder)?;
+        for (number, seed) in (target.seeds)()?.into_iter().enumerate() {
+            std::fs::write(folder.join(format!("seed-{number}")), seed)?;
         }
     }
+    Ok(())
 }
 
 #[allow(clippy::print_stdout)] // What is printed is what the program is for.
-fn say(line: impl std::fmt::Display) {
+fn say(line: impl Display) {
     println!("{line}");
 }
 
+fn drill(args: Drill) -> Result<bool> {
+    let Drill { seed, kills, victims } = args;
+    let began = Clock::system();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let tell = |line: &dyn Display| say(format_args!("{:6.1} {line}", began.elapsed().as_secs_f64()));
+    let report = runtime.block_on(drill::run(&drill::Options { seed, kills, victims }, &tell))?;
+    say(format_args!("seed {seed}, {:.0} s\n{report}", began.elapsed().as_secs_f64()));
+    Ok(report.broken().is_empty())
+}
+
 fn simulate(args: &Simulate) -> Result<bool> {
+    if let Some(filter) = &args.log {
+        ballast_daemon::logging::init(filter);
+    }
     let options = Options { span: Duration::from_secs(args.seconds), keeps_trace: args.trace, ..Options::default() };
     #[cfg(feature = "planted")]
     if let Some(name) = &args.planted {
