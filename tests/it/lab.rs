@@ -2,6 +2,8 @@
 //!
 //! Where the machine cannot hold the lab the tests say SKIPPED; `tests/run` tells whether it can.
 
+mod tls;
+
 use std::{collections::BTreeMap, process::Command, time::Duration};
 
 use ballast_proto::v1;
