@@ -16,7 +16,7 @@ use ballast_core::{
 };
 use ballast_daemon::{
     clock::Clock,
-    segments::{Options, SegmentError, SegmentWriter, read_dir},
+    segments::{Options, SegmentError, SegmentWriter, read_dir, segment_files},
 };
 use serde::{Deserialize, Serialize};
 
@@ -61,9 +61,15 @@ pub(crate) enum Record {
 #[derive(Debug, Clone)]
 pub(crate) struct Journal {
     dir: PathBuf,
-    writer: Arc<Mutex<Option<SegmentWriter>>>,
+    open: Arc<Mutex<Open>>,
     clock: Clock,
-    /// Why nothing may be written: what is there could not be read, and would contradict what a later start reads.
+}
+
+/// What is at hand of it.
+#[derive(Debug)]
+struct Open {
+    writer: Option<SegmentWriter>,
+    /// Why it could not be read at the start. What is there then must be read before anything may follow it.
     unread: Option<String>,
 }
 
@@ -89,7 +95,8 @@ impl Journal {
             Err(error) => return Err(AgentError::Journal(error)),
         };
         let (records, unread) = read(dir)?;
-        Ok((Self { dir: dir.into(), writer: Arc::new(Mutex::new(writer)), clock, unread }, records))
+        let open = Arc::new(Mutex::new(Open { writer, unread }));
+        Ok((Self { dir: dir.into(), open, clock }, records))
     }
 
     /// Appends records; they are on the disk when this returns. A journal that could not be written before is tried
@@ -98,20 +105,32 @@ impl Journal {
     /// # Errors
     /// What the system said, in words; none of the records counts then.
     pub(crate) async fn append(&self, records: Vec<Record>, now: Timestamp) -> Result<(), String> {
-        if let Some(why) = &self.unread {
-            return Err(format!("the journal could not be read when the agent started, restart it once it can: {why}"));
-        }
         let journal = self.clone();
         match self.clock.aside(move || journal.write(&records, now)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(chain(&error)),
+            Ok(written) => written,
             Err(gone) => Err(format!("the writer of the journal ended: {gone}")),
         }
     }
 
-    fn write(&self, records: &[Record], now: Timestamp) -> Result<(), SegmentError> {
-        let mut guard = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let writer = match &mut *guard {
+    fn write(&self, records: &[Record], now: Timestamp) -> Result<(), String> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(why) = &open.unread {
+            if segment_files(&self.dir).map_err(|error| chain(&error))?.is_empty() {
+                open.unread = None;
+            } else {
+                return Err(format!("the journal was not to be read when the agent started; restart it now: {why}"));
+            }
+        }
+        self.write_to(&mut open.writer, records, now).map_err(|error| chain(&error))
+    }
+
+    fn write_to(
+        &self,
+        writer: &mut Option<SegmentWriter>,
+        records: &[Record],
+        now: Timestamp,
+    ) -> Result<(), SegmentError> {
+        let writer = match writer {
             Some(writer) => writer,
             missing => missing.insert(SegmentWriter::open_on(self.clock.disk(), &self.dir, OPTIONS)?.0),
         };
@@ -138,7 +157,7 @@ fn read(dir: &Path) -> Result<(Vec<Record>, Option<String>), AgentError> {
         (_, Some((path, reason))) => Err(AgentError::Record { file: path.display().to_string(), reason }),
         (Err(error), None) => {
             let why = chain(&error);
-            tracing::error!(error = why, "The journal cannot be read: every command will be denied until a restart");
+            tracing::error!(error = why, "The journal cannot be read: every command will be denied");
             Ok((Vec::new(), Some(why)))
         }
         (Ok(()), None) => Ok((records, None)),
@@ -186,10 +205,14 @@ mod tests {
     #[tokio::test]
     async fn a_journal_that_could_not_be_read_takes_no_record_even_when_it_can_be_again() {
         let dir = tempfile::tempdir().unwrap();
-        let journal = dir.path().join("journal");
+        let (journal, aside) = (dir.path().join("journal"), dir.path().join("aside"));
+        let (before, _) = Journal::open(&journal, Clock::system()).unwrap();
+        before.append(vec![Record::Fence(Epoch(3))], NOW).await.unwrap();
+        std::fs::rename(&journal, &aside).unwrap();
         std::fs::write(&journal, "in the way").unwrap();
         let (unread, _) = Journal::open(&journal, Clock::system()).unwrap();
         std::fs::remove_file(&journal).unwrap();
+        std::fs::rename(&aside, &journal).unwrap();
         let why = unread.append(vec![Record::Fence(Epoch(1))], NOW).await.unwrap_err();
         assert!(why.contains("restart"), "{why}");
     }
