@@ -9,6 +9,7 @@ mod examples;
 mod forecast;
 mod fuzz;
 mod grpc;
+mod hostile;
 mod lab;
 mod migration;
 mod operator;

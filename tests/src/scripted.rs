@@ -12,13 +12,16 @@ use ballast_core::{
     sample::{AgentHealth, Batch, HostSample, PowerSource, Pressure, Reading, VmSample, VmState},
     units::{Bytes, BytesPerSec, Cores, Timestamp},
 };
-use ballast_daemon::clock::Clock;
+use ballast_daemon::{clock::Clock, tls::TlsFiles};
 use ballast_proto::v1::{
     self, agent_link_client::AgentLinkClient, agent_message::Message as Up, scheduler_message::Message as Down,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Streaming, transport::Channel};
+use tonic::{
+    Streaming,
+    transport::{Channel, Endpoint},
+};
 
 /// How long a real daemon may take to answer before the test calls it silent.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -143,6 +146,16 @@ impl ScriptedLink {
     /// Opens a link as `host`, with what its journal says of commands.
     pub async fn open(address: &str, host: &ScriptedHost, reports: Vec<Report>, highest_epoch: u64) -> Result<Self> {
         let channel = Channel::from_shared(format!("http://{address}"))?.connect().await.context("connect")?;
+        Self::over(channel, host, reports, highest_epoch).await
+    }
+
+    /// Opens a link as `host` over TLS, with the certificate of `files`, whoever's that is.
+    pub async fn open_as(files: &TlsFiles, address: &str, host: &ScriptedHost) -> Result<Self> {
+        Self::over(secure(files, address).await?, host, Vec::new(), 0).await
+    }
+
+    /// Opens a link as `host` over a connection that stands.
+    pub async fn over(channel: Channel, host: &ScriptedHost, reports: Vec<Report>, highest_epoch: u64) -> Result<Self> {
         let mut client = AgentLinkClient::new(channel);
         let (up, messages) = mpsc::channel(64);
         let hello = v1::Hello {
@@ -223,6 +236,15 @@ impl ScriptedLink {
         })
         .await
     }
+}
+
+/// A connection over TLS to a scheduler on this machine.
+///
+/// # Errors
+/// Where it cannot be made with these certificates.
+pub async fn secure(files: &TlsFiles, address: &str) -> Result<Channel> {
+    let endpoint = Endpoint::from_shared(format!("https://{address}"))?;
+    files.secure(endpoint, "127.0.0.1")?.connect().await.context("connect")
 }
 
 /// Waits for a real answer, but not for ever.

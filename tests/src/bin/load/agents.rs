@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use ballast_daemon::clock::Clock;
+use ballast_daemon::{clock::Clock, tls::TlsFiles};
 use ballast_proto::v1::scheduler_message::Message as Down;
 use ballast_tests::scripted::{ScriptedHost, ScriptedLink};
 
@@ -64,18 +64,20 @@ pub(crate) struct Agent {
     number: usize,
     host: ScriptedHost,
     period: Duration,
+    /// Its certificate, where the scheduler wants one.
+    tls: Option<TlsFiles>,
 }
 
 impl Agent {
     /// A host of 64 cores and 256 GiB with `vms` vms of 2 GiB.
-    pub(crate) fn new(number: usize, vms: usize, period: Duration) -> Result<Self> {
+    pub(crate) fn new(number: usize, vms: usize, period: Duration, tls: Option<TlsFiles>) -> Result<Self> {
         let mut host = ScriptedHost::new(&host_name(number))?;
         host.inventory.cpu_capacity = ballast_core::units::Cores(64.0);
         host.inventory.memory_capacity = ballast_core::units::Bytes::from_gib(256);
         for vm in 0..vms {
             host = host.with_vm(&format!("load-{number:04}-{vm:02}"), 0.0);
         }
-        Ok(Self { number, host, period })
+        Ok(Self { number, host, period, tls })
     }
 
     /// Sends a batch per period, the hosts spread evenly over it, until the link ends.
@@ -88,7 +90,10 @@ impl Agent {
     ) -> Result<()> {
         let share = self.number as f64 / of as f64;
         clock.sleep(self.period.mul_f64(share)).await;
-        let opened = ScriptedLink::open(&to.to_string(), &self.host, Vec::new(), 0).await;
+        let opened = match &self.tls {
+            Some(files) => ScriptedLink::open_as(files, &to.to_string(), &self.host).await,
+            None => ScriptedLink::open(&to.to_string(), &self.host, Vec::new(), 0).await,
+        };
         let mut link = opened.with_context(|| format!("host {}", self.number))?;
         let mut beat = clock.interval(self.period);
         let mut open: VecDeque<(u64, Duration)> = VecDeque::new();

@@ -4,18 +4,25 @@
 //! what it saw as one JSON object. Not a test: it has no opinion on the figures.
 //!
 //! `cargo run --release -p ballast-tests --bin load -- --scheduler target/release/ballast-scheduler --hosts 1000`
+//!
+//! With `--flood 50` over TLS, and measured by turns: as above, and while one more host sends fifty times as often as the others.
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout)] // what it is for
 
 mod agents;
+mod flood;
 mod observed;
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use ballast_daemon::clock::Clock;
+use ballast_daemon::{
+    clock::Clock,
+    tls::{Role, TlsFiles},
+};
 use ballast_proto::v1::{self, operator_client::OperatorClient};
 use ballast_scheduler::metrics::names;
+use ballast_tests::scripted::secure;
 use clap::Parser;
 use serde::Serialize;
 use tokio::task::JoinSet;
@@ -45,6 +52,12 @@ struct Args {
     /// Mode the scheduler is in.
     #[arg(long, default_value = "recommend")]
     mode: String,
+    /// How many times as often one more host sends, in every second measurement.
+    #[arg(long)]
+    flood: Option<f64>,
+    /// Measurements without and with that, by turns, so that whatever else the machine does falls on both.
+    #[arg(long, default_value_t = 6)]
+    rounds: u32,
     /// Show what the scheduler logs.
     #[arg(long)]
     verbose: bool,
@@ -76,17 +89,35 @@ struct Report {
 async fn main() -> Result<()> {
     let args = Args::parse();
     ensure!(args.hosts > 0 && args.period_seconds > 0.0 && args.seconds > 0.0, "at least something is needed of each");
-    let scheduler = Observed::start(&args.scheduler, args.period_seconds, &args.mode, args.verbose).await?;
+    let how = (args.flood.is_some(), args.verbose);
+    let scheduler = Observed::start(&args.scheduler, args.period_seconds, &args.mode, how).await?;
     let clock = Clock::system();
     let acks = Arc::new(Acks::default());
     let mut agents = JoinSet::new();
     for number in 0..args.hosts {
-        let agent = Agent::new(number, args.vms, Duration::from_secs_f64(args.period_seconds))?;
+        let tls = certificate(&scheduler, Role::Agent, &agents::host_name(number))?;
+        let agent = Agent::new(number, args.vms, Duration::from_secs_f64(args.period_seconds), tls)?;
         agents.spawn(agent.run(scheduler.address, args.hosts, clock.clone(), Arc::clone(&acks)));
     }
-    let report = measure(&args, &scheduler, &clock, &acks, &mut agents).await?;
-    println!("{}", serde_json::to_string_pretty(&report)?);
+    let Some(factor) = args.flood else {
+        let report = measure(&args, &scheduler, &clock, &acks, &mut agents).await?;
+        println!("{}", serde_json::to_string_pretty(&report)?);
+        return Ok(());
+    };
+    let mut flooded = flood::Flooded::new(factor);
+    for _ in 0..args.rounds {
+        flooded.quiet.push(measure(&args, &scheduler, &clock, &acks, &mut agents).await?);
+        let flood = flood::begin(&args, factor, &scheduler, &clock)?;
+        flooded.flooded.push(measure(&args, &scheduler, &clock, &acks, &mut agents).await?);
+        flooded.flood_batches += flood.sent();
+    }
+    println!("{}", serde_json::to_string_pretty(&flooded.compared())?);
     Ok(())
+}
+
+/// A certificate of the scheduler's authority, where it has one.
+fn certificate(scheduler: &Observed, role: Role, name: &str) -> Result<Option<TlsFiles>> {
+    scheduler.authority.as_ref().map(|authority| authority.issue(role, name, None)).transpose()
 }
 
 /// Waits until every host is connected, then watches for as long as was asked.
@@ -106,7 +137,7 @@ async fn measure(
     let cores = (scheduler.cpu_seconds()? - cpu) / span;
     let (delays, unacknowledged) = acks.taken();
     let (resident, peak) = scheduler.resident_mib()?;
-    let (list_hosts, list_vms) = ask(scheduler.address, clock).await?;
+    let (list_hosts, list_vms) = ask(scheduler, clock).await?;
     let per_second = delays.len() as f64 / span;
     Ok(Report {
         hosts: args.hosts,
@@ -141,8 +172,12 @@ async fn unless_one_fails(agents: &mut JoinSet<Result<()>>, future: impl Future<
 }
 
 /// How long an operator waits for an answer meanwhile, in milliseconds.
-async fn ask(address: SocketAddr, clock: &Clock) -> Result<(f64, f64)> {
-    let channel = Channel::from_shared(format!("http://{address}"))?.connect().await?;
+async fn ask(scheduler: &Observed, clock: &Clock) -> Result<(f64, f64)> {
+    let address = scheduler.address;
+    let channel = match certificate(scheduler, Role::Operator, "load")? {
+        Some(files) => secure(&files, &address.to_string()).await?,
+        None => Channel::from_shared(format!("http://{address}"))?.connect().await?,
+    };
     let mut client = OperatorClient::new(channel).max_decoding_message_size(256 << 20);
     let began = clock.elapsed();
     client.list_hosts(v1::ListHostsRequest {}).await.context("ListHosts")?;

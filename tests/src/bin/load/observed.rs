@@ -9,7 +9,8 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use ballast_daemon::clock::Clock;
+use ballast_daemon::{clock::Clock, tls::Role};
+use ballast_tests::certificates::Authority;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -20,6 +21,12 @@ fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 
+/// The section of the configuration with certificates for the scheduler itself.
+fn section(authority: &Authority, address: SocketAddr) -> Result<String> {
+    let files = authority.issue(Role::Scheduler, "load", Some(address.ip()))?;
+    Ok(format!("[tls]\nca = {:?}\ncert = {:?}\nkey = {:?}\n", files.ca, files.cert, files.key))
+}
+
 /// A scheduler that is killed with this value.
 #[derive(Debug)]
 pub(crate) struct Observed {
@@ -27,6 +34,8 @@ pub(crate) struct Observed {
     pub(crate) address: SocketAddr,
     metrics: SocketAddr,
     child: Child,
+    /// Who signs for its agents and operators, where it wants certificates.
+    pub(crate) authority: Option<Authority>,
     _data: TempDir,
 }
 
@@ -39,13 +48,21 @@ impl Drop for Observed {
 
 impl Observed {
     /// Starts `program` on an empty directory and waits until it accepts connections.
-    pub(crate) async fn start(program: &Path, period_seconds: f64, mode: &str, verbose: bool) -> Result<Self> {
+    /// With `secured` only holders of a certificate of [`Observed::authority`] are served.
+    pub(crate) async fn start(
+        program: &Path,
+        period_seconds: f64,
+        mode: &str,
+        (secured, verbose): (bool, bool),
+    ) -> Result<Self> {
         let data = tempfile::tempdir()?;
         let [address, metrics] = [free_address()?, free_address()?];
         let config = data.path().join("scheduler.toml");
+        let authority = if secured { Some(Authority::new(data.path())?) } else { None };
+        let tls = authority.as_ref().map(|authority| section(authority, address)).transpose()?.unwrap_or_default();
         let text = format!(
             "[scheduler]\nlisten = \"{address}\"\nmetrics_listen = \"{metrics}\"\nperiod_seconds = {period_seconds:?}\n\
-             mode = \"{mode}\"\ndata_dir = {:?}\n[log]\nfilter = \"warn\"\n",
+             mode = \"{mode}\"\ndata_dir = {:?}\n{tls}[log]\nfilter = \"warn\"\n",
             data.path().join("data")
         );
         fs::write(&config, text)?;
@@ -53,7 +70,7 @@ impl Observed {
         let mut command = Command::new(program);
         command.arg("--config").arg(&config).arg("run").stdout(output()).stderr(output());
         let child = command.spawn().with_context(|| format!("start {}", program.display()))?;
-        let mut observed = Self { address, metrics, child, _data: data };
+        let mut observed = Self { address, metrics, child, authority, _data: data };
         observed.wait().await?;
         Ok(observed)
     }
