@@ -127,10 +127,12 @@ impl SegmentWriter {
         match noted.filter(|noted| *noted >= self.next) {
             None => Ok(()),
             Some(noted) => {
+                let note = head::path(&self.dir);
                 let reason = format!(
-                    "record {} is missing or damaged, though record {noted} was on the disk, as {} says",
+                    "record {} is missing or damaged, though record {noted} was on the disk, as {} says (where these files are a copy \
+                     or a backup that is to be gone on from, remove that file)",
                     self.next,
-                    head::path(&self.dir).display()
+                    note.display()
                 );
                 Err(SegmentError::Corrupt { path: path.into(), offset, reason })
             }
