@@ -184,6 +184,8 @@ pub struct Migration {
     failure: Option<String>,
     /// The last look found the vm on neither host.
     seen_gone: bool,
+    /// It was seen to be switched over: from then on its destination may run it, whatever its source does.
+    switched: bool,
     progress: Progress,
     downtime: Option<Duration>,
 }
@@ -201,6 +203,7 @@ impl Migration {
             stop: None,
             failure: None,
             seen_gone: false,
+            switched: false,
             progress: Progress::default(),
             downtime: None,
         }
@@ -331,6 +334,7 @@ impl Migration {
 
     fn suspend(&mut self, now: Timestamp) -> Vec<Effect> {
         if matches!(self.state, State::Preparing | State::Copying { .. }) {
+            self.switched = true;
             self.enter(State::Switching, now);
         }
         Vec::new()
@@ -461,6 +465,10 @@ impl Migration {
         use Presence::{Absent, Moving, Paused, Running, Unknown};
         match (source, destination) {
             (Running, Running) => Err("the vm seems to run on both hosts"),
+            // libvirt 9.0 has been seen to let it go on at both ends where the destination's libvirtd died at this moment.
+            (Running, Unknown) if self.switched => {
+                Err("the vm runs at its source, and its destination, which may run it too, cannot be asked")
+            }
             (Running, _) => Ok(self.stayed()),
             (Absent, Running | Paused) | (Paused, Running) => Ok(Ending::Completed),
             (Absent, Absent) => Ok(Ending::VmGone),

@@ -54,6 +54,19 @@ fn a_migration_passes_its_three_stages_and_books_their_times() {
     assert_eq!((outcome.downtime, outcome.copied, outcome.iterations), (downtime, Bytes::from_mib(92), 4));
 }
 
+/// The lab drill's seed 3: the destination's libvirtd was killed in the switch-over, and both ends ran the vm.
+#[test]
+fn a_vm_that_was_switched_over_has_not_stayed_before_its_destination_says_so() {
+    let mut migration = begun();
+    migration.on(Input::Iteration(1), at(3));
+    migration.on(Input::Suspended, at(13));
+    migration.on(Input::Returned(Err("lost".to_owned())), at(14));
+    let effects = migration.on(located(Presence::Running, Presence::Unknown), at(14));
+    assert!(matches!(&effects[..], [Effect::Doubt { reason }] if reason.contains("may run it too")), "{effects:?}");
+    let effects = migration.on(located(Presence::Running, Presence::Absent), at(16));
+    assert_eq!(ending(&effects).to_string(), "failed: lost");
+}
+
 #[test]
 fn the_place_of_the_vm_outweighs_what_the_call_said() {
     use Presence::{Absent, Moving, Paused, Running, Unknown};
