@@ -236,7 +236,7 @@ mod tests {
             host: HostId::new(name).unwrap(),
             boot: BootId(uuid(1)),
             taken_at: Timestamp::from_secs(START),
-            up_for: Duration::ZERO,
+            up_for: std::time::Duration::ZERO,
             complete: true,
             hypervisor: "test".into(),
             cpu_capacity: Cores(8.0),
