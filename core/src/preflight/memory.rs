@@ -3,7 +3,7 @@
 //! A refusal is forgotten when its time is over, or when what it rested on may have changed: the destination's inventory,
 //! the vm's record, or the host it runs on. It outlives no scheduler; the next one asks once more.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
     id::{HostId, VmId},
@@ -67,7 +67,13 @@ impl Memory {
 
 /// A host without what changes all the time.
 fn essence(inventory: &Inventory) -> Inventory {
-    Inventory { taken_at: Timestamp::EPOCH, complete: true, vms: Vec::new(), ..inventory.clone() }
+    Inventory {
+        taken_at: Timestamp::EPOCH,
+        up_for: Duration::ZERO,
+        complete: true,
+        vms: Vec::new(),
+        ..inventory.clone()
+    }
 }
 
 /// A vm without what it is doing.
@@ -77,8 +83,6 @@ fn definition(record: &VmRecord) -> VmRecord {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::{
         fixture::{Fleet, NOW, host_id, vm_id},
@@ -108,7 +112,8 @@ mod tests {
         let mut fleet = Fleet::new(&[("a", &[1.0]), ("b", &[])]);
         let before = fleet.inventory("b").clone();
         let mut memory = refused(Check::Network);
-        memory.host_changed(&before, &Inventory { taken_at: NOW, ..before.clone() });
+        let later = Inventory { taken_at: NOW, up_for: Duration::from_secs(60), ..before.clone() };
+        memory.host_changed(&before, &later);
         assert!(!memory.at(NOW).is_empty(), "only its time is new");
         let networks = before.networks.iter().cloned().chain(["br1".to_owned()]).collect();
         memory.host_changed(&before, &Inventory { networks, ..before.clone() });
