@@ -123,7 +123,8 @@ impl LabFleet {
         Ok(OperatorClient::new(channel.context("the scheduler cannot be reached")?))
     }
 
-    /// Waits until every host has reported and none is doubted.
+    /// Waits until every host has reported, none is doubted, and it is known of every vm what it uses: one that has only been seen
+    /// is taken to use all it may, and finds no place.
     ///
     /// # Errors
     /// With what is doubted, after a minute.
@@ -134,12 +135,19 @@ impl LabFleet {
             let well = |host: &v1::HostStatus| host.doubts.is_empty() && host.sample.is_some();
             let all = reply.hosts.len() == hosts && reply.hosts.iter().all(well);
             last.clone_from(&reply.hosts);
-            all.then_some(reply.hosts)
+            (all && uses_are_known(operator).await?).then_some(reply.hosts)
         })
         .await;
         ensure!(seen.is_some(), "hosts after a minute: {last:#?}");
         seen.context("hosts")
     }
+}
+
+/// Whether the scheduler knows of every vm how much CPU it uses.
+async fn uses_are_known(operator: &OperatorClient<Channel>) -> Option<bool> {
+    let vms = operator.clone().list_vms(v1::ListVmsRequest::default()).await.ok()?.into_inner().vms;
+    let used = |vm: &v1::VmStatus| vm.sample.as_ref().and_then(|sample| sample.cpu_used_cores);
+    Some(vms.iter().all(|vm| used(vm).is_some_and(|used| used.quality() == v1::Quality::Measured)))
 }
 
 /// Asks until there is an answer, for at most `limit` of real time.
