@@ -75,12 +75,11 @@ mod tests {
         let mut table = [[0.0; 2]; HOSTS + 1];
         for _ in 0..500 {
             let before = table;
-            for awake in NEEDED..=HOSTS {
-                for answer in 0..2 {
-                    let (next, reward) = pay(awake, answer, weight);
-                    table[awake][answer] = reward + DISCOUNT * most(before[next]);
-                }
-            }
+            let worth = |awake, answer| {
+                let (next, reward) = pay(awake, answer, weight);
+                reward + DISCOUNT * most(before[next])
+            };
+            (NEEDED..=HOSTS).for_each(|awake| table[awake] = [worth(awake, 0), worth(awake, 1)]);
         }
         table
     }
