@@ -14,7 +14,7 @@ use super::{
     PolicyArgs,
     cells::{self, Days},
     fleet::{self, Fleet},
-    trial::Trial,
+    trial::{Trial, outcome},
 };
 
 /// The days of a run.
@@ -91,10 +91,11 @@ pub(super) fn is_better(
     out: &mut dyn Write,
 ) -> anyhow::Result<bool> {
     let trial = Trial::new(judge, cells)?;
-    let greedy = trial.play(ours.0, ours.1);
+    let costs = trial.costs(ours.0, ours.1);
+    let greedy = trial.against_greedy(&costs);
     writeln!(out, "judged on {}: {greedy} of the greedy policy's", judge.names().join(", "))?;
     let Some(before) = before else { return Ok(greedy.high < 1.0) };
-    let before = trial.play_against(ours, (&before.ensemble, &before.card.seen));
+    let before = outcome(&costs, &trial.costs(&before.ensemble, &before.card.seen));
     writeln!(out, "judged on {}: {before} of the former networks'", judge.names().join(", "))?;
     Ok(greedy.high < 1.0 && before.high < 1.0)
 }

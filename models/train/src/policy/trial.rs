@@ -68,15 +68,16 @@ impl Trial {
 
     /// Plays networks as they would serve, against the greedy policy.
     pub fn play(&self, ensemble: &Ensemble, seen: &Seen) -> Outcome {
-        outcome(&self.costs(ensemble, seen), &self.greedy)
+        self.against_greedy(&self.costs(ensemble, seen))
     }
 
-    /// Plays networks as they would serve, against others.
-    pub fn play_against(&self, ours: (&Ensemble, &Seen), theirs: (&Ensemble, &Seen)) -> Outcome {
-        outcome(&self.costs(ours.0, ours.1), &self.costs(theirs.0, theirs.1))
+    /// What a course of every cell costs over the greedy policy's.
+    pub fn against_greedy(&self, ours: &[f64]) -> Outcome {
+        outcome(ours, &self.greedy)
     }
 
-    fn costs(&self, ensemble: &Ensemble, seen: &Seen) -> Vec<f64> {
+    /// What each cell costs with networks as they would serve.
+    pub fn costs(&self, ensemble: &Ensemble, seen: &Seen) -> Vec<f64> {
         let dqn = Dqn::new(ensemble.clone(), seen.clone());
         self.cells
             .par_iter()
@@ -99,7 +100,7 @@ fn total(costs: &[f64]) -> f64 {
 }
 
 /// The ratio of means, with its interval over the cells.
-fn outcome(ours: &[f64], theirs: &[f64]) -> Outcome {
+pub fn outcome(ours: &[f64], theirs: &[f64]) -> Outcome {
     let pair = |(cell, (one, other)): (usize, (&f64, &f64))| Paired { day: cell.to_string(), one: *one, other: *other };
     let pairs: Vec<Paired> = ours.iter().zip(theirs).enumerate().map(pair).collect();
     let ratio = stats::contrast(&pairs, 1).and_then(|contrast| contrast.ratio);
