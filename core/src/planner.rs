@@ -60,7 +60,7 @@ fn urgency(motive: &Motive) -> u8 {
         | Motive::Bundle { .. }
         | Motive::Apart { .. }
         | Motive::Pin { .. } => 3,
-        Motive::Nearer { .. } | Motive::Room { .. } | Motive::Consolidation { .. } => 4,
+        Motive::Nearer { .. } | Motive::Room { .. } | Motive::Replacement { .. } | Motive::Consolidation { .. } => 4,
         Motive::Idle { .. } => 5,
     }
 }

@@ -117,6 +117,11 @@ pub enum Motive {
         /// What this and emptying it are expected to gain together.
         gain: Joules,
     },
+    /// The host, once awake, takes the vms of hosts that draw more, and these sleep.
+    Replacement {
+        /// Those hosts.
+        hosts: Vec<HostId>,
+    },
     /// The operator drains the host.
     Drain {
         /// The host.
@@ -192,6 +197,10 @@ impl fmt::Display for Motive {
             Self::Room { host, gain } => {
                 write!(f, "it makes room for {host} to be emptied, which gains {:.0} J in all", gain.get())
             }
+            Self::Replacement { hosts } => {
+                let names: Vec<&str> = hosts.iter().map(HostId::as_str).collect();
+                write!(f, "{} can be emptied onto it, which draws less, and sleep", names.join(", "))
+            }
             Self::Drain { host } => write!(f, "{host} is being drained"),
             Self::Shortage { cores_short } => write!(f, "the awake hosts are {cores_short:.1} cores short"),
             Self::Spare { host } => write!(f, "the awake hosts could not bear the loss of {host}"),
@@ -235,6 +244,40 @@ pub struct Expectation {
     pub copied: Bytes,
     /// Price of leaving it less price of doing it, in joules: what the objective says is gained.
     pub gain: Joules,
+}
+
+impl Expectation {
+    /// Both.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        Self {
+            energy_if_done: self.energy_if_done + other.energy_if_done,
+            energy_if_left: self.energy_if_left + other.energy_if_left,
+            overload_if_done: self.overload_if_done + other.overload_if_done,
+            overload_if_left: self.overload_if_left + other.overload_if_left,
+            distance_if_done: self.distance_if_done + other.distance_if_done,
+            distance_if_left: self.distance_if_left + other.distance_if_left,
+            copy_time: self.copy_time.saturating_add(other.copy_time),
+            downtime: self.downtime.max(other.downtime),
+            copied: self.copied.saturating_add(other.copied),
+            gain: self.gain + other.gain,
+        }
+    }
+
+    /// Not doing it, where doing it is what is expected anyhow.
+    #[must_use]
+    pub fn undone(self) -> Self {
+        Self {
+            energy_if_done: self.energy_if_left,
+            energy_if_left: self.energy_if_done,
+            overload_if_done: self.overload_if_left,
+            overload_if_left: self.overload_if_done,
+            distance_if_done: self.distance_if_left,
+            distance_if_left: self.distance_if_done,
+            gain: Joules::ZERO - self.gain,
+            ..Self::default()
+        }
+    }
 }
 
 fn is_nothing(price: &Joules) -> bool {

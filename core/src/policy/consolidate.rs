@@ -107,7 +107,7 @@ fn note_loss(board: &Board<'_>, slot: usize, advice: &mut Advice) {
 }
 
 /// Hosts that may be emptied, the most rewarding first.
-fn candidates(board: &Board<'_>) -> Vec<usize> {
+pub(super) fn candidates(board: &Board<'_>) -> Vec<usize> {
     let objective = board.objective();
     let may = |slot: &usize| may_be_emptied(board, &objective, &board.slots[*slot]);
     let mut ranked: Vec<(f64, usize)> =
@@ -138,7 +138,7 @@ fn room_over_saving(board: &Board<'_>, slot: &Slot<'_>) -> f64 {
 }
 
 /// What carries the fleet: the hosts that are up and not emptied, and those among them that hold vms.
-struct Rest {
+pub(super) struct Rest {
     all: HostLoad,
     hosts: usize,
     inhabited: HostLoad,
@@ -146,12 +146,22 @@ struct Rest {
 
 impl Rest {
     fn of(board: &Board<'_>) -> Self {
-        let ((all, hosts), (inhabited, _)) = (board.pool(|_, _| true), board.pool(|_, slot| slot.is_inhabited()));
+        Self::with(board, None)
+    }
+
+    /// The same if the host in `taker`, which is empty, will hold vms.
+    pub(super) fn joined_by(board: &Board<'_>, taker: usize) -> Self {
+        Self::with(board, Some(taker))
+    }
+
+    fn with(board: &Board<'_>, taker: Option<usize>) -> Self {
+        let carries = |index: usize, slot: &Slot<'_>| slot.is_inhabited() || Some(index) == taker;
+        let ((all, hosts), (inhabited, _)) = (board.pool(|_, _| true), board.pool(carries));
         Self { all, hosts, inhabited }
     }
 
     /// A host is emptied by a proposal of this round.
-    fn empty(&mut self, host: &HostLoad) {
+    pub(super) fn empty(&mut self, host: &HostLoad) {
         self.all = self.all.without_host(host);
         self.inhabited = self.inhabited.without_host(host);
         self.hosts -= 1;
@@ -159,7 +169,7 @@ impl Rest {
 
     /// True where the fleet does without this host: the hosts that hold vms carry all demand, and with the empty ones there
     /// are spares enough.
-    fn suffices_without(&self, board: &Board<'_>, slot: usize) -> bool {
+    pub(super) fn suffices_without(&self, board: &Board<'_>, slot: usize) -> bool {
         let fill = board.tuning().cpu_fill_limit * HEADROOM;
         let host = &board.slots[slot].load;
         let (all, inhabited) = (self.all.without_host(host), self.inhabited.without_host(host));

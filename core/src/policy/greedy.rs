@@ -1,5 +1,5 @@
 //! The risk-aware greedy policy: relief, wake-ahead, wishes, drain, nearness to users, consolidation,
-//! sleep, by the exact model and nothing learned.
+//! replacement, sleep, by the exact model and nothing learned.
 //!
 //! The anchor that everything later must beat, and what the scheduler goes on with when it has no model.
 
@@ -8,7 +8,7 @@ use crate::policy::{
     board::Board,
     bundle, capacity,
     consolidate::{self, Gain, Judge},
-    drain, misplaced, nearer, relieve,
+    drain, misplaced, nearer, relieve, replace,
 };
 
 /// Keeps no state: what it proposes follows from the view alone, so a round that was only half carried out goes on in the
@@ -49,6 +49,7 @@ pub(super) fn round(view: View<'_>, judge: &mut dyn Judge) -> Advice {
     } else {
         nearer::approach(&mut board, &mut advice);
         consolidate::consolidate(&mut board, &mut advice, judge);
+        replace::replace(&mut board, &mut advice);
         capacity::sleep_idle(&mut board, &mut advice);
     }
     advice

@@ -24,6 +24,9 @@ mod offer;
 pub mod peers;
 pub mod ranked;
 mod relieve;
+mod replace;
+#[cfg(test)]
+mod replace_tests;
 mod shelf;
 mod swap;
 #[cfg(test)]

@@ -165,7 +165,10 @@ pub fn act(view: View<'_>, action: usize) -> Advice {
     let awake = view.snapshot.hosts.values().filter(|host| host.power == HostPower::Awake).count();
     let (mut left, mut kept) = (count(awake) * drains, 0);
     advice.proposals.retain(|proposal| {
-        if !matches!(proposal.motive, Motive::Consolidation { .. } | Motive::Room { .. }) {
+        let empties = |motive: &Motive| {
+            matches!(motive, Motive::Consolidation { .. } | Motive::Room { .. } | Motive::Replacement { .. })
+        };
+        if !empties(&proposal.motive) {
             return true;
         }
         let may = left > 0.0;

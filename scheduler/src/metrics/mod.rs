@@ -297,7 +297,7 @@ fn motive_name(motive: &Motive, trigger: &Trigger) -> &'static str {
         (Trigger::Operator { .. }, _) | (_, Motive::Operator { .. }) => "operator",
         (_, Motive::Overload { .. }) => "overload",
         (_, Motive::Balance { .. }) => "balance",
-        (_, Motive::Consolidation { .. } | Motive::Room { .. }) => "consolidation",
+        (_, Motive::Consolidation { .. } | Motive::Room { .. } | Motive::Replacement { .. }) => "consolidation",
         (_, Motive::Drain { .. }) => "drain",
         (_, Motive::Bundle { .. }) => "bundle",
         (_, Motive::Apart { .. }) => "apart",
