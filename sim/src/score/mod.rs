@@ -7,6 +7,7 @@
 mod adversary_tests;
 pub mod board;
 pub mod contestant;
+pub mod cycles;
 pub mod figure;
 mod play;
 pub mod plot;
@@ -21,6 +22,8 @@ use std::time::Duration;
 use ballast_core::{forecast::Forecaster, policy::Policy, risk::Kept, tuning::Tuning};
 
 pub use result::Score;
+
+use cycles::Cycles;
 
 use crate::{
     ledger::{Ledger, Tally},
@@ -70,8 +73,8 @@ pub struct Played {
     pub denied: u64,
     /// Promises that were made and broken, where risk is measured.
     pub kept: Option<Kept>,
-    /// Time that decisions took.
-    pub deciding: Duration,
+    /// Time that decisions took, each.
+    pub deciding: Cycles,
 }
 
 /// Plays `scenario` under `policy` and tells `each` what the fleet has cost at the beginning of every round, before the policy is

@@ -24,7 +24,7 @@ use ballast_core::{
     units::Timestamp,
 };
 
-use super::{Pace, Stopwatch};
+use super::{Pace, Stopwatch, cycles::Cycles};
 use crate::{flight::FlightEvent, ledger::Ledger, world::World};
 
 /// Time a command would be good for; it is given and begun at once here.
@@ -39,10 +39,10 @@ struct Known {
 }
 
 /// What deciding came to.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Deciding {
     /// Time that decisions took, by the caller's stopwatch.
-    pub(super) took: Duration,
+    pub(super) took: Cycles,
     /// Proposals that the guard denied.
     pub(super) denied: u64,
     /// Promises that were made and broken, where risk is measured.
@@ -348,7 +348,7 @@ impl<'a> Play<'a> {
     fn decide_on(&mut self, snapshot: &Snapshot, trigger: Trigger, now: Timestamp) {
         let begun = (self.stopwatch)();
         let decision = self.think(snapshot, trigger, now);
-        self.deciding.took += (self.stopwatch)().saturating_sub(begun);
+        self.deciding.took.add((self.stopwatch)().saturating_sub(begun));
         self.deciding.denied += decision.denied.len() as u64;
         if decision.trigger != Trigger::Relief {
             self.waits = Some(Waits::of(&decision, snapshot));

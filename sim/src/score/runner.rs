@@ -18,6 +18,7 @@ use super::{
     Pace, Score, Stopwatch,
     board::{Job, Run, Runner, ScoreError},
     contestant::{self, Contestant},
+    cycles::Cycles,
 };
 use crate::{
     bound::{self, Bounds},
@@ -96,7 +97,10 @@ impl FileRunner {
         let recorded = planetlab::parse(&file.name, &text).map_err(|error| failed(&error))?;
         let begun = stopwatch();
         let report = cloudsim::run(&recorded, &rule, &quirks(faithful), job.seed);
-        Ok(Run { score: faithful_score(&report, self.file.price()), deciding: stopwatch().saturating_sub(begun) })
+        Ok(Run {
+            score: faithful_score(&report, self.file.price()),
+            deciding: Cycles::one(stopwatch().saturating_sub(begun)),
+        })
     }
 }
 

@@ -17,7 +17,11 @@ use thiserror::Error;
 
 pub use compare::{Comparison, Summary};
 
-use super::{Score, Stopwatch, contestant::Knob};
+use super::{
+    Score, Stopwatch,
+    contestant::Knob,
+    cycles::{CycleFigures, Cycles},
+};
 use crate::bound::Bounds;
 
 /// Why there is no scoreboard.
@@ -86,8 +90,8 @@ impl Job {
 pub struct Run {
     /// Its figures; policy, day, seed, bound and gap are filled in by the board.
     pub score: Score,
-    /// CPU time that the policy and what it needs took to decide.
-    pub deciding: Duration,
+    /// CPU time that the policy and what it needs took to decide, each time.
+    pub deciding: Cycles,
 }
 
 /// Plays policies on a scenario.
@@ -180,6 +184,9 @@ pub struct Timing {
     pub seed: u64,
     /// CPU time spent deciding, seconds.
     pub deciding_cpu_s: f64,
+    /// How often, and for how long each time.
+    #[serde(flatten)]
+    pub decisions: CycleFigures,
     /// CPU time of the whole run, seconds.
     pub cpu_s: f64,
     /// Time the run took, seconds.
@@ -236,7 +243,8 @@ fn timed(runner: &dyn Runner, job: &Job, watch: Watch<'_>) -> Result<(Run, Timin
         policy: job.label(),
         day: job.day.clone(),
         seed: job.seed,
-        deciding_cpu_s: run.deciding.as_secs_f64(),
+        deciding_cpu_s: run.deciding.total().as_secs_f64(),
+        decisions: run.deciding.figures(),
         cpu_s: (watch.cpu)().saturating_sub(cpu).as_secs_f64(),
         wall_s: (watch.wall)().saturating_sub(wall).as_secs_f64(),
     };
