@@ -11,6 +11,7 @@ impl FleetState {
     /// demand in production.
     pub fn problems(&self) -> Vec<String> {
         let mut problems = self.claim_problems();
+        problems.extend(self.moves.problems());
         problems.extend(self.vms.keys().flat_map(|id| self.vm_problems(*id)));
         problems
     }

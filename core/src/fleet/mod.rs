@@ -29,11 +29,13 @@ use crate::{
 mod check;
 mod host;
 mod moves;
+mod open_moves;
 mod place;
 mod view;
 
 use host::{HostState, Transition};
 use moves::Move;
+use open_moves::OpenMoves;
 use place::VmState;
 
 /// The numbers the fleet's state depends on.
@@ -63,7 +65,7 @@ pub struct FleetState {
     /// When vms that have not been seen yet were moved before this start.
     moved: BTreeMap<VmId, Timestamp>,
     /// Migrations that are ordered and not yet settled.
-    moves: BTreeMap<CommandId, Move>,
+    moves: OpenMoves,
     /// Sleep and wake orders that have not ended.
     transitions: BTreeMap<CommandId, Transition>,
     /// Generation of a vm that is seen for the first time: never below one that a removed vm had.
@@ -83,7 +85,7 @@ impl FleetState {
             modes: BTreeMap::new(),
             vms: BTreeMap::new(),
             moved: BTreeMap::new(),
-            moves: BTreeMap::new(),
+            moves: OpenMoves::default(),
             transitions: BTreeMap::new(),
             first_generation: Generation(1),
             copying: CopyFactors::default(),
@@ -152,9 +154,7 @@ impl FleetState {
         self.refused.host_changed(&before, inventory);
         let mut touched = self.take_claims(inventory);
         if inventory.complete {
-            for one in self.moves.values_mut() {
-                one.seen(&inventory.host);
-            }
+            self.moves.seen(&inventory.host);
         }
         let mut concerned = self.ends_of_ended_moves();
         concerned.insert(inventory.host.clone());
@@ -167,8 +167,7 @@ impl FleetState {
 
     /// Both hosts of every migration that has ended: settling one empties or fills them, whichever told of it last.
     fn ends_of_ended_moves(&self) -> BTreeSet<HostId> {
-        let ended = self.moves.values().filter(|one| one.ending.is_some());
-        ended.flat_map(|one| [one.source.clone(), one.destination.clone()]).collect()
+        self.moves.ended().flat_map(|one| [one.source.clone(), one.destination.clone()]).collect()
     }
 
     fn batch(&mut self, batch: &crate::sample::Batch, absurd: &[String], now: Timestamp, notes: &mut Notes) {
@@ -183,7 +182,7 @@ impl FleetState {
         // known of a vm must not depend on which of the two comes first.
         let has_arrived = |sample: &VmSample| {
             let runs = sample.state == crate::sample::VmState::Running;
-            runs && moves.values().any(|one| one.vm == sample.vm && one.destination == batch.host)
+            runs && moves.of(sample.vm).any(|one| one.destination == batch.host)
         };
         for sample in &batch.vms {
             let holds = |vm: &&mut VmState| vm.host == batch.host || has_arrived(sample);
@@ -195,15 +194,14 @@ impl FleetState {
 
     /// Takes an order; one that is open already is the same order, told twice.
     fn ordered(&mut self, command: &Command, now: Timestamp, notes: &mut Notes) {
-        if self.moves.contains_key(&command.id) || self.transitions.contains_key(&command.id) {
+        if self.moves.get(command.id).is_some() || self.transitions.contains_key(&command.id) {
             notes.push(format!("command {} is open already: ordered twice", command.id));
             return;
         }
         match &command.order {
             Order::Migrate { vm, generation, destination, .. } => {
                 let (source, destination) = (command.host.clone(), destination.clone());
-                let one = Move::new(command.id, *vm, source.clone(), destination.clone(), now);
-                self.moves.insert(command.id, one);
+                self.moves.insert(Move::new(command.id, *vm, source.clone(), destination.clone(), now));
                 if let Some(state) = self.vms.get_mut(vm) {
                     // Replayed from the journal, an order may know a later placement than a fresh state does.
                     state.generation = state.generation.max(*generation);
@@ -231,9 +229,7 @@ impl FleetState {
             Some(Transition::Wake(host)) if completed => self.on_host(&host, |host| host.waking(now)),
             Some(Transition::Wake(_)) | None => {}
         }
-        if let Some(one) = self.moves.get_mut(&outcome.id) {
-            one.end(outcome.ending.clone());
-            let vm = one.vm;
+        if let Some(vm) = self.moves.end(outcome.id, outcome.ending.clone()) {
             if completed {
                 self.refused.forget(vm);
             }
@@ -255,7 +251,7 @@ impl FleetState {
     /// Keeps the account of how long hosts have held no vm.
     fn note_emptiness<'a>(&mut self, hosts: impl IntoIterator<Item = &'a HostId>, now: Timestamp) {
         for id in hosts {
-            let moving = self.moves.values().any(|one| one.touches(id));
+            let moving = self.moves.touch(id);
             let vms = &self.vms;
             let Some(host) = self.hosts.get_mut(id) else { continue };
             let holds = host.claims.iter().filter_map(|vm| vms.get(vm)?.claims.get(id));

@@ -99,12 +99,12 @@ impl Move {
 impl FleetState {
     /// The unsettled migration of a vm; the oldest where there are several.
     pub(super) fn move_of(&self, vm: VmId) -> Option<&Move> {
-        self.moves.values().find(|one| one.vm == vm)
+        self.moves.of(vm).next()
     }
 
     /// Opens the locks of all migrations that the inventories have settled; gives the vms concerned.
     pub(super) fn settle(&mut self, now: Timestamp, notes: &mut Notes) -> Vec<VmId> {
-        let settled: Vec<_> = self.moves.values().filter_map(|one| Some((one.command, self.judge(one)?))).collect();
+        let settled: Vec<_> = self.moves.ended().filter_map(|one| Some((one.command, self.judge(one)?))).collect();
         settled.into_iter().filter_map(|(command, verdict)| self.unlock(command, verdict, now, notes)).collect()
     }
 
@@ -119,7 +119,7 @@ impl FleetState {
     }
 
     fn unlock(&mut self, command: CommandId, verdict: Verdict, now: Timestamp, notes: &mut Notes) -> Option<VmId> {
-        let one = self.moves.remove(&command)?;
+        let one = self.moves.remove(command)?;
         if let Some(vm) = self.vms.get_mut(&one.vm) {
             vm.last_moved_at = Some(now);
             // An agent that reports "completed" counts a new placement, so one is counted here even where it was wrong.

@@ -16,7 +16,7 @@ impl FleetState {
     pub fn snapshot(&self, now: Timestamp) -> Snapshot {
         let duplicates = self.duplicates();
         let mut locks = BTreeMap::new();
-        for one in self.moves.values() {
+        for one in self.moves.all() {
             locks.entry(one.vm).or_insert(one);
         }
         let host = |(id, state): (&HostId, &HostState)| (id.clone(), self.host_view(id, state, &duplicates, now));
@@ -26,7 +26,7 @@ impl FleetState {
             epoch: self.epoch,
             hosts: self.hosts.iter().map(host).collect(),
             vms: self.vms.iter().map(vm).collect(),
-            in_flight: self.moves.values().map(Move::in_flight).collect(),
+            in_flight: self.moves.all().map(Move::in_flight).collect(),
             copying: self.copying,
             refused: self.refused.at(now),
             aftercare: self.aftercare.at(now, |vm| self.vms.get(&vm).map(|vm| vm.host.clone())),
@@ -35,7 +35,7 @@ impl FleetState {
 
     /// One unsettled migration, for whoever follows up on commands.
     pub fn in_flight(&self, command: CommandId) -> Option<InFlight> {
-        self.moves.get(&command).map(Move::in_flight)
+        self.moves.get(command).map(Move::in_flight)
     }
 
     /// By host, what it claims to run and who else does.
