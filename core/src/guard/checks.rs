@@ -101,9 +101,10 @@ fn unknown(guard: &Guard<'_>, one: &Move) -> Vec<Finding> {
 /// together, and those among them that were accepted already are not counted twice. Where they are more than a bound
 /// allows, they may begin where nothing else runs, for a bundle that waited for a larger bound would wait for ever.
 pub(super) fn concurrency(guard: &Guard<'_>, moves: &[Move]) -> Vec<Finding> {
-    let flying = guard.snapshot.in_flight.iter().map(|flight| (&flight.source, &flight.destination));
-    let accepted = guard.accepted_moves().filter(|one| !moves.contains(one));
-    let running: Vec<_> = flying.chain(accepted.map(|one| (&one.from, &one.to))).collect();
+    let (flying, accepted) = (&guard.flying, &guard.accepted.moves);
+    let other = |one: &&Move| !moves.contains(one);
+    let own: BTreeSet<&Move> = moves.iter().filter(|one| guard.accepted.has(one)).collect();
+    let running = flying.len() + accepted.len() - own.len();
     let full = |host: Option<&HostId>, running: usize, own: usize, limit: usize| {
         let is_full = own > 0 && running + own > limit && running > 0;
         is_full.then(|| Finding::Concurrency { host: host.cloned(), limit })
@@ -112,13 +113,23 @@ pub(super) fn concurrency(guard: &Guard<'_>, moves: &[Move]) -> Vec<Finding> {
     let tuning = guard.tuning;
     let leaving = out.into_iter().map(|host| {
         let own = moves.iter().filter(|one| one.from == *host).count();
-        full(Some(host), running.iter().filter(|(from, _)| *from == host).count(), own, tuning.moves_out_per_host)
+        full(
+            Some(host),
+            flying.from(host).count() + accepted.from(host).filter(other).count(),
+            own,
+            tuning.moves_out_per_host,
+        )
     });
     let arriving = into.into_iter().map(|host| {
         let own = moves.iter().filter(|one| one.to == *host).count();
-        full(Some(host), running.iter().filter(|(_, to)| *to == host).count(), own, tuning.moves_in_per_host)
+        full(
+            Some(host),
+            flying.to(host).count() + accepted.to(host).filter(other).count(),
+            own,
+            tuning.moves_in_per_host,
+        )
     });
-    let fleet = full(None, running.len(), moves.len(), tuning.moves_in_fleet);
+    let fleet = full(None, running, moves.len(), tuning.moves_in_fleet);
     leaving.chain(arriving).chain([fleet]).flatten().collect()
 }
 
@@ -290,7 +301,7 @@ fn held(case: &Case<'_>, findings: &mut Vec<Finding>) {
 
 fn once(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let vm = case.vm.id();
-    if case.guard.accepted_moves().chain(case.wish.before()).any(|one| one.vm == vm) {
+    if case.guard.accepted.moves.of(vm).chain(case.wish.before()).any(|one| one.vm == vm) {
         findings.push(Finding::MovedTwice { vm });
     }
 }

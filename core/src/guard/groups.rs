@@ -40,8 +40,8 @@ fn members<'g, 'a>(groups: &'g BTreeMap<&'a str, Vec<&'a VmView>>, group: &str) 
 fn destination<'c>(case: &Case<'c>, vm: &'c VmView) -> &'c HostId {
     let guard: &'c Guard<'c> = case.guard;
     let wished = case.wish.whole.iter().find(|one| one.vm == vm.id()).map(|one| &one.to);
-    let accepted = || guard.accepted_moves().find(|one| one.vm == vm.id()).map(|one| &one.to);
-    let flying = || guard.snapshot.in_flight.iter().find(|one| one.vm == vm.id()).map(|one| &one.destination);
+    let accepted = || guard.accepted.moves.of(vm.id()).next().map(|one| &one.to);
+    let flying = || guard.flying.of(vm.id()).next().map(|one| &one.to);
     wished.or_else(accepted).or_else(flying).unwrap_or(&vm.host)
 }
 
@@ -62,9 +62,9 @@ pub(super) fn affinity(case: &Case<'_>, findings: &mut Vec<Finding>) {
 /// Every host on which `vm` counts.
 fn places<'c>(case: &'c Case<'_>, vm: &'c VmView) -> impl Iterator<Item = &'c HostId> {
     let guard = case.guard;
-    let flights = guard.snapshot.in_flight.iter().filter(|flight| flight.vm == vm.id());
-    let flying = flights.flat_map(|flight| [&flight.source, &flight.destination]);
-    let moves = guard.accepted_moves().chain(case.wish.whole).filter(|one| one.vm == vm.id()).map(|one| &one.to);
+    let flying = guard.flying.of(vm.id()).flat_map(|flight| [&flight.from, &flight.to]);
+    let wished = case.wish.whole.iter().filter(|one| one.vm == vm.id());
+    let moves = guard.accepted.moves.of(vm.id()).chain(wished).map(|one| &one.to);
     std::iter::once(&vm.host).chain(flying).chain(moves)
 }
 
@@ -92,9 +92,10 @@ pub(super) fn anti_affinity(case: &Case<'_>, findings: &mut Vec<Finding>) {
     if groups.is_empty() {
         return;
     }
-    let arriving = guard.accepted_moves().chain(case.wish.before()).filter(|one| one.to == *to).map(|one| one.vm);
+    let wished = case.wish.before().iter().filter(|one| one.to == *to);
+    let arriving = guard.accepted.moves.to(to).chain(wished).map(|one| one.vm);
     let counted = |other: &VmId| *other != case.vm.id() && Some(*other) != case.wish.leaving;
-    let others = guard.load.residents(to).iter().copied().chain(arriving).filter(counted);
+    let others = guard.load.residents(to).chain(arriving).filter(counted);
     for other in others.filter_map(|other| guard.snapshot.vms.get(&other)) {
         let shared = groups.intersection(&other.record.labels.anti_affinity);
         findings.extend(shared.map(|group| Finding::AntiAffinity {

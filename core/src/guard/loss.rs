@@ -5,7 +5,6 @@ use crate::{
     guard::Guard,
     id::HostId,
     risk::HostLoad,
-    snapshot::HostView,
     units::{Bytes, Cores},
 };
 
@@ -15,12 +14,8 @@ pub(super) fn loss(guard: &Guard<'_>, host: &HostId) -> Option<Finding> {
     if !guard.tuning.n_plus_one {
         return None;
     }
-    let stays = |id: &HostId| {
-        let usable = guard.snapshot.hosts.get(id).is_some_and(HostView::is_eligible_target);
-        usable && id != host && !guard.falls_asleep(id)
-    };
-    let rest = guard.load.pool(stays);
-    let staying = || guard.load.hosts().filter(|(id, _)| stays(id));
+    let staying = || guard.staying(host);
+    let rest = guard.load.pool_over(staying().map(|(_, load)| load));
     let most_cpu = staying().max_by(|(_, a), (_, b)| a.capacity.total_cmp(&b.capacity));
     let most_memory = staying().max_by_key(|(_, load)| load.memory_capacity);
     most_cpu.into_iter().chain(most_memory).find_map(|(lost, load)| unborne(guard, &rest, lost, load))

@@ -13,6 +13,7 @@ mod loss;
 mod power;
 #[cfg(test)]
 mod tests;
+mod traffic;
 
 use crate::{
     decision::{Planned, Step},
@@ -28,6 +29,7 @@ use crate::{
 
 pub use exchange::Footing;
 use groups::Groups;
+use traffic::{Accepted, Traffic};
 
 /// Holds one snapshot, and what has been accepted on top of it.
 #[derive(Debug, Clone)]
@@ -37,7 +39,9 @@ pub struct Guard<'a> {
     risk: Risk,
     load: FleetLoad<'a>,
     groups: Groups<'a>,
-    accepted: Vec<Step>,
+    /// What is under way.
+    flying: Traffic,
+    accepted: Accepted,
     /// Stands against everything.
     silence: Vec<Finding>,
 }
@@ -53,7 +57,8 @@ impl<'a> Guard<'a> {
             risk: Risk::of(tuning),
             load,
             groups,
-            accepted: Vec::new(),
+            flying: Traffic::flying(&snapshot.in_flight),
+            accepted: Accepted::default(),
             silence: silence(snapshot, tuning),
         }
     }
@@ -87,7 +92,7 @@ impl<'a> Guard<'a> {
     pub fn check_planned(&self, planned: &Planned) -> Vec<Finding> {
         match (&planned.step, &planned.part_of) {
             (Step::Migrate(_), Some(Action::Together { moves })) => {
-                let open = moves.iter().filter(|one| !self.accepted_moves().any(|accepted| accepted == *one));
+                let open = moves.iter().filter(|one| !self.accepted.has(one));
                 let open: Vec<Move> = open.cloned().collect();
                 let mut findings = self.silence.clone();
                 findings.extend(self.movements(&open, &planned.motive));
@@ -105,14 +110,13 @@ impl<'a> Guard<'a> {
 
     /// Counts a step as accepted: whatever is checked from now on has to live with it.
     pub fn accept(&mut self, step: Step) {
-        self.accepted.push(step);
+        self.accepted.add(step);
     }
 
     /// The awake, trusted host that can carry out the order to wake `host`.
     pub fn waker_of(&self, host: &HostId) -> Option<&'a HostId> {
         let can = |other: &&HostView| other.id() != host && other.power == HostPower::Awake && other.is_trusted();
-        let falls_asleep = |other: &&HostView| self.falls_asleep(other.id());
-        self.snapshot.hosts.values().filter(can).find(|other| !falls_asleep(other)).map(HostView::id)
+        self.snapshot.hosts.values().filter(can).find(|other| !self.falls_asleep(other.id())).map(HostView::id)
     }
 
     /// The snapshot it guards.
@@ -147,7 +151,7 @@ impl<'a> Guard<'a> {
             }
             findings.extend(checks::movement(self, motive, &checks::Wish { whole: moves, index, leaving: None }));
         }
-        let coming = self.accepted_moves().filter(|one| one.to == *host).count();
+        let coming = self.accepted.moves.to(host).count();
         let left = self.left_behind(host, moves) + coming;
         if left > 0 && matches!(motive, Motive::Consolidation { .. }) {
             findings.push(Finding::NotEmpty { host: host.clone(), vms: left });
@@ -158,18 +162,24 @@ impl<'a> Guard<'a> {
     /// Vms that `moves` and the migrations under way leave on `host`; what was accepted to come there comes on top.
     fn left_behind(&self, host: &HostId, moves: &[Move]) -> usize {
         let leaves = |vm| {
-            let flies = self.snapshot.in_flight.iter().any(|flight| flight.vm == vm && flight.source == *host);
+            let flies = self.flying.of(vm).any(|flight| flight.from == *host);
             flies || moves.iter().any(|one| one.vm == vm)
         };
-        self.load.residents(host).iter().filter(|vm| !leaves(**vm)).count()
+        self.load.residents(host).filter(|vm| !leaves(*vm)).count()
     }
 
-    fn accepted_moves(&self) -> impl Iterator<Item = &Move> {
-        self.accepted.iter().filter_map(|step| if let Step::Migrate(one) = step { Some(one) } else { None })
+    /// The hosts that carry the fleet without `host`: usable, awake, and not accepted to fall asleep.
+    fn staying(&self, host: &HostId) -> impl Iterator<Item = (&'a HostId, &HostLoad)> {
+        // The load has its hosts in the snapshot's order.
+        let all = self.snapshot.hosts.values().zip(self.load.hosts().map(|(_, load)| load));
+        let stays = move |(other, _): &(&HostView, &HostLoad)| {
+            other.is_eligible_target() && other.id() != host && !self.falls_asleep(other.id())
+        };
+        all.filter(stays).map(|(other, load)| (other.id(), load))
     }
 
     fn falls_asleep(&self, host: &HostId) -> bool {
-        self.accepted.iter().any(|step| matches!(step, Step::Sleep { host: sleeper } if sleeper == host))
+        self.accepted.falls_asleep(host)
     }
 
     /// Memory of `host` that may still be promised.
@@ -182,7 +192,7 @@ impl<'a> Guard<'a> {
     /// may turn back until it has arrived.
     fn booked(&self, host: &HostId, also: &[Move]) -> HostLoad {
         let mut load = self.load.host(host).copied().unwrap_or_default();
-        let arriving = self.accepted_moves().chain(also).filter(|one| one.to == *host);
+        let arriving = self.accepted.moves.to(host).chain(also.iter().filter(|one| one.to == *host));
         arriving.filter_map(|one| self.load.vm(one.vm)).for_each(|vm| load.add(vm));
         load
     }

@@ -85,12 +85,8 @@ fn dwell(guard: &Guard<'_>, host: &HostView) -> Option<Finding> {
 
 /// Enough hosts stay awake for the fleet's demand at the risk quantile, with the configured spares.
 fn reserve(guard: &Guard<'_>, host: &HostId) -> Option<Finding> {
-    let stays = |id: &HostId| {
-        let usable = guard.snapshot.hosts.get(id).is_some_and(HostView::is_eligible_target);
-        usable && id != host && !guard.falls_asleep(id)
-    };
-    let awake = guard.snapshot.hosts.keys().filter(|id| stays(id)).count();
-    let rest = guard.load.pool(stays);
+    let awake = guard.staying(host).count();
+    let rest = guard.load.pool_over(guard.staying(host).map(|(_, load)| load));
     let per_host = (rest.capacity / count(awake.max(1))) * guard.tuning.cpu_limit;
     let carrying = hosts_for(rest.ahead(&guard.risk), per_host, awake);
     let needed = carrying.saturating_add(guard.tuning.spare_hosts).max(guard.tuning.min_awake);

@@ -306,7 +306,7 @@ fn hosts(model: &Model, snapshot: &Snapshot, names: &Names) -> Vec<HostAfter> {
         let at = load.host(id).copied().unwrap_or_default();
         let power = &host.inventory.power;
         let asleep = host.power == HostPower::Asleep;
-        let name = |vm: &VmId| names.0.get(vm).cloned().unwrap_or_else(|| vm.to_string());
+        let name = |vm: VmId| names.0.get(&vm).cloned().unwrap_or_else(|| vm.to_string());
         HostAfter {
             host: id.clone(),
             power: host.power,
@@ -317,7 +317,7 @@ fn hosts(model: &Model, snapshot: &Snapshot, names: &Names) -> Vec<HostAfter> {
             memory_promised_gib: at.memory.as_f64() / GIB,
             memory_gib: at.memory_capacity.as_f64() / GIB,
             watts: if asleep { power.asleep() } else { power.at(at.utilisation(0)) }.get(),
-            vms: load.residents(id).iter().map(name).collect(),
+            vms: load.residents(id).map(name).collect(),
         }
     };
     snapshot.hosts.iter().map(one).collect()

@@ -196,9 +196,10 @@ impl<'a> Board<'a> {
         let flights: BTreeMap<VmId, &InFlight> = snapshot.in_flight.iter().map(|flight| (flight.vm, flight)).collect();
         for slot in 0..self.slots.len() {
             let host = self.slots[slot].host.id();
-            for vm in self.fleet.residents(host).to_vec() {
-                let flight = flights.get(&vm);
-                let Some((view, load)) = snapshot.vms.get(&vm).zip(self.fleet.vm(vm).copied()) else { continue };
+            let residents: Vec<(&VmView, VmLoad)> =
+                self.fleet.residents_at(slot).map(|(vm, load)| (vm, *load)).collect();
+            for (view, load) in residents {
+                let flight = flights.get(&view.id());
                 self.note_spread(view, slot, true);
                 let slot = &mut self.slots[slot];
                 view.record.labels.anti_affinity.iter().for_each(|group| *slot.groups.entry(group).or_default() += 1);

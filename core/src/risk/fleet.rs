@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::{
     forecast::{Forecasts, VmForecast},
     id::{HostId, VmId},
-    risk::{HostLoad, MeasuredRisk, VmLoad, correlation::bundles, names::Names},
+    risk::{HostLoad, MeasuredRisk, VmLoad, correlation::bundles, loads::Loads, names::Names},
     snapshot::{HostView, InFlight, Snapshot, VmView},
 };
 
@@ -15,8 +15,9 @@ pub struct FleetLoad<'a> {
     names: Names<'a>,
     /// In order of name.
     hosts: Vec<(&'a HostId, HostLoad)>,
-    residents: Vec<Vec<VmId>>,
-    vms: BTreeMap<VmId, VmLoad>,
+    /// By host, the positions of its vms.
+    residents: Vec<Vec<usize>>,
+    vms: Loads<'a>,
     /// All vms, each once, on no host.
     demand: HostLoad,
 }
@@ -42,16 +43,16 @@ impl<'a> FleetLoad<'a> {
         let mut fleet = Self { names, hosts, residents, ..Self::default() };
         let flights: BTreeMap<VmId, &InFlight> = snapshot.in_flight.iter().map(|one| (one.vm, one)).collect();
         let holding = || snapshot.vms.iter().filter(|(_, vm)| vm.record.state.holds_memory());
-        fleet.vms = holding().map(|(id, vm)| (*id, load_of(vm, forecasts.vms.get(id)))).collect();
+        fleet.vms = Loads::of(holding().map(|(id, vm)| (*id, vm, load_of(vm, forecasts.vms.get(id)))));
         if let Some(measured) = &forecasts.risk {
             fleet.demand.z = Some(measured.fleet_z);
             take_apart(&mut fleet.vms, measured, snapshot);
         }
-        for ((id, load), (_, vm)) in fleet.vms.iter().zip(holding()) {
+        for (position, (vm, load)) in fleet.vms.iter().enumerate() {
             fleet.demand.add(load);
-            for position in places(vm, flights.get(id).copied()).filter_map(|host| fleet.names.position(host)) {
-                fleet.hosts[position].1.add(load);
-                fleet.residents[position].push(*id);
+            for host in places(vm, flights.get(&vm.id()).copied()).filter_map(|host| fleet.names.position(host)) {
+                fleet.hosts[host].1.add(load);
+                fleet.residents[host].push(position);
             }
         }
         for ((_, load), host) in fleet.hosts.iter_mut().zip(snapshot.hosts.values()) {
@@ -77,12 +78,18 @@ impl<'a> FleetLoad<'a> {
 
     /// What one vm asks for; `None` where it is unknown or takes nothing (shut off).
     pub fn vm(&self, vm: VmId) -> Option<&VmLoad> {
-        self.vms.get(&vm)
+        self.vms.get(vm)
     }
 
-    /// The vms that count on a host.
-    pub fn residents(&self, host: &HostId) -> &[VmId] {
-        self.names.position(host).map_or(&[], |position| &self.residents[position])
+    /// The vms that count on a host, in order of id.
+    pub fn residents(&self, host: &HostId) -> impl Iterator<Item = VmId> {
+        let positions = self.names.position(host).map(|position| self.residents[position].as_slice());
+        positions.unwrap_or_default().iter().map(|vm| self.vms.at(*vm).0.id())
+    }
+
+    /// The vms that count on the host at `position`, in order of id, and what each asks for.
+    pub fn residents_at(&self, position: usize) -> impl Iterator<Item = (&'a VmView, &VmLoad)> {
+        self.residents[position].iter().map(|vm| self.vms.at(*vm))
     }
 
     /// The demand of all vms, each counted once, over the capacity of the hosts for which `counts` holds.
@@ -104,17 +111,17 @@ fn empty(host: &HostView, forecasts: &Forecasts) -> HostLoad {
 }
 
 /// Takes every vm's deviation apart: what is common to all, what to its bundle, what its own.
-fn take_apart(vms: &mut BTreeMap<VmId, VmLoad>, measured: &MeasuredRisk, snapshot: &Snapshot) {
+fn take_apart(vms: &mut Loads<'_>, measured: &MeasuredRisk, snapshot: &Snapshot) {
     let bundles = bundles(snapshot);
     let mut together: BTreeMap<&str, f64> = BTreeMap::new();
     for (vm, bundle) in &bundles {
-        *together.entry(bundle).or_default() += vms.get(vm).map_or(0.0, |load| load.step(1).1);
+        *together.entry(bundle).or_default() += vms.get(*vm).map_or(0.0, |load| load.step(1).1);
     }
-    for (id, load) in vms {
-        let bundle = bundles.get(id).copied();
+    for (id, load) in vms.iter_mut() {
+        let bundle = bundles.get(&id).copied();
         let beyond = bundle.and_then(|bundle| measured.bundles.get(bundle)).copied().unwrap_or_default();
         let others = bundle.and_then(|bundle| together.get(bundle)).map_or(0.0, |all| all - load.step(1).1);
-        *load = load.taken_apart(measured.loading_of(*id), beyond, others.max(0.0));
+        *load = load.taken_apart(measured.loading_of(id), beyond, others.max(0.0));
     }
 }
 

@@ -14,6 +14,7 @@ mod host;
 mod host_risk;
 #[cfg(test)]
 mod host_risk_tests;
+mod loads;
 mod measured;
 mod names;
 mod promise;

@@ -69,11 +69,10 @@ impl Promises {
         let mut promises = Self { begins: snapshot.taken_at, ..Self::default() };
         for (id, host) in snapshot.hosts.iter().filter(|(id, host)| may_be_judged(snapshot, id, host)) {
             let Some(of_host) = load.host(id) else { continue };
-            let residents = load.residents(id);
-            let is_known = residents.iter().all(|vm| forecasts.vms.contains_key(vm));
+            let is_known = load.residents(id).all(|vm| forecasts.vms.contains_key(&vm));
             if is_known && of_host.deviates(1) {
                 promises.promise(host, of_host, risk);
-                residents.iter().for_each(|vm| promises.follow(*vm, &load));
+                load.residents(id).for_each(|vm| promises.follow(vm, &load));
             }
         }
         promises

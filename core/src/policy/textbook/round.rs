@@ -45,7 +45,7 @@ impl<'a, 'h> Round<'a, 'h> {
         let host = self.board.slots[slot].host.id();
         let flights = &self.board.view.snapshot.in_flight;
         let leaves = |vm: &VmId| flights.iter().any(|one| one.vm == *vm && one.source == *host);
-        self.board.fleet.residents(host).iter().filter(|vm| !leaves(vm)).copied().collect()
+        self.board.fleet.residents(host).filter(|vm| !leaves(vm)).collect()
     }
 
     /// The gauge of a host with just these vms.
