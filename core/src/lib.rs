@@ -39,6 +39,7 @@ pub mod proposal;
 pub mod proximity;
 pub mod queue;
 pub mod rates;
+pub mod restless;
 pub mod risk;
 pub mod sample;
 pub mod shadow;

@@ -1,7 +1,7 @@
 //! A policy with the greedy rule standing by for when it fails.
 //!
-//! A learned policy may be of anyone's making. Where it panics the greedy rule decides that very round, and for half an hour;
-//! then it may try again, and where it fails again it waits twice as long, a day at most.
+//! A learned policy may be of anyone's making. Where it panics, or moves vms without end, the greedy rule decides that very round,
+//! and for half an hour; then it may try again, and where it fails again it waits twice as long, a day at most.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -13,6 +13,7 @@ use crate::{
     decision::Decision,
     oversight::words,
     policy::{Policy, RiskGreedy},
+    restless::Restless,
     units::Timestamp,
 };
 
@@ -73,6 +74,7 @@ impl Caught {
 #[derive(Debug)]
 pub struct Standby {
     policy: Caught,
+    restless: Restless,
     failures: u32,
     failed_at: Timestamp,
     rests_until: Timestamp,
@@ -82,7 +84,7 @@ impl Standby {
     /// That policy, with the greedy rule standing by.
     pub fn new(policy: Caught) -> Self {
         let (failed_at, rests_until) = (Timestamp::EPOCH, Timestamp::EPOCH);
-        Self { policy, failures: 0, failed_at, rests_until }
+        Self { policy, restless: Restless::default(), failures: 0, failed_at, rests_until }
     }
 
     /// What the policy decides, or the greedy rule where it fails, rests or cannot be made; and whether it has failed just now.
@@ -91,7 +93,12 @@ impl Standby {
         if now < self.rests_until {
             return (self.instead(input), None);
         }
-        match self.policy.decide(input) {
+        let decided = self.policy.decide(input).map(|decided| {
+            let decision = decided?;
+            let too_many = self.restless.took(&decision, input.view.snapshot.vms.len());
+            too_many.map_or(Ok(decision), Err)
+        });
+        match decided {
             Some(Ok(decision)) => {
                 if now.since(self.failed_at) >= REST_MAX {
                     self.failures = 0;
@@ -129,10 +136,53 @@ mod tests {
 
     use super::*;
     use crate::{
-        decision::Trigger,
-        fixture::Fleet,
+        decision::{Mode, Trigger},
+        fixture::{Fleet, host_id, vm_id},
         policy::{Advice, View},
+        proposal::{Action, Expectation, Motive, Move, Proposal},
     };
+
+    /// Sends a vm to and fro, for no reason.
+    struct ToAndFro;
+
+    impl Policy for ToAndFro {
+        fn name(&self) -> &'static str {
+            "to-and-fro"
+        }
+
+        fn propose(&mut self, view: View<'_>) -> Advice {
+            let from = view.snapshot.vms[&vm_id(1)].host.clone();
+            let to = if from == host_id("a") { host_id("b") } else { host_id("a") };
+            let action = Action::Relocate(Move { vm: vm_id(1), from, to });
+            let motive = Motive::Balance { from_spread: 1.0, to_spread: 0.0 };
+            Advice { proposals: vec![Proposal { action, motive, expected: Expectation::default() }], notes: Vec::new() }
+        }
+    }
+
+    /// After how many minutes a policy that moves one vm in every round has failed, in that mode, within two hours.
+    fn minutes_until_it_fails(mode: Mode) -> Option<u32> {
+        let mut fleet = Fleet::new(&[("a", &[1.0, 1.0]), ("b", &[2.0; 3])]);
+        fleet.tuning.vm_cool_down = Duration::ZERO;
+        let mut standby = Standby::new(Caught::new("to-and-fro".to_owned(), Box::new(|| Some(Box::new(ToAndFro)))));
+        (1..=120).find(|_| {
+            let input = DecideInput { mode, ..fleet.input(Trigger::Round) };
+            let (decision, failure) = standby.decide(&input);
+            fleet.obey(&decision, MINUTE);
+            let what = failure.map(|failure| failure.what);
+            assert!(what.as_ref().is_none_or(|what| what.starts_with("33 moves of 5 vms within an hour")), "{what:?}");
+            what.is_some()
+        })
+    }
+
+    #[test]
+    fn one_that_moves_vms_without_end_has_failed() {
+        assert_eq!(minutes_until_it_fails(Mode::Auto), Some(33));
+    }
+
+    #[test]
+    fn what_nobody_carries_out_is_no_failure() {
+        assert_eq!(minutes_until_it_fails(Mode::Recommend), None);
+    }
 
     /// Panics while it is told to; counts how often it is asked.
     struct Moody(Arc<AtomicBool>, Arc<AtomicU32>);

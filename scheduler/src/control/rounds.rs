@@ -89,7 +89,7 @@ impl ControlLoop {
         match thinking.await {
             Ok((decision, failure, tally)) => {
                 if let Some(Failure { what, until }) = failure {
-                    tracing::error!(what, %until, policy = settings.policy, "the policy panicked; the greedy rule decides; please report it");
+                    tracing::error!(what, %until, policy = settings.policy, "the policy failed; the greedy rule decides; please report it");
                 }
                 self.shared.counters.set_shadow(tally);
                 Some(decision)
