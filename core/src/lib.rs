@@ -44,6 +44,7 @@ pub mod risk;
 pub mod sample;
 pub mod shadow;
 pub mod snapshot;
+pub mod stake;
 pub mod standby;
 pub mod tuning;
 pub mod units;

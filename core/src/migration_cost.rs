@@ -6,6 +6,7 @@
 //! written twice is copied once. Nothing here knows a host, a vm or a policy.
 
 mod experience;
+mod renewed;
 mod writes;
 
 use std::time::Duration;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::units::{Bytes, BytesPerSec, Cores, seconds};
 
 pub use experience::{CopyFactors, Experience, Reckoned};
+pub use renewed::{CopyPrices, GiveUp, Judged, Renewed, Rest, rest};
 pub use writes::{Changed, Writes};
 
 /// Rounds after which a copy counts as not converging.
@@ -224,6 +226,11 @@ impl PreCopy {
     /// The vm writes at another rate.
     pub fn set_dirty_rate(&mut self, rate: BytesPerSec) {
         self.dirty_rate = sane(rate);
+    }
+
+    /// The vm writes another amount again and again.
+    pub fn set_working_set(&mut self, set: Bytes) {
+        self.working_set = set.as_f64().min(self.memory);
     }
 
     /// A longer (or shorter) pause is allowed from the next round on.

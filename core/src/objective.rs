@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, time::Duration};
 use crate::{
     command::MigrationLimits,
     id::{HostId, VmId},
-    migration_cost::{self, CopyEstimate, CopyJob, Writes},
+    migration_cost::{self, CopyEstimate, CopyJob, CopyPrices, Writes},
     power::PowerCurve,
     proposal::{Expectation, Move},
     risk::{FleetLoad, HostLoad, MOMENTS, Risk},
@@ -72,6 +72,17 @@ impl<'a> Objective<'a> {
     /// The copy of `vm` from `from` to `to`, alone on the link.
     pub fn copy(&self, vm: &VmView, from: &HostView, to: &HostView) -> CopyEstimate {
         self.snapshot.copying.estimate(&copy_job(vm, from, to))
+    }
+
+    /// What that copy costs while it goes on: the CPU both ends spend on it, and what its vm loses.
+    pub fn copy_prices(&self, vm: &VmView, from: &HostView, to: &HostView) -> CopyPrices {
+        CopyPrices {
+            watts_per_core: per_core(from) + per_core(to),
+            copying: migration_cost::copy_cores(bandwidth(from, to)),
+            used: vm.cpu_used().unwrap_or_default(),
+            slowdown: self.tuning.migration_slowdown,
+            joules_per_core_second: self.tuning.overload_joules_per_core_second,
+        }
     }
 
     /// What `moves` change while their hosts stay awake. `load` gives each host's demand before them; moves and vms that
@@ -181,13 +192,9 @@ impl<'a> Objective<'a> {
         for one in moves {
             let hosts = self.snapshot.hosts.get(&one.from).zip(self.snapshot.hosts.get(&one.to));
             let Some((vm, (from, to))) = self.snapshot.vms.get(&one.vm).zip(hosts) else { continue };
-            let copy = self.copy(vm, from, to);
-            let busy = copy.duration.as_secs_f64();
-            let used = vm.cpu_used().unwrap_or_default().get();
-            let cores = migration_cost::copy_cores(bandwidth(from, to));
-            expected.energy_if_done +=
-                (per_core(from) + per_core(to)).over(copy.duration.min(self.tuning.horizon)) * cores.get();
-            expected.overload_if_done += used * (self.tuning.migration_slowdown * busy + copy.downtime.as_secs_f64());
+            let (copy, prices) = (self.copy(vm, from, to), self.copy_prices(vm, from, to));
+            expected.energy_if_done += prices.energy(copy.duration.min(self.tuning.horizon));
+            expected.overload_if_done += prices.lost(copy.duration, copy.downtime);
             expected.copy_time = expected.copy_time.saturating_add(copy.duration);
             expected.downtime = expected.downtime.max(copy.downtime);
             expected.copied = expected.copied + copy.copied;

@@ -1,0 +1,301 @@
+//! What is left of a copy under way, reckoned anew with every report of its agent, and when going on is no longer worth it.
+//!
+//! What is left is the model's own rounds, begun with what the hypervisor says is left, at the rate it reaches and at the rate
+//! at which the vm writes now; nothing that was reckoned at the order is trusted further than it must be. Giving up is dear as
+//! well: all that was copied is lost, and the vm rests. So one odd report gives nothing up, the first pass never does (how the
+//! vm writes while it is copied is measured by it), and nothing does once the switch-over has begun.
+
+use std::{fmt, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use super::{CopyJob, MAX_ROUNDS, Phase, PreCopy, sane};
+use crate::{
+    command::{MigrationLimits, Progress},
+    outcome::Stage,
+    units::{Bytes, BytesPerSec, Cores, Joules, Watts, seconds},
+};
+
+/// How long a copy must have been reported as too dear, without a report between that said otherwise: rates of a single
+/// second are noise, and ten reports come within it.
+const DEAR_FOR: Duration = Duration::from_secs(5);
+
+/// The same for one that does not converge: bursts (a checkpoint, a backup) pass within seconds, and waiting for their end
+/// costs less than a second copy. Half the time after which the source would allow a longer pause, which is counted in already.
+const DIVERGING_FOR: Duration = Duration::from_secs(20);
+
+/// Weight of the newest report in the rate of the copy (KubeVirt's figure).
+const NEWEST: f64 = 0.4;
+
+/// Least share of what was written in a pass that is found again as pages to copy, where no page was written twice.
+const ALL_FRESH: f64 = 0.95;
+
+/// Halvings of the interval in which a working set lies: a part in a million.
+const HALVINGS: u32 = 30;
+
+/// What a copy costs while it goes on, at the objective's prices when it was ordered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct CopyPrices {
+    /// Power that one more busy core draws, at both ends together.
+    pub watts_per_core: Watts,
+    /// CPU that each end spends on it.
+    pub copying: Cores,
+    /// CPU that its vm uses.
+    pub used: Cores,
+    /// Share of that which the vm loses while it is copied.
+    pub slowdown: f64,
+    /// Price of a core-second that the vm loses, joules.
+    pub joules_per_core_second: f64,
+}
+
+impl CopyPrices {
+    /// Energy that both ends spend on `time` of copying.
+    pub fn energy(&self, time: Duration) -> Joules {
+        self.watts_per_core.over(time) * self.copying.get()
+    }
+
+    /// Core-seconds that the vm loses in `time` of being copied and a pause.
+    pub fn lost(&self, time: Duration, pause: Duration) -> f64 {
+        self.used.get() * (self.slowdown * time.as_secs_f64() + pause.as_secs_f64())
+    }
+
+    /// Both as one price.
+    pub fn cost(&self, time: Duration, pause: Duration) -> Joules {
+        self.energy(time) + Joules(self.lost(time, pause) * self.joules_per_core_second)
+    }
+}
+
+/// What is left of a copy.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Rest {
+    /// Time until the vm runs at its destination; of one that does not converge, until its limits end it.
+    pub time: Duration,
+    /// Data still to be copied in that time, repeats included.
+    pub data: Bytes,
+    /// Pause of the vm; of one that does not converge, the pause that it would need.
+    pub pause: Duration,
+    /// Whether it ends within its limits at the rates of now.
+    pub converges: bool,
+    /// What it still costs.
+    pub cost: Joules,
+}
+
+impl fmt::Display for Rest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (time, cost) = (self.time.as_secs_f64(), self.cost.get());
+        if self.converges {
+            write!(f, "{} and {time:.0} s left, {cost:.0} J", self.data)
+        } else {
+            write!(f, "does not converge at the rates of now, {time:.0} s until its limit, {cost:.0} J")
+        }
+    }
+}
+
+/// What is left of a copy of which `left` remains, with `within` until its limit: `job` says how the vm writes, and how fast
+/// the copy is.
+pub fn rest(job: CopyJob, left: Bytes, within: Duration, prices: &CopyPrices) -> Rest {
+    let memory = job.memory.max(left);
+    let begun = PreCopy::new(CopyJob { memory, ..job });
+    let mut copy = PreCopy { phase: Phase::Copying, round: 1, left: left.as_f64(), fixed: 0.0, ..begun };
+    let limit = within.as_secs_f64();
+    while copy.rate > 0.0 && copy.round <= MAX_ROUNDS && copy.phase != Phase::Done && copy.elapsed <= limit {
+        copy.advance_secs(copy.until_next());
+    }
+    if copy.phase == Phase::Done && copy.elapsed <= limit {
+        let (time, pause) = (seconds(copy.elapsed), copy.downtime());
+        return Rest { time, data: copy.copied(), pause, converges: true, cost: prices.cost(time, pause) };
+    }
+    let data = Bytes::from_f64(copy.rate * limit);
+    let pause = if copy.rate > 0.0 { copy.downtime() } else { seconds(f64::INFINITY) };
+    Rest { time: within, data, pause, converges: false, cost: prices.cost(within, Duration::ZERO) }
+}
+
+/// Why a copy is not worth going on with.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum GiveUp {
+    /// What is left costs more than the move is worth.
+    Dear {
+        /// What is left.
+        rest: Rest,
+        /// What the move is worth once it is done.
+        worth: Joules,
+    },
+    /// It does not end within its limits, and gains nothing then.
+    Diverging {
+        /// What is left.
+        rest: Rest,
+        /// How fast the vm writes.
+        writes: BytesPerSec,
+        /// How fast it is copied.
+        copies: BytesPerSec,
+    },
+}
+
+impl GiveUp {
+    /// One word for counters.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Dear { .. } => "cost",
+            Self::Diverging { .. } => "not_converging",
+        }
+    }
+}
+
+impl fmt::Display for GiveUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dear { rest, worth } => write!(
+                f,
+                "what is left of its copy costs {:.0} J ({:.0} s, {}), and the move is worth {:.0} J",
+                rest.cost.get(),
+                rest.time.as_secs_f64(),
+                rest.data,
+                worth.get()
+            ),
+            Self::Diverging { rest, writes, copies } => write!(
+                f,
+                "it writes {}/s and is copied at {}/s, which does not converge; {:.0} s more until its limit cost {:.0} J",
+                Bytes::from_f64(sane(*writes)),
+                Bytes::from_f64(sane(*copies)),
+                rest.time.as_secs_f64(),
+                rest.cost.get()
+            ),
+        }
+    }
+}
+
+/// The pass over memory that a copy is in, as far as reports show.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Pass {
+    number: u64,
+    /// The most that was left in it: what it began with, where a report came early in it.
+    began_with: Bytes,
+    /// The same of the pass before, where there were reports of it.
+    before: Option<Bytes>,
+}
+
+/// What a report comes to.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Judged {
+    /// What is left.
+    pub rest: Rest,
+    /// Why it is to be given up, where it is.
+    pub give_up: Option<GiveUp>,
+}
+
+/// Follows one copy by the reports of its agent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Renewed {
+    /// The copy as it was reckoned at the order.
+    job: CopyJob,
+    limits: MigrationLimits,
+    prices: CopyPrices,
+    /// What the move is worth once it is done; `None` where it is made at any price.
+    worth: Option<Joules>,
+    /// When the first report of copying came, by the migration's own time, as all times here.
+    copying_since: Option<Duration>,
+    rate: Option<f64>,
+    pass: Pass,
+    /// Since when every report says that it is not worth it.
+    doubted_since: Option<Duration>,
+}
+
+impl Renewed {
+    /// Follows the copy of `job` within `limits`.
+    pub fn new(job: CopyJob, limits: MigrationLimits, prices: CopyPrices, worth: Option<Joules>) -> Self {
+        let (copying_since, rate, doubted_since) = (None, None, None);
+        Self { job, limits, prices, worth, copying_since, rate, pass: Pass::default(), doubted_since }
+    }
+
+    /// Takes a report; nothing comes of one before the first byte or after the last pass.
+    pub fn report(&mut self, progress: &Progress) -> Option<Judged> {
+        if progress.stage != Stage::Migration || progress.iteration == 0 {
+            self.doubted_since = None;
+            return None;
+        }
+        self.take(progress);
+        let since = *self.copying_since.get_or_insert(progress.elapsed);
+        let job = self.job_now(progress);
+        let within = self.limits.completion_timeout.saturating_sub(progress.elapsed.saturating_sub(since));
+        let rest = rest(job, progress.remaining, within, &self.prices);
+        let give_up = self.judge(&rest, &job, progress);
+        Some(Judged { rest, give_up })
+    }
+
+    fn take(&mut self, progress: &Progress) {
+        let newest = sane(progress.rate);
+        self.rate = Some(self.rate.map_or(newest, |rate| rate + NEWEST * (newest - rate)));
+        if progress.iteration != self.pass.number {
+            let follows = self.pass.number > 0 && progress.iteration == self.pass.number + 1;
+            let before = follows.then_some(self.pass.began_with);
+            self.pass = Pass { number: progress.iteration, began_with: progress.remaining, before };
+        }
+        self.pass.began_with = self.pass.began_with.max(progress.remaining);
+    }
+
+    /// The copy at the rates of now. In the first pass nobody has measured how the vm writes meanwhile.
+    fn job_now(&self, progress: &Progress) -> CopyJob {
+        let bandwidth = BytesPerSec(self.rate.unwrap_or_default());
+        let measured = sane(progress.dirty_rate);
+        if progress.iteration < 2 || measured <= 0.0 {
+            return CopyJob { bandwidth, ..self.job };
+        }
+        let working_set = Bytes::from_f64(self.working_set(measured));
+        CopyJob { bandwidth, dirty_rate: BytesPerSec(measured), working_set, ..self.job }
+    }
+
+    /// Memory written again and again by a vm that writes at `rate`: what the pass before left to this one tells, by the
+    /// model's own law. Where that pass was not seen, what was reckoned, grown as the rate has, and what this pass began with
+    /// at least.
+    fn working_set(&self, rate: f64) -> f64 {
+        let (left, memory) = (self.pass.began_with.as_f64(), self.job.memory.as_f64());
+        let copied_at = self.rate.unwrap_or_default();
+        match self.pass.before {
+            Some(before) if copied_at > 0.0 => set_that_left(left, rate * before.as_f64() / copied_at, memory),
+            _ => {
+                let reckoned = sane(self.job.dirty_rate);
+                let grown = if reckoned > 0.0 { (rate / reckoned).max(1.0) } else { 1.0 };
+                (self.job.working_set.as_f64() * grown).min(memory).max(left)
+            }
+        }
+    }
+
+    fn judge(&mut self, rest: &Rest, job: &CopyJob, progress: &Progress) -> Option<GiveUp> {
+        let worth = self.worth.filter(|_| progress.iteration >= 2)?;
+        let (reason, patience) = match rest.converges {
+            true if rest.cost > worth => (GiveUp::Dear { rest: *rest, worth }, DEAR_FOR),
+            true => {
+                self.doubted_since = None;
+                return None;
+            }
+            false => {
+                let (writes, copies) = (job.dirty_rate, job.bandwidth);
+                (GiveUp::Diverging { rest: *rest, writes, copies }, DIVERGING_FOR)
+            }
+        };
+        let since = *self.doubted_since.get_or_insert(progress.elapsed);
+        let is_sure = progress.elapsed.saturating_sub(since) >= patience;
+        // An order to stop that comes to nothing is given again only after as long.
+        self.doubted_since = (!is_sure).then_some(since);
+        is_sure.then_some(reason)
+    }
+}
+
+/// The working set of a vm that wrote `written` bytes in a pass which left `left` of them to the next: the inverse of
+/// `W (1 - e^(-written / W))`, at most `memory`.
+fn set_that_left(left: f64, written: f64, memory: f64) -> f64 {
+    if left >= ALL_FRESH * written {
+        return memory;
+    }
+    let (mut low, mut high) = (left, memory.max(left));
+    for _ in 0..HALVINGS {
+        let middle = f64::midpoint(low, high);
+        let leaves = middle * (1.0 - (-written / middle).exp());
+        if leaves < left { low = middle } else { high = middle }
+    }
+    low
+}
+
+#[cfg(test)]
+#[path = "renewed_tests.rs"]
+mod tests;

@@ -1,0 +1,204 @@
+//! What is left of copies, told from reports as a hypervisor makes them: those of the model itself, run under other rates
+//! than were reckoned with.
+
+use super::*;
+
+const GAIN: Joules = Joules(10_000.0);
+
+fn prices() -> CopyPrices {
+    CopyPrices {
+        watts_per_core: Watts(5.0),
+        copying: Cores(1.0),
+        used: Cores(2.0),
+        slowdown: 0.1,
+        joules_per_core_second: 500.0,
+    }
+}
+
+/// A vm of 4 GiB that was measured as calm, over a link of 200 MB/s.
+fn job() -> CopyJob {
+    CopyJob {
+        memory: Bytes::from_gib(4),
+        dirty_rate: BytesPerSec(5e6),
+        working_set: Bytes::from_mib(100),
+        bandwidth: BytesPerSec(2e8),
+        downtime_max: Duration::from_millis(500),
+    }
+}
+
+fn renewed(worth: Option<Joules>) -> Renewed {
+    Renewed::new(job(), MigrationLimits::for_memory(Bytes::from_gib(4)), prices(), worth)
+}
+
+/// A copy that really goes as `real` says.
+struct Course {
+    copy: PreCopy,
+}
+
+impl Course {
+    fn of(real: CopyJob) -> Self {
+        Self { copy: PreCopy::new(real) }
+    }
+
+    fn report(&self) -> Progress {
+        let copy = &self.copy;
+        let stage = match copy.phase() {
+            Phase::Preparing => Stage::Preparation,
+            Phase::Copying => Stage::Migration,
+            Phase::Switching | Phase::Fetching => Stage::Switching,
+            Phase::Done => Stage::Ended,
+        };
+        Progress {
+            stage,
+            elapsed: copy.elapsed(),
+            total: job().memory,
+            copied: copy.copied(),
+            remaining: copy.remaining(),
+            rate: copy.rate(),
+            dirty_rate: copy.dirty_rate(),
+            iteration: copy.round().into(),
+        }
+    }
+
+    /// Reports every half second until it is over, given up, or `seconds` have passed.
+    fn follow(&mut self, renewed: &mut Renewed, seconds: u32) -> Option<GiveUp> {
+        for _ in 0..seconds * 2 {
+            self.copy.advance(Duration::from_millis(500));
+            let judged = renewed.report(&self.report());
+            if let Some(reason) = judged.and_then(|judged| judged.give_up) {
+                return Some(reason);
+            }
+        }
+        None
+    }
+}
+
+/// A report of the pass `iteration` with so much left.
+fn reading(second: u64, iteration: u64, left: Bytes, rate: f64, writes: f64) -> Progress {
+    Progress {
+        stage: Stage::Migration,
+        elapsed: Duration::from_secs(second),
+        remaining: left,
+        rate: BytesPerSec(rate),
+        dirty_rate: BytesPerSec(writes),
+        iteration,
+        ..Progress::default()
+    }
+}
+
+#[test]
+fn what_is_left_is_what_the_model_takes_from_there() {
+    let mut course = Course::of(job());
+    let whole = super::super::estimate(&job());
+    course.copy.advance(Duration::from_secs(12));
+    let far = course.report();
+    let rest = rest(job(), far.remaining, Duration::from_secs(600), &prices());
+    let reckoned = whole.duration - far.elapsed;
+    assert!(rest.converges);
+    assert!((rest.time.as_secs_f64() - reckoned.as_secs_f64()).abs() < 0.5, "{rest:?}, {reckoned:?}");
+    let joules = prices().cost(rest.time, rest.pause);
+    assert_eq!(rest.cost, joules);
+    assert!((joules.get() - (5.0 + 100.0) * rest.time.as_secs_f64() - 1000.0 * rest.pause.as_secs_f64()).abs() < 1e-6);
+}
+
+#[test]
+fn a_copy_that_goes_as_reckoned_is_never_given_up() {
+    let mut course = Course::of(job());
+    assert_eq!(course.follow(&mut renewed(Some(GAIN)), 60), None);
+    assert_eq!(course.copy.phase(), Phase::Done);
+}
+
+#[test]
+fn a_vm_that_begins_to_write_faster_than_the_link_is_given_up_and_not_at_once() {
+    let mut course = Course::of(CopyJob { working_set: Bytes::from_gib(2), ..job() });
+    let mut renewed = renewed(Some(GAIN));
+    assert_eq!(course.follow(&mut renewed, 10), None);
+    course.copy.set_dirty_rate(BytesPerSec(6e8));
+    let reason = course.follow(&mut renewed, 200).unwrap();
+    assert_eq!(reason.kind(), "not_converging");
+    let report = course.report();
+    assert!(report.elapsed > Duration::from_secs(20 + 21), "in its first pass, or at once: {report:?}");
+    assert!(report.elapsed < Duration::from_secs(60), "{report:?}");
+    assert!(reason.to_string().starts_with("it writes 572.2 MiB/s and is copied at 190.7 MiB/s, which"), "{reason}");
+}
+
+#[test]
+fn where_the_rest_grows_and_is_worth_it_the_copy_goes_on() {
+    let mut course = Course::of(CopyJob { working_set: Bytes::from_gib(2), ..job() });
+    let mut renewed = renewed(Some(GAIN));
+    course.copy.advance(Duration::from_secs(10));
+    let before = renewed.report(&course.report()).unwrap().rest;
+    course.copy.set_dirty_rate(BytesPerSec(1e8));
+    course.copy.advance(Duration::from_secs(14));
+    let after = renewed.report(&course.report()).unwrap().rest;
+    assert!(after.converges && after.time + Duration::from_secs(14) > before.time + Duration::from_secs(5));
+    assert_eq!(course.follow(&mut renewed, 200), None);
+    assert_eq!(course.copy.phase(), Phase::Done);
+}
+
+#[test]
+fn a_rest_that_converges_and_costs_more_than_the_move_is_worth_is_given_up() {
+    let mut course = Course::of(CopyJob { bandwidth: BytesPerSec(2e7), ..job() });
+    let reason = course.follow(&mut renewed(Some(Joules(800.0))), 299);
+    assert_eq!(reason, None, "a first pass of minutes is not judged");
+    let mut renewed = renewed(Some(Joules(800.0)));
+    let slow = |second| reading(second, 2, Bytes::from_mib(200), 2e7, 1e6);
+    for second in 100..105 {
+        assert_eq!(renewed.report(&slow(second)).unwrap().give_up, None);
+    }
+    let Some(GiveUp::Dear { rest, worth }) = renewed.report(&slow(105)).unwrap().give_up else { panic!("goes on") };
+    assert!(rest.converges && rest.cost > worth && worth == Joules(800.0), "{rest:?}");
+}
+
+#[test]
+fn one_report_that_says_otherwise_begins_the_wait_anew() {
+    let mut renewed = renewed(Some(Joules(800.0)));
+    let slow = |second| reading(second, 2, Bytes::from_mib(200), 2e7, 1e6);
+    (100..104).for_each(|second| assert_eq!(renewed.report(&slow(second)).unwrap().give_up, None));
+    assert_eq!(renewed.report(&reading(104, 2, Bytes::from_mib(10), 2e7, 1e6)).unwrap().give_up, None);
+    (105..110).for_each(|second| assert_eq!(renewed.report(&slow(second)).unwrap().give_up, None));
+    assert!(renewed.report(&slow(110)).unwrap().give_up.is_some());
+}
+
+#[test]
+fn once_the_switch_over_has_begun_nothing_is_judged() {
+    let mut renewed = renewed(Some(Joules(1.0)));
+    for second in 100..200 {
+        let slow = reading(second, 9, Bytes::from_gib(2), 2e7, 9e8);
+        assert_eq!(renewed.report(&Progress { stage: Stage::Switching, ..slow }), None);
+    }
+}
+
+#[test]
+fn a_move_that_is_made_at_any_price_is_only_reckoned_anew() {
+    let mut renewed = renewed(None);
+    for second in 100..400 {
+        let judged = renewed.report(&reading(second, 9, Bytes::from_gib(2), 2e7, 9e8)).unwrap();
+        assert!(!judged.rest.converges && judged.give_up.is_none());
+    }
+}
+
+#[test]
+fn a_link_that_stands_still_does_not_converge() {
+    let mut renewed = renewed(Some(GAIN));
+    let still = |second| reading(second, 2, Bytes::from_mib(500), 0.0, 0.0);
+    let reasons: Vec<_> = (100..=120).filter_map(|second| renewed.report(&still(second)).unwrap().give_up).collect();
+    assert!(matches!(reasons[..], [GiveUp::Diverging { .. }]), "{reasons:?}");
+}
+
+#[test]
+fn a_copy_that_would_end_only_after_its_limit_does_not_converge() {
+    let rest = rest(job(), Bytes::from_gib(3), Duration::from_secs(10), &prices());
+    assert!(!rest.converges && rest.time == Duration::from_secs(10), "{rest:?}");
+}
+
+#[test]
+fn the_working_set_is_found_from_what_a_pass_left() {
+    let (set, memory) = (4e8, 4e9);
+    for written in [1e8, 4e8, 1e9] {
+        let left = set * (1.0 - f64::exp(-written / set));
+        let found = set_that_left(left, written, memory);
+        assert!((found / set - 1.0).abs() < 0.01, "{found} of {written}");
+    }
+    assert_eq!(set_that_left(1e8, 1e8, memory), memory, "no page was written twice: all memory may be the set");
+}
