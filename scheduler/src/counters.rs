@@ -101,6 +101,7 @@ struct Tables {
     outcomes: BTreeMap<(&'static str, &'static str), u64>,
     preflights: BTreeMap<&'static str, u64>,
     preflight_refusals: BTreeMap<&'static str, u64>,
+    given_up: BTreeMap<&'static str, u64>,
     journal: Option<String>,
     log: Option<String>,
     store: Option<String>,
@@ -235,6 +236,16 @@ impl Counters {
     /// An agent refused a migration for this.
     pub fn preflight_refused(&self, check: &'static str) {
         *self.tables().preflight_refusals.entry(check).or_default() += 1;
+    }
+
+    /// A move was ordered to stop because it was not worth going on with, for this.
+    pub fn gave_up(&self, reason: &'static str) {
+        *self.tables().given_up.entry(reason).or_default() += 1;
+    }
+
+    /// Moves that were ordered to stop because they were not worth going on with, by reason.
+    pub fn given_up(&self) -> BTreeMap<&'static str, u64> {
+        self.tables().given_up.clone()
     }
 
     /// Preflights by answer.

@@ -12,6 +12,7 @@ use ballast_core::{
     command::Progress,
     decision::Decision,
     id::{CommandId, DecisionId},
+    migration_cost::Rest,
     outcome::{Outcome, Stage},
 };
 use tokio::sync::broadcast;
@@ -93,9 +94,17 @@ impl History {
         self.tell(migration);
     }
 
-    /// A migration came further.
-    pub(crate) fn progressed(&self, id: CommandId, progress: Progress) {
-        self.change(id, |migration| migration.progress = progress);
+    /// A migration came further; what is left of its copy, where that can be told.
+    pub(crate) fn progressed(&self, id: CommandId, progress: Progress, rest: Option<Rest>) {
+        self.change(id, |migration| {
+            migration.progress = progress;
+            migration.rest = rest.or(migration.rest);
+        });
+    }
+
+    /// A migration was ordered to stop.
+    pub(crate) fn stopped(&self, id: CommandId, why: String) {
+        self.change(id, |migration| migration.stop = Some(why));
     }
 
     /// A migration ended.

@@ -128,7 +128,17 @@ pub(crate) fn intent(command: Command) -> OpenIntent {
     let decision = DecisionId { epoch: Epoch(1), number: 1 };
     let (name, motive) = ("vm7".into(), "test".into());
     let ordered_at = Timestamp::from_secs(1);
-    OpenIntent { command, decision, name, motive, ordered_at, accepted: false, copy: None, departure: None }
+    OpenIntent {
+        command,
+        decision,
+        name,
+        motive,
+        ordered_at,
+        accepted: false,
+        copy: None,
+        departure: None,
+        stake: None,
+    }
 }
 
 /// An outcome of [`migrate`].

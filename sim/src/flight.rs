@@ -124,6 +124,11 @@ impl Flight {
         self.copy.set_dirty_rate(rate);
     }
 
+    /// The vm writes another amount again and again.
+    pub(crate) fn set_working_set(&mut self, set: Bytes) {
+        self.copy.set_working_set(set);
+    }
+
     /// When it will change by itself at the present rates, where it ever does: a nanosecond late rather than early.
     pub(crate) fn due(&self) -> Option<Timestamp> {
         if self.is_over {

@@ -1,6 +1,7 @@
 //! The way of one sample, whole: simulated hosts, real agents, real scheduler, real gRPC, driven time.
 
-use ballast_core::{decision::Mode, outcome::Ending};
+use ballast_core::{decision::Mode, id::CommandId, outcome::Ending, units::BytesPerSec};
+use ballast_scheduler::engine::MigrationRecord;
 use ballast_tests::fleet::{SimFleet, id, vm};
 
 #[tokio::test]
@@ -39,6 +40,61 @@ async fn an_idle_host_is_emptied_and_put_to_sleep() {
     assert!(fleet.until(1800, asleep).await, "nobody sleeps\n{}", fleet.logs.text());
     let together = [fleet.runs_on("calm-1"), fleet.runs_on("calm-2")];
     assert_eq!(together[0], together[1], "the vms share a host");
+}
+
+/// Two calm hosts, of which one is being emptied; the migration that does it, just begun.
+async fn being_emptied() -> (SimFleet, MigrationRecord) {
+    let vms = [vm("calm-1", 0, 0.3), vm("calm-2", 1, 0.3)];
+    let fleet = SimFleet::start(Mode::Auto, 2, &vms).await.unwrap();
+    fleet.trusted().await.unwrap();
+    let flying = |fleet: &SimFleet| fleet.world.with(|world| !world.flights().is_empty());
+    assert!(fleet.until(900, flying).await, "nothing was begun\n{}", fleet.logs.text());
+    let running = fleet.scheduler.engine.migrations(1, true).remove(0);
+    (fleet, running)
+}
+
+/// Lets the migration end; how it did.
+async fn ended(fleet: &SimFleet, id: CommandId) -> MigrationRecord {
+    let one = |fleet: &SimFleet| {
+        let all = fleet.scheduler.engine.migrations(10, false);
+        all.into_iter().find(|one| one.id == id && one.outcome.is_some())
+    };
+    assert!(fleet.until(300, |fleet| one(fleet).is_some()).await, "it never ended\n{}", fleet.logs.text());
+    one(fleet).unwrap()
+}
+
+#[tokio::test]
+async fn a_move_whose_vm_begins_to_write_faster_than_the_link_is_given_up_and_the_vm_stays_whole() {
+    let (fleet, running) = being_emptied().await;
+    fleet.writes(&running.name, BytesPerSec(600e6), 1.0).unwrap();
+    let over = ended(&fleet, running.id).await;
+    let outcome = over.outcome.unwrap();
+    assert!(matches!(outcome.ending, Ending::Cancelled { .. }), "{outcome:?}");
+    // Longer than one pass over memory, shorter than any limit of the source.
+    let took = outcome.stages.migration.as_secs();
+    assert!((20..40).contains(&took), "after {took} s");
+    assert_eq!(fleet.runs_on(&running.name), [running.source.to_string()]);
+    assert_eq!(fleet.moves(), 0);
+    assert!(over.stop.as_ref().is_some_and(|why| why.starts_with("given up: it writes ")), "{:?}", over.stop);
+    let text = fleet.scheduler.engine.explain(&running.id.to_string()).unwrap().text;
+    assert!(text.contains("given up: it writes "), "{text}");
+    assert_eq!(fleet.scheduler.engine.stats().await.unwrap().given_up.get("not_converging"), Some(&1));
+    let snapshot = fleet.scheduler.engine.snapshot().await.unwrap();
+    assert!(snapshot.vms[&running.vm].last_moved_at.is_some(), "it does not rest");
+}
+
+#[tokio::test]
+async fn a_move_that_comes_to_cost_more_and_is_still_worth_it_goes_through() {
+    let (fleet, running) = being_emptied().await;
+    fleet.writes(&running.name, BytesPerSec(100e6), 1.0).unwrap();
+    let over = ended(&fleet, running.id).await;
+    let (outcome, reckoned) = (over.outcome.unwrap(), over.copy.unwrap().expected);
+    assert_eq!(outcome.ending, Ending::Completed);
+    assert!(outcome.copied > reckoned.copied.scale(1.5), "copied {}, {} reckoned", outcome.copied, reckoned.copied);
+    let rest = over.rest.unwrap();
+    assert!(rest.converges && over.stop.is_none(), "{rest:?}");
+    assert_eq!(fleet.runs_on(&running.name), [running.destination.to_string()]);
+    assert!(fleet.scheduler.engine.stats().await.unwrap().given_up.is_empty());
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ use ballast_scheduler::config::Config;
 use ballast_sim::{
     Scenario, World,
     observe::Location,
-    scenario::{HostSpec, VmSpec},
+    scenario::{HostSpec, VmSpec, Writes},
     trace::{Series, Slot},
 };
 
@@ -188,6 +188,15 @@ impl SimFleet {
             let there = |spec: &&HostSpec| matches!(world.locate(&spec.host, vm), Ok(Location::Here { .. }));
             self.hosts.iter().filter(there).map(|spec| spec.host.to_string()).collect()
         })
+    }
+
+    /// From now on a vm writes `share` of its memory again and again, so many bytes per second.
+    ///
+    /// # Errors
+    /// Where there is no such vm.
+    pub fn writes(&self, name: &str, rate: BytesPerSec, share: f64) -> Result<()> {
+        let writes = Writes { idle: rate, per_core: BytesPerSec::ZERO, working_set: share };
+        Ok(self.world.with(|world| world.set_writes(vm_named(name), writes))?)
     }
 
     /// Migrations that have really been completed.

@@ -80,7 +80,7 @@ impl From<&v1::Migration> for MigrationRow {
             rate_bytes_per_second: progress.rate_bytes_per_second,
             iteration_count: iterations,
             ending: outcome.map(|outcome| words::ending(outcome.ending())),
-            reason: outcome.and_then(|outcome| words::some(&outcome.reason)),
+            reason: outcome.and_then(|outcome| reason(migration, outcome)),
             downtime_millis: outcome.and_then(|outcome| outcome.downtime_millis),
             preparation_millis: outcome.map(|outcome| outcome.preparation_millis),
             migration_millis: outcome.map(|outcome| outcome.migration_millis),
@@ -88,6 +88,12 @@ impl From<&v1::Migration> for MigrationRow {
             reckoned: migration.reckoned.as_ref().map(Into::into),
         }
     }
+}
+
+/// Why it ended as it did; what was ordered to stop says by whose will rather than by which command.
+fn reason(migration: &v1::Migration, outcome: &v1::Outcome) -> Option<String> {
+    let stopped = words::some(&migration.stop_reason).filter(|_| outcome.ending() == v1::EndingKind::Cancelled);
+    stopped.or_else(|| words::some(&outcome.reason))
 }
 
 fn elapsed(outcome: &v1::Outcome) -> u64 {

@@ -167,6 +167,18 @@ fn an_ended_migration_shows_what_came_of_it() {
 }
 
 #[test]
+fn a_migration_that_was_stopped_says_why() {
+    let outcome = v1::Outcome {
+        ending: v1::EndingKind::Cancelled.into(),
+        reason: "cancelled by command 3-18".into(),
+        ended_at_unix_nanos: 12_400_000_000,
+        ..Default::default()
+    };
+    let stopped = v1::Migration { stop_reason: "cancelled by ann".into(), ..migration(Some(outcome)) };
+    assert!(text(&Answer::Migrations(vec![stopped])).contains("cancelled after 12.4 s: cancelled by ann"));
+}
+
+#[test]
 fn a_dry_run_says_what_speaks_against_it() {
     let response = v1::MigrateResponse { findings: vec!["vm web-1 moved lately".into()], ..Default::default() };
     let said = Answer::Ordered { dry_run: true, response };

@@ -8,9 +8,10 @@ use ballast_core::{
     decision::{Planned, Step},
     id::{CommandId, DecisionId, HostId},
     migration_cost::Reckoned,
-    objective::copy_job,
+    objective::{Objective, copy_job},
     proposal::{Motive, Move},
     snapshot::Snapshot,
+    stake,
 };
 
 use crate::{
@@ -27,13 +28,15 @@ pub(super) fn of_steps<'a>(
     settings: &EngineSettings,
     mut next_id: impl FnMut() -> CommandId,
 ) -> Vec<OpenIntent> {
+    let objective = Objective::new(snapshot, &settings.tuning);
     let each = |planned: &Planned| {
         let (host, name, order) = order(&planned.step, snapshot, settings)?;
         let command = Command { id: next_id(), host, ttl: settings.commands.ttl, order };
         let (motive, ordered_at) = (planned.motive.to_string(), snapshot.taken_at);
         let copy = reckoned(&planned.step, snapshot).map(Box::new);
         let departure = departure(planned, snapshot).map(Box::new);
-        Some(OpenIntent { command, decision, name, motive, ordered_at, accepted: false, copy, departure })
+        let stake = stake::of(planned, snapshot, &objective).map(Box::new);
+        Some(OpenIntent { command, decision, name, motive, ordered_at, accepted: false, copy, departure, stake })
     };
     steps.into_iter().filter_map(each).collect()
 }

@@ -100,6 +100,7 @@ impl ControlLoop {
             accepted: false,
             copy: None,
             departure: None,
+            stake: None,
         };
         self.reachable(std::slice::from_ref(&intent))?;
         let records = vec![Record::CancelRequested { migration, by: id, who }];

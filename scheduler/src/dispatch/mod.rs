@@ -5,6 +5,7 @@
 //! protocol (a vm that is held, a host that is away, a scheduler that was replaced).
 
 mod table;
+mod worth;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -34,6 +35,7 @@ use crate::{
     state_task::State,
 };
 use table::{Effect, Table};
+use worth::Copies;
 
 /// Requests that may wait; senders wait beyond.
 const QUEUE: usize = 4096;
@@ -109,6 +111,8 @@ pub(crate) struct Dispatcher {
     copies: Experience,
     /// Migrations that are open, for what is to be watched once they have completed.
     departures: BTreeMap<CommandId, OpenIntent>,
+    /// What is left of the copies under way, and what they are worth.
+    worth: Copies,
     requests: mpsc::Receiver<Request>,
     beat: Arc<AtomicU64>,
 }
@@ -133,7 +137,9 @@ impl Dispatcher {
         }
         let asleep = ledger.asleep.keys().cloned().collect();
         let (sessions, copies, departures) = (BTreeMap::new(), ledger.copies.clone(), ledger.open.clone());
-        let dispatcher = Self { shared, journal, state, table, sessions, asleep, copies, departures, requests, beat };
+        let worth = Copies::of(ledger.open.values());
+        let dispatcher =
+            Self { shared, journal, state, table, sessions, asleep, copies, departures, worth, requests, beat };
         (dispatcher, Dispatch { requests: sender })
     }
 
@@ -266,6 +272,12 @@ impl Dispatcher {
     }
 
     async fn give(&mut self, intent: OpenIntent) {
+        let effects = self.begin(intent).await;
+        self.carry_out(effects).await;
+    }
+
+    /// Takes up a command whose intent is on the disk; what is to be done for it first.
+    async fn begin(&mut self, intent: OpenIntent) -> Vec<Effect> {
         let command = intent.command.clone();
         self.state.event(Event::Ordered { command: command.clone() }).await;
         self.shared.counters.commanded(command.order.kind());
@@ -276,9 +288,12 @@ impl Dispatcher {
         if intent.departure.is_some() {
             self.departures.insert(command.id, intent.clone());
         }
+        self.worth.begin(&intent);
         intent.migration().into_iter().for_each(|migration| self.shared.history.ordered(migration));
-        let effects = self.table.issue(command, self.shared.clock.elapsed());
-        self.carry_out(effects).await;
+        if let Order::Cancel { migration } = command.order {
+            self.shared.history.stopped(migration, intent.motive);
+        }
+        self.table.issue(command, self.shared.clock.elapsed())
     }
 
     async fn carry_out(&mut self, effects: Vec<Effect>) {
@@ -291,7 +306,7 @@ impl Dispatcher {
                     // Lost, it would only make a later loss of the agent's record look milder.
                     drop(self.journal.write(vec![Record::Accepted { id }]).await);
                 }
-                Effect::Progress(id, progress) => self.shared.history.progressed(id, progress),
+                Effect::Progress(id, progress) => effects.extend(self.progressed(id, progress).await),
                 Effect::Close(outcome) => effects.extend(self.close(outcome).await),
                 Effect::StepDown(seen) => {
                     if self.shared.step_down(seen) {
@@ -341,6 +356,7 @@ impl Dispatcher {
         self.count(kind, &outcome);
         self.shared.history.ended(&outcome);
         self.learn(&outcome).await;
+        self.worth.end(outcome.id);
         let departed = self.departures.remove(&outcome.id);
         let arrived = departed.filter(|_| outcome.ending == Ending::Completed);
         let moved = arrived.and_then(|intent| intent.arrived(self.shared.clock.now()));

@@ -116,6 +116,12 @@ impl Table {
         self.open.values().find(|open| is_it(&open.command)).map(|open| open.command.id)
     }
 
+    /// The open order to stop a migration.
+    pub(crate) fn cancel_of(&self, migration: CommandId) -> Option<CommandId> {
+        let order = Order::Cancel { migration };
+        self.open.values().find(|open| open.command.order == order).map(|open| open.command.id)
+    }
+
     /// An open command.
     pub(crate) fn command(&self, id: CommandId) -> Option<&Command> {
         self.open.get(&id).map(|open| &open.command)

@@ -6,7 +6,7 @@ use ballast_core::{
     finding::Finding,
     forecast::VmForecast,
     id::{CommandId, DecisionId, HostId, InvalidId, VmId},
-    migration_cost::Reckoned,
+    migration_cost::{Reckoned, Rest},
     outcome::Outcome,
     oversight::DemandStep,
     units::Timestamp,
@@ -36,6 +36,12 @@ pub struct MigrationRecord {
     pub progress: Progress,
     /// What it was reckoned with when it was ordered; `None` of one that an older version ordered.
     pub copy: Option<Box<Reckoned>>,
+    /// What was left of its copy when its agent last told of it; `None` before the first byte.
+    #[serde(default)]
+    pub rest: Option<Rest>,
+    /// Why it was ordered to stop, in words, where it was.
+    #[serde(default)]
+    pub stop: Option<String>,
     /// How it ended; `None` while it runs.
     pub outcome: Option<Outcome>,
 }

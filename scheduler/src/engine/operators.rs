@@ -7,6 +7,7 @@ use ballast_core::{
     explain::{came_of, explain},
     forecast::Forecasts,
     id::{CommandId, DecisionId, HostId, VmId},
+    outcome::{Ending, Stage},
     snapshot::{HostMode, Snapshot},
 };
 use tokio::sync::{broadcast, oneshot};
@@ -218,6 +219,7 @@ impl Engine {
             commands_resent: get(&counters.commands_resent),
             commands_open: get(&counters.commands_open),
             outcomes: counters.outcomes(),
+            given_up: counters.given_up(),
             preflights: counters.preflights(),
             preflight_refusals: counters.preflight_refusals(),
             reports_unknown: get(&counters.reports_unknown),
@@ -230,8 +232,17 @@ impl Engine {
 /// What came of a decision's moves beside what they were reckoned with, in words; nothing where there were none.
 fn came_true(migrations: &[MigrationRecord]) -> String {
     let came = |one: &MigrationRecord| match &one.outcome {
+        Some(outcome) if outcome.ending != Ending::Completed => {
+            let why = one.stop.as_ref().map(|why| format!(" ({why})"));
+            came_of(one.copy.as_deref(), outcome) + &why.unwrap_or_default()
+        }
         Some(outcome) => came_of(one.copy.as_deref(), outcome),
-        None => format!("under way: {}", one.progress.stage),
+        None => {
+            let rest = one.rest.filter(|_| one.progress.stage == Stage::Migration);
+            let rest = rest.map(|rest| format!(", {rest}")).unwrap_or_default();
+            let stop = one.stop.as_ref().map(|why| format!("; is to stop: {why}")).unwrap_or_default();
+            format!("under way: {}{rest}{stop}", one.progress.stage)
+        }
     };
     let line = |one: &MigrationRecord| format!("  - {} to {}: {}\n", one.name, one.destination, came(one));
     let lines: String = migrations.iter().map(line).collect();

@@ -128,6 +128,8 @@ pub struct EngineStats {
     /// Outcomes, by kind of command and ending (`completed`, `failed`, `cancelled`, `vm_gone`, `abandoned`, `unresolved`,
     /// `denied`).
     pub outcomes: BTreeMap<(&'static str, &'static str), u64>,
+    /// Moves ordered to stop because what was left of them was not worth it, by reason (`cost`, `not_converging`).
+    pub given_up: BTreeMap<&'static str, u64>,
     /// Reports of commands that are not in the journal.
     pub reports_unknown: u64,
     /// Bytes copied by ended migrations.

@@ -17,6 +17,7 @@ use ballast_core::{
     migration_cost::{Experience, Reckoned},
     outcome::{Ending, Outcome},
     snapshot::{Event, HostMode},
+    stake::Stake,
     units::Timestamp,
 };
 use serde::{Deserialize, Serialize};
@@ -49,6 +50,9 @@ pub struct OpenIntent {
     /// How a vm that is to move fares now, to be compared with how it will.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub departure: Option<Box<Departure>>,
+    /// What is at stake with a migration; older versions did not say, and theirs are not given up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stake: Option<Box<Stake>>,
 }
 
 /// What is kept of a vm's faring when it is ordered to move.
@@ -82,6 +86,8 @@ impl OpenIntent {
             ordered_at: self.ordered_at,
             progress: Default::default(),
             copy: self.copy.clone(),
+            rest: None,
+            stop: None,
             outcome: None,
         })
     }
@@ -191,6 +197,11 @@ impl Ledger {
     fn intend(&mut self, intent: &OpenIntent) {
         if let Some(migration) = intent.migration() {
             push_bounded(&mut self.migrations, migration, self.kept_max);
+        }
+        if let Order::Cancel { migration } = intent.command.order
+            && let Some(known) = self.migrations.iter_mut().rev().find(|known| known.id == migration)
+        {
+            known.stop = Some(intent.motive.clone());
         }
         // That a vm is ordered to move again says that its whereabouts have become clear.
         let vm = intent.command.order.vm();

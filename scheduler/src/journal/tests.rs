@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use ballast_core::{
     aftercare::Faring,
+    command::{Command, Order},
     decision::Decision,
     id::{DecisionId, Epoch, VmId},
     migration_cost::{CopyFactors, CopyJob, Writes},
@@ -143,6 +144,26 @@ fn every_record_survives_its_bytes() {
         let written = entry(record);
         assert_eq!(Entry::decode(&written.encode().unwrap()).unwrap(), written);
     }
+}
+
+#[test]
+fn an_intent_of_a_version_that_knew_no_stakes_is_read() {
+    let stake = ballast_core::stake::Stake { worth: Some(Joules(5.0)), ..Default::default() };
+    let intent = OpenIntent { stake: Some(Box::new(stake)), ..intent(migrate(1)) };
+    let written = entry(Record::Intent { intent: Box::new(intent) });
+    assert_eq!(Entry::decode(&written.encode().unwrap()).unwrap(), written);
+    let mut json: serde_json::Value = serde_json::from_slice(&written.encode().unwrap()).unwrap();
+    json["record"]["intent"]["intent"].as_object_mut().unwrap().remove("stake").unwrap();
+    let older = Entry::decode(json.to_string().as_bytes()).unwrap();
+    assert_eq!(older, entry(intended(1)));
+}
+
+#[test]
+fn why_a_migration_was_ordered_to_stop_is_known_after_a_restart() {
+    let order = Order::Cancel { migration: id(1) };
+    let stop = OpenIntent { motive: "given up: dear".into(), ..intent(Command { id: id(2), order, ..migrate(2) }) };
+    let ledger = fold([intended(1), Record::Intent { intent: Box::new(stop) }]);
+    assert_eq!(ledger.migrations[0].stop.as_deref(), Some("given up: dear"));
 }
 
 #[test]

@@ -114,6 +114,8 @@ fn commands(encoder: &mut DescriptorEncoder, stats: &EngineStats) -> fmt::Result
     for ((kind, ending), value) in &stats.outcomes {
         ConstCounter::new(*value).encode(ended.encode_family(&[("kind", *kind), ("ending", *ending)])?)?;
     }
+    let given_up = (names::MOVES_GIVEN_UP, "Moves stopped as not worth going on with, by reason", MetricType::Counter);
+    labelled(encoder, given_up, "reason", stats.given_up.iter().map(|(reason, count)| (*reason, *count)))?;
     total(encoder, names::COMMANDS_RESENT, "Commands repeated for want of an answer", stats.commands_resent)?;
     total(encoder, names::REPORTS_UNKNOWN, "Reports of commands nobody gave", stats.reports_unknown)?;
     total(encoder, names::COPIED_BYTES, "Memory copied by migrations", stats.copied_bytes)?;

@@ -61,6 +61,8 @@ names! {
     COMMANDS = "ballast_commands";
     /// Commands that ended, by kind and ending.
     COMMANDS_ENDED = "ballast_commands_ended";
+    /// Moves ordered to stop because what was left of them was not worth it, by reason.
+    MOVES_GIVEN_UP = "ballast_moves_given_up";
     /// Commands repeated for want of an answer.
     COMMANDS_RESENT = "ballast_commands_resent";
     /// Commands without outcome.

@@ -241,6 +241,8 @@ fn a_completed_migration_shows_its_time_and_its_pause() {
         ordered_at: Timestamp::EPOCH,
         progress: ballast_core::command::Progress::default(),
         copy: None,
+        rest: None,
+        stop: None,
         outcome: Some(outcome),
     });
     let text = text_of(&metrics);

@@ -34,6 +34,7 @@ pub(super) fn migration(record: MigrationRecord) -> v1::Migration {
         progress: Some(record.progress.into()),
         reckoned: record.copy.as_deref().map(reckoned),
         outcome: record.outcome.map(Into::into),
+        stop_reason: record.stop.unwrap_or_default(),
     }
 }
 

@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
-use ballast_core::id::HostId;
+use ballast_core::id::{HostId, VmId};
 
 use super::{World, agenda::Due};
-use crate::{error::SimError, scenario::FaultKind, vm::Place};
+use crate::{
+    error::SimError,
+    scenario::{FaultKind, Writes},
+    vm::Place,
+};
 
 /// Time until the vms of a host that died are started elsewhere: fencing and the decision of whoever does it.
 const RESTART_AFTER: Duration = Duration::from_secs(60);
@@ -96,6 +100,25 @@ impl World {
     /// A fault: the next migration that begins fails half-way, with these words.
     pub fn fail_next_migration(&mut self, reason: &str) {
         self.fail_next = Some(reason.into());
+    }
+
+    /// From now on the vm writes its memory like this, one that is being copied too.
+    ///
+    /// # Errors
+    /// [`SimError::UnknownVm`].
+    pub fn set_writes(&mut self, vm: VmId, writes: Writes) -> Result<(), SimError> {
+        let index = self.vm(vm)?;
+        self.vms[index].spec.writes = Some(writes);
+        let set = self.vms[index].working_set();
+        if let Some(flight) = self.flights.get_mut(&index) {
+            flight.pass(self.now);
+            flight.set_working_set(set);
+        }
+        if let Some(host) = self.vms[index].host() {
+            self.settle(host);
+            self.refresh(host);
+        }
+        Ok(())
     }
 
     /// A fault: the host's hypervisor stops (or starts again) to answer. Its vms run on; migrations from and to it fail.

@@ -10,3 +10,4 @@ mod risk;
 mod rounds;
 mod telemetry;
 mod trouble;
+mod worth;

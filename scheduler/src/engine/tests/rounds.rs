@@ -12,7 +12,7 @@ use super::harness::{Agent, World};
 use crate::engine::ToAgent;
 
 /// An idle host `a` with two vms and a host `b` that has room for them; time passes until `a` is told to move the first.
-async fn first_of_two_moves(world: &World) -> (Agent, Agent, Command) {
+pub(super) async fn first_of_two_moves(world: &World) -> (Agent, Agent, Command) {
     let (mut a, mut b) = (world.agent("a", &[7, 8]).await, world.agent("b", &[1, 2, 3]).await);
     for _ in 0..14 {
         a.beat(0.4).await;
