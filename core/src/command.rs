@@ -8,6 +8,7 @@ use std::{fmt, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    convergence::Compression,
     id::{CommandId, Epoch, Generation, HostId, VmId},
     outcome::{Ending, Outcome, Stage, StageTimes},
     units::{Bytes, BytesPerSec, Timestamp},
@@ -30,6 +31,25 @@ pub struct MigrationLimits {
     pub stall_timeout: Duration,
     /// Encrypt the stream with the hypervisors' own TLS.
     pub tls: bool,
+    /// Slow the vm down until its copy converges.
+    #[serde(default, skip_serializing_if = "is_not")]
+    pub auto_converge: bool,
+    /// Connections that the copy is spread over; `None` for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parallel: Option<u32>,
+    /// How the stream is made smaller.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub compression: Compression,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+fn is_not(flag: &bool) -> bool {
+    !flag
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+fn is_none(compression: &Compression) -> bool {
+    *compression == Compression::None
 }
 
 impl MigrationLimits {
@@ -45,6 +65,9 @@ impl MigrationLimits {
             completion_timeout: crate::units::seconds(150.0 * gib),
             stall_timeout: Duration::from_secs(150),
             tls: true,
+            auto_converge: false,
+            parallel: None,
+            compression: Compression::None,
         }
     }
 }

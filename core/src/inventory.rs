@@ -8,6 +8,8 @@ use std::{collections::BTreeSet, fmt, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    command::MigrationLimits,
+    convergence::Convergence,
     id::{BootId, HostId, VmId},
     power::PowerCurve,
     sample::VmState,
@@ -82,6 +84,9 @@ pub struct VmLabels {
     pub users: Option<String>,
     /// True where ballast must leave it alone.
     pub immovable: bool,
+    /// How its copies are to go.
+    #[serde(default, skip_serializing_if = "Convergence::is_plain")]
+    pub convergence: Convergence,
 }
 
 /// One vm as its host knows it.
@@ -109,6 +114,13 @@ pub struct VmRecord {
     pub obstacles: Vec<Obstacle>,
     /// True while libvirt runs a job on it, a migration for instance.
     pub busy: bool,
+}
+
+impl VmRecord {
+    /// The limits of its copies, by its operator's wish where he has one.
+    pub fn limits(&self) -> MigrationLimits {
+        self.labels.convergence.limits(self.memory_max)
+    }
 }
 
 /// Everything slow-changing about one host.

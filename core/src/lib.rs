@@ -8,6 +8,7 @@
 
 pub mod aftercare;
 pub mod command;
+pub mod convergence;
 pub mod counters;
 pub mod decide;
 pub mod decision;

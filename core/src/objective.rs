@@ -7,7 +7,6 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
-    command::MigrationLimits,
     id::{HostId, VmId},
     migration_cost::{self, CopyEstimate, CopyJob, CopyPrices, Writes},
     power::PowerCurve,
@@ -69,16 +68,18 @@ impl<'a> Objective<'a> {
         })
     }
 
-    /// The copy of `vm` from `from` to `to`, alone on the link.
+    /// The copy of `vm` from `from` to `to`, alone on the link. One that would take longer than its limit does not converge.
     pub fn copy(&self, vm: &VmView, from: &HostView, to: &HostView) -> CopyEstimate {
-        self.snapshot.copying.estimate(&copy_job(vm, from, to))
+        let copy = self.snapshot.copying.estimate(&copy_job(vm, from, to));
+        let in_time = copy.duration <= vm.record.limits().completion_timeout;
+        CopyEstimate { converges: copy.converges && in_time, ..copy }
     }
 
     /// What that copy costs while it goes on: the CPU both ends spend on it, and what its vm loses.
     pub fn copy_prices(&self, vm: &VmView, from: &HostView, to: &HostView) -> CopyPrices {
         CopyPrices {
             watts_per_core: per_core(from) + per_core(to),
-            copying: migration_cost::copy_cores(bandwidth(from, to)),
+            copying: migration_cost::copy_cores(bandwidth(vm, from, to)),
             used: vm.cpu_used().unwrap_or_default(),
             slowdown: self.tuning.migration_slowdown,
             joules_per_core_second: self.tuning.overload_joules_per_core_second,
@@ -234,12 +235,14 @@ pub fn copy_job(vm: &VmView, from: &HostView, to: &HostView) -> CopyJob {
     let memory = held.unwrap_or(Bytes(u64::MAX)).min(vm.memory_reserved()).max(Bytes::from_mib(1));
     let measured = |sample: &VmSample| Writes { rate: sample.dirty_rate.value(), set: sample.working_set.value() };
     let writes = sample.map(measured).unwrap_or_default();
-    let downtime = MigrationLimits::for_memory(vm.memory_reserved()).downtime_max;
-    CopyJob::of_vm(memory, vm.cpu_used().unwrap_or_default(), writes, bandwidth(from, to), downtime)
+    let downtime = vm.record.limits().downtime_max;
+    CopyJob::of_vm(memory, vm.cpu_used().unwrap_or_default(), writes, bandwidth(vm, from, to), downtime)
 }
 
-fn bandwidth(from: &HostView, to: &HostView) -> crate::units::BytesPerSec {
-    from.inventory.migration_bandwidth.min(to.inventory.migration_bandwidth)
+/// Of the slower of the two links, what the vm's operator allows.
+fn bandwidth(vm: &VmView, from: &HostView, to: &HostView) -> crate::units::BytesPerSec {
+    let link = from.inventory.migration_bandwidth.min(to.inventory.migration_bandwidth);
+    vm.record.limits().bandwidth.map_or(link, |allowed| link.min(allowed))
 }
 
 /// Power that one more busy core draws on average.
@@ -334,6 +337,21 @@ mod tests {
         fleet.inventory("b").migration_bandwidth = BytesPerSec(1e8);
         let slow = judge(&fleet, &[a_to_b(1)], None);
         assert!(slow.copy_time > fast.copy_time && slow.gain < fast.gain, "{fast:?} {slow:?}");
+    }
+
+    #[test]
+    fn what_a_vms_operator_wishes_for_its_copies_is_reckoned_with() {
+        let mut fleet = Fleet::new(&[("a", &[1.0]), ("b", &[2.0])]);
+        let copy = |fleet: &Fleet| {
+            let (vm, host) = (&fleet.snapshot.vms[&vm_id(1)], |name| &fleet.snapshot.hosts[&host_id(name)]);
+            Objective::new(&fleet.snapshot, &fleet.tuning).copy(vm, host("a"), host("b"))
+        };
+        let plain = copy(&fleet);
+        fleet.record(1).labels.convergence.bandwidth_mbit = Some(800);
+        let slow = copy(&fleet);
+        assert!(slow.converges && slow.duration > plain.duration * 5, "{slow:?} {plain:?}");
+        fleet.record(1).labels.convergence.timeout_seconds = Some(10);
+        assert!(!copy(&fleet).converges, "it takes longer than it may");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{CopyJob, MAX_ROUNDS, Phase, PreCopy, sane};
+use super::{CopyJob, Help, MAX_ROUNDS, Phase, PreCopy, sane};
 use crate::{
     command::{MigrationLimits, Progress},
     outcome::Stage,
@@ -91,11 +91,11 @@ impl fmt::Display for Rest {
     }
 }
 
-/// What is left of a copy of which `left` remains, with `within` until its limit: `job` says how the vm writes, and how fast
-/// the copy is.
-pub fn rest(job: CopyJob, left: Bytes, within: Duration, prices: &CopyPrices) -> Rest {
+/// What is left of a copy of which `left` remains, with `within` until its limit: `job` says how the vm writes and how fast the
+/// copy is, `help` how it is made to converge.
+pub fn rest(job: CopyJob, help: Help, left: Bytes, within: Duration, prices: &CopyPrices) -> Rest {
     let memory = job.memory.max(left);
-    let begun = PreCopy::new(CopyJob { memory, ..job });
+    let begun = PreCopy::new(CopyJob { memory, ..job }).helped(help);
     let mut copy = PreCopy { phase: Phase::Copying, round: 1, left: left.as_f64(), fixed: 0.0, ..begun };
     let limit = within.as_secs_f64();
     while copy.rate > 0.0 && copy.round <= MAX_ROUNDS && copy.phase != Phase::Done && copy.elapsed <= limit {
@@ -217,7 +217,8 @@ impl Renewed {
         let since = *self.copying_since.get_or_insert(progress.elapsed);
         let job = self.job_now(progress);
         let within = self.limits.completion_timeout.saturating_sub(progress.elapsed.saturating_sub(since));
-        let rest = rest(job, progress.remaining, within, &self.prices);
+        let help = Help { auto_converge: self.limits.auto_converge, ..Help::default() };
+        let rest = rest(job, help, progress.remaining, within, &self.prices);
         let give_up = self.judge(&rest, &job, progress);
         Some(Judged { rest, give_up })
     }

@@ -92,7 +92,7 @@ fn what_is_left_is_what_the_model_takes_from_there() {
     let whole = super::super::estimate(&job());
     course.copy.advance(Duration::from_secs(12));
     let far = course.report();
-    let rest = rest(job(), far.remaining, Duration::from_secs(600), &prices());
+    let rest = rest(job(), Help::default(), far.remaining, Duration::from_secs(600), &prices());
     let reckoned = whole.duration - far.elapsed;
     assert!(rest.converges);
     assert!((rest.time.as_secs_f64() - reckoned.as_secs_f64()).abs() < 0.5, "{rest:?}, {reckoned:?}");
@@ -188,8 +188,19 @@ fn a_link_that_stands_still_does_not_converge() {
 
 #[test]
 fn a_copy_that_would_end_only_after_its_limit_does_not_converge() {
-    let rest = rest(job(), Bytes::from_gib(3), Duration::from_secs(10), &prices());
+    let rest = rest(job(), Help::default(), Bytes::from_gib(3), Duration::from_secs(10), &prices());
     assert!(!rest.converges && rest.time == Duration::from_secs(10), "{rest:?}");
+}
+
+#[test]
+fn a_vm_that_is_slowed_down_until_it_converges_is_not_given_up_for_what_it_writes() {
+    let limits = MigrationLimits { auto_converge: true, ..MigrationLimits::for_memory(Bytes::from_gib(4)) };
+    let mut renewed = Renewed::new(job(), limits, prices(), Some(GAIN));
+    let help = Help { auto_converge: true, ..Help::default() };
+    let job = CopyJob { working_set: Bytes::from_gib(2), dirty_rate: BytesPerSec(4e8), ..job() };
+    let mut course = Course { copy: PreCopy::new(job).helped(help) };
+    assert_eq!(course.follow(&mut renewed, 290), None);
+    assert_eq!(course.copy.phase(), Phase::Done);
 }
 
 #[test]

@@ -265,6 +265,7 @@ fn record(entry: &VmEntry, id: VmId, index: usize, checks: &mut Checks) -> VmRec
             spread: entry.spread.iter().cloned().collect(),
             users: entry.users.clone(),
             immovable: entry.immovable,
+            ..VmLabels::default()
         },
         obstacles: entry.obstacles.clone(),
         busy: entry.busy,

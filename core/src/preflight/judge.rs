@@ -67,7 +67,29 @@ pub fn leave(passport: &Passport) -> Vec<Refusal> {
         .obstacles
         .iter()
         .map(|obstacle| Refusal::new(Check::Obstacle, format!("it {obstacle}"), "nothing that only its host has"));
-    obstacles.chain(unencrypted(passport, passport.tls_lacking.as_ref())).collect()
+    let stream = unstreamed(passport, passport.hypervisor, passport.libvirt);
+    obstacles.chain(unencrypted(passport, passport.tls_lacking.as_ref())).chain(stream).collect()
+}
+
+/// What a kind of stream needs of both ends: its name, and the first libvirt and QEMU that have it, packed as libvirt does.
+type Stream = (&'static str, u32, u32);
+/// `VIR_MIGRATE_PARALLEL`, and multifd that is no experiment any more.
+const PARALLEL: Stream = ("copy over parallel connections", 5_002_000, 4_000_000);
+/// `VIR_MIGRATE_PARAM_COMPRESSION` over parallel connections, and multifd's own compression.
+const ZSTD: Stream = ("compress a copy by zstd", 9_004_000, 5_000_000);
+
+/// What stands against the stream that the vm's operator wishes for, at an end with these versions.
+fn unstreamed(vm: &Passport, hypervisor: Option<u32>, libvirt: Option<u32>) -> Vec<Refusal> {
+    let wished = [(vm.parallel, PARALLEL), (vm.zstd, ZSTD)].into_iter().filter(|(wished, _)| *wished);
+    let each = wished.flat_map(|(_, (what, of_libvirt, of_hypervisor))| {
+        [("libvirt", libvirt, of_libvirt, what), ("hypervisor", hypervisor, of_hypervisor, what)]
+    });
+    let lacking = each.filter_map(|(program, own, first, what)| {
+        let own = own.filter(|own| *own < first)?;
+        let value = format!("{program} {} cannot {what}", version(own));
+        Some(Refusal::new(Check::Version, value, format!("{} or newer", version(first))))
+    });
+    lacking.collect()
 }
 
 /// What stands against an encrypted copy, where the vm's is to be one and an end lacks something for it.
@@ -203,6 +225,7 @@ fn versions(case: &Case<'_>, refusals: &mut Vec<Refusal>) {
             refusals.push(Refusal::new(Check::Version, value, format!("{} or newer", version(source))));
         }
     }
+    refusals.extend(unstreamed(case.vm, case.here.hypervisor, case.here.libvirt));
 }
 
 /// libvirt's packed version as people write it.
@@ -333,6 +356,21 @@ mod tests {
             let found: Vec<_> = refusals.iter().map(|refusal| (refusal.check, refusal.to_string())).collect();
             assert_eq!(found, [(check, words.to_owned())]);
         }
+    }
+
+    #[test]
+    fn a_stream_that_either_end_cannot_make_is_refused_with_the_versions() {
+        let vm = Passport { parallel: true, zstd: true, ..passport() };
+        let said = |refusals: Vec<Refusal>| refusals.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let words = "version: libvirt 9.0.0 cannot compress a copy by zstd, but 9.4.0 or newer is needed";
+        assert_eq!(said(leave(&vm)), [words]);
+        assert_eq!(said(refused(&vm, &premises())), [words]);
+        let newer = Passport { libvirt: Some(9_004_000), ..vm };
+        assert_eq!(leave(&newer), []);
+        let here = Premises { libvirt: Some(10_000_000), ..premises() };
+        assert_eq!(refused(&newer, &here), []);
+        let unknown = Premises { libvirt: None, hypervisor: None, ..premises() };
+        assert_eq!(refused(&newer, &unknown), [], "what is not told is not held against it");
     }
 
     #[test]

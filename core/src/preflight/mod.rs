@@ -268,4 +268,8 @@ pub struct Passport {
     pub tls: bool,
     /// What the source lacks for an encrypted copy, where it lacks something.
     pub tls_lacking: Option<String>,
+    /// Whether the copy is to go over parallel connections.
+    pub parallel: bool,
+    /// Whether its stream is to be made smaller by zstd.
+    pub zstd: bool,
 }

@@ -22,6 +22,9 @@ impl TryFrom<v1::MigrateOrder> for Order {
             completion_timeout: span(wire.completion_timeout_millis),
             stall_timeout: span(wire.stall_timeout_millis),
             tls: wire.tls,
+            auto_converge: wire.auto_converge,
+            parallel: wire.parallel_connection_count,
+            compression: wire.compression().into(),
         };
         Ok(Self::Migrate {
             vm: vm_id(&wire.vm_uuid, "vm_uuid")?,
@@ -62,6 +65,9 @@ fn wire_order(order: Order) -> v1::command::Order {
                 completion_timeout_millis: millis(limits.completion_timeout),
                 stall_timeout_millis: millis(limits.stall_timeout),
                 tls: limits.tls,
+                auto_converge: limits.auto_converge,
+                parallel_connection_count: limits.parallel,
+                compression: v1::Compression::from(limits.compression).into(),
             })
         }
         Order::Cancel { migration } => {

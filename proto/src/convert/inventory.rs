@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use ballast_core::{
+    convergence::{Compression, Convergence},
     id::HostId,
     inventory::{CpuNeed, Inventory, Obstacle, SleepSupport, VmLabels, VmRecord},
     power::{POINTS, PowerCurve},
@@ -28,6 +29,56 @@ impl From<SleepSupport> for v1::SleepSupport {
             SleepSupport::None => Self::Unspecified,
             SleepSupport::Suspend => Self::Suspend,
             SleepSupport::PowerOff => Self::PowerOff,
+        }
+    }
+}
+
+impl From<v1::Compression> for Compression {
+    fn from(wire: v1::Compression) -> Self {
+        match wire {
+            v1::Compression::Unspecified => Self::None,
+            v1::Compression::Zstd => Self::Zstd,
+        }
+    }
+}
+
+impl From<Compression> for v1::Compression {
+    fn from(compression: Compression) -> Self {
+        match compression {
+            Compression::None => Self::Unspecified,
+            Compression::Zstd => Self::Zstd,
+        }
+    }
+}
+
+impl TryFrom<v1::Convergence> for Convergence {
+    type Error = InvalidField;
+
+    fn try_from(wire: v1::Convergence) -> Result<Self, InvalidField> {
+        let wish = Self {
+            downtime_max_ms: wire.downtime_max_millis,
+            bandwidth_mbit: wire.bandwidth_megabits_per_second,
+            timeout_seconds: wire.timeout_seconds,
+            auto_converge: wire.auto_converge,
+            parallel: wire.parallel_connection_count,
+            compression: wire.compression().into(),
+        };
+        match wish.problems().into_iter().next() {
+            None => Ok(wish),
+            Some(problem) => Err(InvalidField::new(problem.field, problem.value, &problem.needed)),
+        }
+    }
+}
+
+impl From<Convergence> for v1::Convergence {
+    fn from(wish: Convergence) -> Self {
+        Self {
+            downtime_max_millis: wish.downtime_max_ms,
+            bandwidth_megabits_per_second: wish.bandwidth_mbit,
+            timeout_seconds: wish.timeout_seconds,
+            auto_converge: wish.auto_converge,
+            parallel_connection_count: wish.parallel,
+            compression: v1::Compression::from(wish.compression).into(),
         }
     }
 }
@@ -102,6 +153,11 @@ impl TryFrom<v1::VmRecord> for VmRecord {
                 spread: wire.spread.into_iter().collect(),
                 users: Some(wire.users).filter(|users| !users.is_empty()),
                 immovable: wire.immovable,
+                convergence: wire
+                    .convergence
+                    .map(|wish| required(Some(wish), "convergence"))
+                    .transpose()?
+                    .unwrap_or_default(),
             },
             name: wire.name,
             networks: wire.networks.into_iter().collect(),
@@ -129,6 +185,7 @@ impl From<VmRecord> for v1::VmRecord {
             spread: record.labels.spread.into_iter().collect(),
             users: record.labels.users.unwrap_or_default(),
             immovable: record.labels.immovable,
+            convergence: (!record.labels.convergence.is_plain()).then(|| record.labels.convergence.into()),
             obstacles: record.obstacles.into_iter().map(Into::into).collect(),
             busy: record.busy,
         }

@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use ballast_core::{
     command::{Command, CommandStatus, DenyReason, MigrationLimits, Order, Progress, Report},
+    convergence::{BANDWIDTH_MBIT, Compression, Convergence, DOWNTIME_MS, PARALLEL, TIMEOUT_SECONDS},
     id::{BootId, CommandId, Epoch, Generation, HostId, Seq, VmId},
     inventory::{CpuNeed, Inventory, Obstacle, SleepSupport, VmLabels, VmRecord},
     outcome::{Ending, Outcome, Stage, StageTimes},
@@ -141,6 +142,19 @@ fn names() -> impl Strategy<Value = BTreeSet<String>> {
     vec("[a-z]{1,5}", 0..3).prop_map(|names| names.into_iter().collect())
 }
 
+fn convergence() -> impl Strategy<Value = Convergence> {
+    let figures =
+        (option::of(DOWNTIME_MS), option::of(BANDWIDTH_MBIT), option::of(TIMEOUT_SECONDS), option::of(PARALLEL));
+    (figures, any::<bool>()).prop_map(|(figures, auto_converge)| {
+        let (downtime_max_ms, bandwidth_mbit, timeout_seconds, parallel) = figures;
+        let compression = Compression::None;
+        let wish =
+            Convergence { downtime_max_ms, bandwidth_mbit, timeout_seconds, auto_converge, parallel, compression };
+        let compression = if wish.is_parallel() { Compression::Zstd } else { Compression::None };
+        Convergence { compression, ..wish }
+    })
+}
+
 fn record() -> impl Strategy<Value = VmRecord> {
     let needs = vec![CpuNeed::Any, CpuNeed::Model("EPYC".into()), CpuNeed::SameAs("Xeon".into())];
     let obstacles = vec![
@@ -149,7 +163,7 @@ fn record() -> impl Strategy<Value = VmRecord> {
         Obstacle::SharedFilesystem("/y".into()),
         Obstacle::Other("z".into()),
     ];
-    let wishes = (vec(host(), 0..3), vec(names(), 3), any::<bool>(), vec(select(obstacles), 0..3));
+    let wishes = (vec(host(), 0..3), vec(names(), 3), any::<bool>(), vec(select(obstacles), 0..3), convergence());
     let facts = (any::<(u32, u64, bool)>(), select(needs), names(), names());
     (vm(), ".{0,8}", any_state(), facts, wishes).prop_map(|(vm, name, state, facts, wishes)| VmRecord {
         vm,
@@ -167,6 +181,7 @@ fn record() -> impl Strategy<Value = VmRecord> {
             spread: wishes.1[2].clone(),
             users: wishes.1[2].first().cloned().filter(|users| !users.is_empty()),
             immovable: wishes.2,
+            convergence: wishes.4,
         },
         obstacles: wishes.3,
         busy: facts.0.2,
@@ -223,6 +238,9 @@ fn order() -> impl Strategy<Value = Order> {
                 completion_timeout: times[3],
                 stall_timeout: times[4],
                 tls,
+                auto_converge: !tls,
+                parallel: (generation % 2 == 0).then_some(4),
+                compression: if tls { Compression::Zstd } else { Compression::None },
             },
         }),
         command().prop_map(|migration| Order::Cancel { migration }),
@@ -403,6 +421,20 @@ fn absurd_readings_pass_so_that_they_can_be_named() {
 fn a_refusal_with_unknown_data_keeps_its_words() {
     let denied = v1::Denied { reason_json: "{\"phase_of_moon\":{}}".into(), reason: "not tonight".into() };
     assert_eq!(DenyReason::from(denied), DenyReason::Other { reason: "not tonight".into() });
+}
+
+#[test]
+fn a_wish_for_copies_that_is_out_of_range_is_refused_by_name() {
+    let wish = v1::Convergence { parallel_connection_count: Some(99), ..v1::Convergence::default() };
+    let error = Convergence::try_from(wish).unwrap_err().to_string();
+    assert!(error.contains("parallel") && error.contains("99") && error.contains("from 1 to 16"), "{error}");
+}
+
+#[test]
+fn an_order_of_an_older_scheduler_has_the_limits_of_everybody() {
+    let wire = v1::MigrateOrder { vm_uuid: vec![0; 16], destination: "b".into(), ..v1::MigrateOrder::default() };
+    let Order::Migrate { limits, .. } = Order::try_from(wire).unwrap() else { panic!("no migration") };
+    assert_eq!((limits.auto_converge, limits.parallel, limits.compression), (false, None, Compression::None));
 }
 
 #[test]

@@ -69,7 +69,7 @@ fn order(step: &Step, snapshot: &Snapshot, settings: &EngineSettings) -> Option<
 
 fn migration(one: &Move, snapshot: &Snapshot, settings: &EngineSettings) -> Option<(HostId, String, Order)> {
     let vm = snapshot.vms.get(&one.vm)?;
-    let limits = MigrationLimits { tls: settings.migration_tls, ..MigrationLimits::for_memory(vm.memory_reserved()) };
+    let limits = MigrationLimits { tls: settings.migration_tls, ..vm.record.limits() };
     let order = Order::Migrate {
         vm: one.vm,
         generation: vm.generation,

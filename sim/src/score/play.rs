@@ -6,7 +6,7 @@ use std::{
 };
 
 use ballast_core::{
-    command::{Command, MigrationLimits, Order},
+    command::{Command, Order},
     counters::VmCounters,
     decide::{DecideInput, decide},
     decision::{Decision, Mode, Step, Trigger},
@@ -406,7 +406,7 @@ fn order(step: &Step, snapshot: &Snapshot) -> Option<(HostId, Order)> {
                 generation: vm.generation,
                 destination: one.to.clone(),
                 destination_uri: to.inventory.migration_uri.clone(),
-                limits: MigrationLimits::for_memory(vm.record.memory_max),
+                limits: vm.record.limits(),
             };
             (one.from.clone(), order)
         }

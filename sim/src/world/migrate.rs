@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use ballast_core::{
     command::MigrationLimits,
     id::{HostId, VmId},
-    migration_cost::{CopyJob, Phase},
+    migration_cost::{CopyJob, Help, Phase},
     units::{BytesPerSec, Timestamp, count},
 };
 
@@ -48,7 +48,9 @@ impl World {
             bandwidth: self.hosts[from].migration_bandwidth(),
             downtime_max: limits.downtime_start,
         };
-        let flight = Flight::new(vm, (from, to), (job, self.terms.convergence), limits, self.now);
+        let all = self.terms.convergence;
+        let help = Help { auto_converge: all.auto_converge || limits.auto_converge, ..all };
+        let flight = Flight::new(vm, (from, to), (job, help), limits, self.now);
         self.launch(index, flight);
         Ok(())
     }

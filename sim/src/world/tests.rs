@@ -361,6 +361,21 @@ fn storage_and_network_are_shared_out_like_cpu() {
 }
 
 #[test]
+fn a_vm_that_may_be_slowed_down_arrives_where_another_never_does() {
+    let writes = Writes { idle: BytesPerSec::ZERO, per_core: BytesPerSec(5e9), working_set: 1.0 };
+    let arrives = |auto_converge| {
+        let stubborn = VmSpec { writes: Some(writes), ..vm(1, Some(0)) };
+        let mut world = plain(2, vec![stubborn], calm(vec![]));
+        let (hosts, id) = (world.host_ids(), world.vms[0].id());
+        let limits = MigrationLimits { auto_converge, ..limits() };
+        world.begin_migration(&hosts[0], id, &hosts[1], limits).unwrap();
+        after(&mut world, 280);
+        world.running_on(id) == BTreeSet::from([hosts[1].clone()])
+    };
+    assert!(arrives(true) && !arrives(false));
+}
+
+#[test]
 fn post_copy_runs_the_vm_at_its_destination_before_its_memory_is_all_there() {
     let writes = Writes { idle: BytesPerSec(5e9), per_core: BytesPerSec::ZERO, working_set: 1.0 };
     let stubborn = VmSpec { writes: Some(writes), ..vm(1, Some(0)) };

@@ -6,18 +6,15 @@
 use std::collections::BTreeSet;
 
 use ballast_core::{
-    id::{HostId, VmId},
-    inventory::{CpuNeed, Obstacle, VmLabels, VmRecord},
+    id::VmId,
+    inventory::{CpuNeed, Obstacle, VmRecord},
     preflight::Disk,
     sample::VmState,
     units::Bytes,
 };
 use roxmltree::{Document, Node};
 
-use super::storage::Storages;
-
-/// Namespace of the labels that an operator puts into a domain's metadata.
-pub(super) const LABELS: &str = "https://ballast.dev/vm/1";
+use super::{labels, storage::Storages};
 
 /// What a definition says.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,7 +41,8 @@ pub(super) fn parse(xml: &str, host_cpu: &str, storages: &Storages) -> Result<De
         devices.children().filter(Node::is_element).for_each(|device| needs.take(device, storages));
     }
     needs.take_features(domain);
-    let labels = child(domain, "metadata").map(|metadata| labels(metadata, &mut needs.obstacles)).unwrap_or_default();
+    let metadata = child(domain, "metadata");
+    let labels = metadata.map(|metadata| labels::read(metadata, &mut needs.obstacles)).unwrap_or_default();
     let record = VmRecord {
         vm,
         name: text("name").to_owned(),
@@ -106,44 +104,6 @@ fn balloon_period(domain: Node<'_, '_>) -> Option<u32> {
     }
     let period = child(balloon, "stats").and_then(|stats| stats.attribute("period"));
     Some(period.and_then(|period| period.parse().ok()).unwrap_or(0))
-}
-
-/// The labels; a vm with one that cannot be understood stays where it is until that is put right: what was meant may have been
-/// that it must not be where it would go.
-fn labels(metadata: Node<'_, '_>, obstacles: &mut Vec<Obstacle>) -> VmLabels {
-    let mut labels = VmLabels::default();
-    let ours = |node: &Node<'_, '_>| node.tag_name().namespace() == Some(LABELS);
-    for label in metadata.children().filter(ours).flat_map(|vm| vm.children()).filter(ours) {
-        let mut group =
-            || named(label, "group", |group| (!group.trim().is_empty()).then(|| group.to_owned()), obstacles);
-        match label.tag_name().name() {
-            "pin" => labels.pinned_to.extend(named(label, "host", |host| HostId::new(host).ok(), obstacles)),
-            "anti-affinity" => labels.anti_affinity.extend(group()),
-            "affinity" => labels.affinity.extend(group()),
-            "spread" => labels.spread.extend(group()),
-            "users" => labels.users = group().or(labels.users),
-            "immovable" => labels.immovable = true,
-            _ => {}
-        }
-    }
-    labels
-}
-
-/// What a label's attribute says, as `read` understands it; where it does not, an obstacle that says so.
-fn named<T>(
-    label: Node<'_, '_>,
-    attribute: &str,
-    read: impl Fn(&str) -> Option<T>,
-    obstacles: &mut Vec<Obstacle>,
-) -> Option<T> {
-    let (name, text) = (label.tag_name().name(), label.attribute(attribute));
-    let value = text.and_then(read);
-    if value.is_none() {
-        let found = text.map_or_else(|| "is missing".to_owned(), |text| format!("is {text:?}"));
-        let what = format!("has the label {name} of which {attribute} {found}, where a {attribute}'s name is needed");
-        obstacles.push(Obstacle::Other(what));
-    }
-    value
 }
 
 /// What the devices demand of a host.

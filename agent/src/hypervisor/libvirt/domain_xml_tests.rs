@@ -1,5 +1,10 @@
 //! Definitions as people write them, and what is read from them.
 
+use ballast_core::{
+    convergence::{Compression, Convergence},
+    id::HostId,
+};
+
 use super::*;
 
 const UUID: &str = "11111111-2222-4333-8444-555555555555";
@@ -71,6 +76,45 @@ fn a_label_that_cannot_be_understood_keeps_its_vm_where_it_is_and_says_so() {
         ]
     );
     assert_eq!(record.labels, ballast_core::inventory::VmLabels::default());
+}
+
+fn migration_label(attributes: &str) -> (Convergence, Vec<String>) {
+    let metadata =
+        format!("<metadata><b:vm xmlns:b='https://ballast.dev/vm/1'><b:migration {attributes}/></b:vm></metadata>");
+    let record = definition("kvm", &metadata, "").record;
+    (record.labels.convergence, record.obstacles.iter().map(ToString::to_string).collect())
+}
+
+#[test]
+fn how_copies_are_to_go_is_read_attribute_by_attribute() {
+    let all = "max-downtime-ms='150' bandwidth-mbit='800' timeout-seconds='120' auto-converge='yes' post-copy='no' \
+        parallel='4' compression='zstd'";
+    let wish = Convergence {
+        downtime_max_ms: Some(150),
+        bandwidth_mbit: Some(800),
+        timeout_seconds: Some(120),
+        auto_converge: true,
+        parallel: Some(4),
+        compression: Compression::Zstd,
+    };
+    assert_eq!(migration_label(all), (wish, vec![]));
+    assert_eq!(migration_label("auto-converge='no' compression='none'"), (Convergence::default(), vec![]));
+}
+
+#[test]
+fn each_wish_for_copies_that_cannot_be_granted_keeps_the_vm_where_it_is_and_says_why() {
+    let refused = [
+        ("max-downtime-ms='5'", "max-downtime-ms is 5, where a number from 10 to 60000 is needed"),
+        ("timeout-seconds='-1'", "timeout-seconds is \"-1\", where a whole number is needed"),
+        ("auto-converge='true'", "auto-converge is \"true\", where yes or no is needed"),
+        ("compression='gzip'", "compression is \"gzip\", where none or zstd is needed"),
+        ("compression='zstd'", "compression is zstd, where parallel of at least 2 beside it is needed"),
+        ("post-copy='yes'", "post-copy is \"yes\", where no (a vm whose post-copy fails is lost) is needed"),
+        ("downtime='5'", "downtime is \"5\", where one of the attributes of docs/labels.md is needed"),
+    ];
+    for (attribute, why) in refused {
+        assert_eq!(migration_label(attribute).1, [format!("has the label migration of which {why}")]);
+    }
 }
 
 #[test]

@@ -23,7 +23,10 @@ use virt::{
 };
 use virt_sys as sys;
 
-use super::params::{Params, Value};
+use super::{
+    params::{Params, Value},
+    request::{Param, Request},
+};
 
 /// Statistics of one domain as one bulk call gave them.
 #[derive(Debug)]
@@ -108,27 +111,34 @@ pub(super) fn job_stats(domain: &Domain) -> Result<(u32, Params), Error> {
     Ok((u32::try_from(kind).unwrap_or_default(), read))
 }
 
-/// Moves a domain, peer to peer; returns when it has moved or has not. `bandwidth_mib` is in MiB/s.
-pub(super) fn migrate(
-    domain: &Domain,
-    destination: &CStr,
-    bandwidth_mib: Option<u64>,
-    flags: u32,
-) -> Result<(), Error> {
+/// Moves a domain, peer to peer; returns when it has moved or has not.
+pub(super) fn migrate(domain: &Domain, destination: &CStr, request: &Request) -> Result<(), Error> {
     let (mut params, mut count, mut capacity) = (ptr::null_mut(), 0, 0);
-    if let Some(bandwidth) = bandwidth_mib {
-        let name = sys::VIR_MIGRATE_PARAM_BANDWIDTH.as_ptr();
-        // SAFETY: libvirt allocates and grows the array through the three pointers; the name is a static C string.
-        let added = unsafe { sys::virTypedParamsAddULLong(&mut params, &mut count, &mut capacity, name, bandwidth) };
-        if added < 0 {
-            return Err(Error::last_error());
-        }
-    }
+    let added = request.params.iter().try_for_each(|(name, value)| {
+        let name = name.as_ptr();
+        // SAFETY: libvirt allocates and grows the array through the three pointers; names and texts are static C strings, and
+        // a text is copied.
+        let added = unsafe {
+            match *value {
+                Param::Int(number) => sys::virTypedParamsAddInt(&mut params, &mut count, &mut capacity, name, number),
+                Param::Unsigned(number) => {
+                    sys::virTypedParamsAddULLong(&mut params, &mut count, &mut capacity, name, number)
+                }
+                Param::Text(text) => {
+                    sys::virTypedParamsAddString(&mut params, &mut count, &mut capacity, name, text.as_ptr())
+                }
+            }
+        };
+        if added < 0 { Err(Error::last_error()) } else { Ok(()) }
+    });
     let length = c_uint::try_from(count).unwrap_or_default();
-    // SAFETY: `domain` is alive, `destination` is a C string, `params` holds `length` parameters; nothing is kept.
-    let result = unsafe { sys::virDomainMigrateToURI3(domain.as_ptr(), destination.as_ptr(), params, length, flags) };
-    let outcome = if result < 0 { Err(Error::last_error()) } else { Ok(()) };
-    // SAFETY: the array was allocated by virTypedParamsAddULLong (or is null with length 0) and is freed once.
+    let outcome = added.and_then(|()| {
+        let (domain, uri) = (domain.as_ptr(), destination.as_ptr());
+        // SAFETY: `domain` is alive, `uri` is a C string, `params` holds `length` parameters; nothing is kept.
+        let result = unsafe { sys::virDomainMigrateToURI3(domain, uri, params, length, request.flags) };
+        if result < 0 { Err(Error::last_error()) } else { Ok(()) }
+    });
+    // SAFETY: the array was allocated by virTypedParamsAdd* (or is null with length 0) and is freed once.
     unsafe { sys::virTypedParamsFree(params, count) };
     outcome
 }

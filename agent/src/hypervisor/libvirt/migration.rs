@@ -10,12 +10,7 @@ use std::{
     time::Duration,
 };
 
-use ballast_core::{
-    command::Progress,
-    id::VmId,
-    outcome::Stage,
-    units::{Bytes, BytesPerSec},
-};
+use ballast_core::{command::Progress, id::VmId, outcome::Stage, units::Bytes};
 use ballast_daemon::clock::{Clock, Interval};
 use tokio::sync::mpsc;
 use tracing::debug;
@@ -24,6 +19,7 @@ use virt_sys as sys;
 use super::{
     ffi::{self, Event},
     params::{self, JobFigures, JobKind},
+    request::Request,
     session::{Failure, Session, on_thread},
 };
 use crate::hypervisor::{HypervisorError, MigrationEvent, MigrationJob};
@@ -31,31 +27,15 @@ use crate::hypervisor::{HypervisorError, MigrationEvent, MigrationJob};
 /// How long after the call returned its final figures may still arrive: they come on another connection.
 const FIGURES_GRACE: Duration = Duration::from_secs(1);
 
-/// Flags for a migration of a vm that is (or is not) `persistent`. Never `UNSAFE`: libvirt's check for shared storage
-/// stands between a vm and its disk's ruin.
-pub(super) fn flags(persistent: bool, tls: bool) -> u32 {
-    let mut flags = sys::VIR_MIGRATE_PEER2PEER | sys::VIR_MIGRATE_LIVE;
-    if persistent {
-        flags |= sys::VIR_MIGRATE_PERSIST_DEST | sys::VIR_MIGRATE_UNDEFINE_SOURCE;
-    }
-    if tls {
-        flags |= sys::VIR_MIGRATE_TLS;
-    }
-    flags
-}
-
-/// A rate in the unit libvirt takes, MiB/s; at least one.
-pub(super) fn mib_per_second(rate: BytesPerSec) -> u64 {
-    let mib = Bytes::from_f64(rate.get()).get().div_ceil(1 << 20);
-    mib.max(1)
-}
-
 /// The call itself; returns when libvirt does.
-pub(super) async fn carry_out(session: Arc<Session>, job: MigrationJob, flags: u32) -> Result<(), HypervisorError> {
+pub(super) async fn carry_out(
+    session: Arc<Session>,
+    job: MigrationJob,
+    request: Request,
+) -> Result<(), HypervisorError> {
     let outcome = on_thread("libvirt-migrate", move || {
         let domain = session.domain(job.vm)?;
-        let bandwidth = job.limits.bandwidth.map(mib_per_second);
-        ffi::migrate(&domain, &ffi::c_string(&job.destination_uri), bandwidth, flags)?;
+        ffi::migrate(&domain, &ffi::c_string(&job.destination_uri), &request)?;
         Ok(())
     })
     .await;

@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use ballast_core::units::Timestamp;
+use ballast_core::units::{BytesPerSec, Timestamp};
 use ballast_daemon::clock::Driver;
 use tokio::sync::oneshot;
 
@@ -181,21 +181,4 @@ async fn a_migration_of_an_earlier_life_that_was_called_off_has_failed() {
     let script = watch(vec![Ok(Some(copying(1, 100))), Ok(None)], true);
     let all = script.rest().await;
     assert!(matches!(all.last(), Some(MigrationEvent::Returned(Err(HypervisorError::Refused(_))))), "{all:?}");
-}
-
-#[test]
-fn only_a_persistent_vm_takes_its_definition_along_and_nothing_is_ever_unsafe() {
-    let all = flags(true, true) | flags(false, false);
-    assert_eq!(all & (sys::VIR_MIGRATE_UNSAFE | sys::VIR_MIGRATE_POSTCOPY | sys::VIR_MIGRATE_OFFLINE), 0);
-    assert_eq!(flags(false, false), sys::VIR_MIGRATE_PEER2PEER | sys::VIR_MIGRATE_LIVE);
-    let definition = sys::VIR_MIGRATE_PERSIST_DEST | sys::VIR_MIGRATE_UNDEFINE_SOURCE;
-    assert_eq!(flags(true, false) & definition, definition);
-    assert_ne!(flags(false, true) & sys::VIR_MIGRATE_TLS, 0);
-}
-
-#[test]
-fn bandwidth_is_rounded_up_because_zero_would_mean_unlimited() {
-    assert_eq!(mib_per_second(BytesPerSec(1.0)), 1);
-    assert_eq!(mib_per_second(BytesPerSec(0.0)), 1);
-    assert_eq!(mib_per_second(BytesPerSec(125e6)), 120);
 }

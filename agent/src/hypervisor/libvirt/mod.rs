@@ -15,9 +15,11 @@ mod facts;
 mod ffi;
 mod foreign;
 mod host_xml;
+mod labels;
 mod migration;
 mod params;
 mod preflight;
+mod request;
 mod roster;
 mod session;
 mod storage;
@@ -51,6 +53,7 @@ use self::{
     ffi::EventSink,
     migration::{Look, Looker, Watch, Watcher},
     params::JobKind,
+    request::Request,
     session::{Failure, Link, Session, Slots, explain_alone, of_vm, on_thread, slots},
     telemetry::Telemetry,
 };
@@ -250,7 +253,7 @@ impl Inner {
             let domain = facts::running_domain(session, vm)?;
             domain.is_persistent().map_err(|error| of_vm(vm, error))
         });
-        let flags = migration::flags(persistent.await?, job.limits.tls);
+        let request = Request::new(persistent.await?, &job.limits);
         let session = self.own_session(&self.options.uri, false).await?;
         let events = self.watch_events(vm)?;
         let (sender, receiver) = mpsc::channel(WAITING_MIGRATION_EVENTS);
@@ -264,7 +267,7 @@ impl Inner {
         });
         let inner = Arc::clone(self);
         tokio::spawn(async move {
-            watcher.until(Box::pin(migration::carry_out(session, job, flags))).await;
+            watcher.until(Box::pin(migration::carry_out(session, job, request))).await;
             inner.release(vm);
         });
         Ok(receiver)

@@ -9,6 +9,7 @@ use std::{
 };
 
 use ballast_core::{
+    convergence::Compression,
     id::VmId,
     preflight::{Passport, Premises},
     units::Bytes,
@@ -102,6 +103,8 @@ fn read(xml: &str, host_cpu: &str, storages: &Storages) -> Result<Passport, Stri
         disks: definition.disks,
         pinned_cpus: pinned_cpus(domain),
         numa_nodes: numa_nodes(domain),
+        parallel: record.labels.convergence.is_parallel(),
+        zstd: record.labels.convergence.compression == Compression::Zstd,
         ..Passport::default()
     })
 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use ballast_core::{
-    command::{CommandStatus, DenyReason, Progress},
+    command::{CommandStatus, DenyReason, MigrationLimits, Order, Progress},
+    convergence::Convergence,
     decision::Mode,
     id::Epoch,
     outcome::{Ending, Stage},
@@ -12,7 +13,7 @@ use ballast_core::{
 use super::harness::{Agent, World, wish};
 use crate::{
     engine::{OperatorError, Refusal, ToAgent},
-    testing::{host, vm},
+    testing::{host, inventory, vm},
 };
 
 #[tokio::test]
@@ -31,6 +32,23 @@ async fn a_vm_is_free_only_when_its_hosts_show_where_it_is() {
     a.now_holds(&[]).await;
     let snapshot = world.snapshot().await;
     assert_eq!((&snapshot.vms[&vm(7)].host, snapshot.vms[&vm(7)].locked_by), (&host("b"), None));
+}
+
+#[tokio::test]
+async fn what_a_vms_operator_wishes_for_its_copies_travels_with_the_order() {
+    let world = World::new(Mode::Recommend).await;
+    let mut inventory = inventory("a", &[7]);
+    let wish = Convergence { downtime_max_ms: Some(80), parallel: Some(4), auto_converge: true, ..Default::default() };
+    inventory.vms[0].labels.convergence = wish;
+    let mut a = world.connect(Agent::hello(inventory, &world.clock)).await.unwrap();
+    let mut b = world.agent("b", &[]).await;
+    a.beat(1.0).await;
+    b.beat(0.1).await;
+    world.engine().migrate(super::harness::wish()).await.unwrap();
+    let Order::Migrate { limits, .. } = a.command().await.order else { panic!("no migration") };
+    let plain = wish.limits(ballast_core::units::Bytes::from_gib(2));
+    assert_eq!(limits, MigrationLimits { tls: limits.tls, ..plain });
+    assert_eq!((limits.downtime_max, limits.parallel), (Duration::from_millis(80), Some(4)));
 }
 
 #[tokio::test]
