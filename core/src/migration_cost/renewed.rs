@@ -24,6 +24,10 @@ const DEAR_FOR: Duration = Duration::from_secs(5);
 /// costs less than a second copy. Half the time after which the source would allow a longer pause, which is counted in already.
 const DIVERGING_FOR: Duration = Duration::from_secs(20);
 
+/// Passes that are played ahead: a real copy has a limit of time and none of passes, so this only bounds the work. What has not
+/// ended by then hardly shrinks from pass to pass.
+const ROUNDS_AHEAD: u32 = 10 * MAX_ROUNDS;
+
 /// Weight of the newest report in the rate of the copy (KubeVirt's figure).
 const NEWEST: f64 = 0.4;
 
@@ -98,7 +102,7 @@ pub fn rest(job: CopyJob, help: Help, left: Bytes, within: Duration, prices: &Co
     let begun = PreCopy::new(CopyJob { memory, ..job }).helped(help);
     let mut copy = PreCopy { phase: Phase::Copying, round: 1, left: left.as_f64(), fixed: 0.0, ..begun };
     let limit = within.as_secs_f64();
-    while copy.rate > 0.0 && copy.round <= MAX_ROUNDS && copy.phase != Phase::Done && copy.elapsed <= limit {
+    while copy.rate > 0.0 && copy.round <= ROUNDS_AHEAD && copy.phase != Phase::Done && copy.elapsed <= limit {
         copy.advance_secs(copy.until_next());
     }
     if copy.phase == Phase::Done && copy.elapsed <= limit {

@@ -204,6 +204,16 @@ fn a_vm_that_is_slowed_down_until_it_converges_is_not_given_up_for_what_it_write
 }
 
 #[test]
+fn a_copy_that_shrinks_slowly_and_ends_in_time_converges_however_many_passes_it_takes() {
+    let job = CopyJob { dirty_rate: BytesPerSec(1.95e8), working_set: Bytes::from_gib(4), ..job() };
+    let left = Bytes::from_mib(600);
+    let ends = |seconds| rest(job, Help::default(), left, Duration::from_secs(seconds), &prices());
+    let (enough, short) = (ends(300), ends(10));
+    assert!(enough.converges && enough.time > Duration::from_secs(35), "{enough:?}");
+    assert!(!short.converges, "{short:?}");
+}
+
+#[test]
 fn the_working_set_is_found_from_what_a_pass_left() {
     let (set, memory) = (4e8, 4e9);
     for written in [1e8, 4e8, 1e9] {
