@@ -1,6 +1,6 @@
 //! What an operator does, through the wire, against a whole simulated fleet.
 
-use ballast_core::{decision::Mode, outcome::Ending};
+use ballast_core::{convergence::Convergence, decision::Mode, outcome::Ending};
 use ballast_proto::v1;
 use ballast_tests::fleet::{SimFleet, Vm, vm};
 use tonic::Code;
@@ -67,6 +67,29 @@ async fn a_running_migration_is_cancelled_and_the_vm_stays() {
     assert_eq!(fleet.runs_on("web-1"), ["kvm1"]);
     let again = v1::CancelMigrationRequest { migration_id: reply.migration_id };
     assert_eq!(operator.cancel_migration(again).await.unwrap_err().code(), Code::FailedPrecondition);
+}
+
+#[tokio::test]
+async fn what_a_vms_label_says_of_its_copies_holds_on_the_way() {
+    let held = |convergence| [Vm { convergence, ..vm("web-1", 0, 0.5) }, vm("db", 1, 1.0)];
+    // A GiB at 25 MB/s.
+    let slow = Convergence { bandwidth_mbit: Some(200), downtime_max_ms: Some(100), ..Convergence::default() };
+    let fleet = started(Mode::Recommend, 3, &held(slow)).await;
+    let mut operator = fleet.scheduler.operator().await.unwrap();
+    let reply = operator.migrate(wish("web-1", "kvm3")).await.unwrap().into_inner();
+    assert_eq!(over(&fleet, &reply.migration_id).await, Ending::Completed);
+    let outcome = fleet.scheduler.engine.migrations(1, false).remove(0).outcome.unwrap();
+    assert!(outcome.stages.migration.as_secs() > 40, "{outcome:?}");
+    // The vm's own 100 ms, and what the switch-over takes beyond the last pages.
+    assert!(outcome.downtime.is_some_and(|pause| pause.as_millis() <= 200), "{outcome:?}");
+
+    let hasty = Convergence { timeout_seconds: Some(20), ..slow };
+    let fleet = started(Mode::Recommend, 3, &held(hasty)).await;
+    let mut operator = fleet.scheduler.operator().await.unwrap();
+    let reply = operator.migrate(wish("web-1", "kvm3")).await.unwrap().into_inner();
+    let Ending::Failed { reason } = over(&fleet, &reply.migration_id).await else { panic!("it did not fail") };
+    assert_eq!(reason, "the copy was not done within 20s");
+    assert_eq!(fleet.runs_on("web-1"), ["kvm1"]);
 }
 
 #[tokio::test]

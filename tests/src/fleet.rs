@@ -10,8 +10,10 @@ use ballast_agent::{
     hypervisor::simulated::{Fleet, SimulatedHypervisor},
 };
 use ballast_core::{
+    convergence::Convergence,
     decision::Mode,
     id::{HostId, VmId},
+    inventory::VmLabels,
     power::PowerCurve,
     units::{Bytes, BytesPerSec, Cores},
 };
@@ -41,11 +43,14 @@ pub struct Vm {
     pub cpu: f32,
     /// Memory it may grow to.
     pub memory: Bytes,
+    /// How its copies are to go.
+    pub convergence: Convergence,
 }
 
 /// A vm that wants `cores` of its four vCPUs, on the host of index `home`.
 pub fn vm(name: &'static str, home: usize, cores: f32) -> Vm {
-    Vm { name, home, cpu: cores / 4.0, memory: Bytes::from_gib(2) }
+    let convergence = Convergence::default();
+    Vm { name, home, cpu: cores / 4.0, memory: Bytes::from_gib(2), convergence }
 }
 
 /// Memory of each host.
@@ -227,6 +232,7 @@ fn scenario(hosts: Vec<HostSpec>, vms: &[Vm]) -> Result<Scenario> {
     });
     let specs = vms.iter().enumerate().map(|(index, vm)| VmSpec {
         memory_floor: 0.5,
+        labels: VmLabels { convergence: vm.convergence, ..VmLabels::default() },
         ..VmSpec::new(id(vm.name), vm.name.to_owned(), 4, vm.memory, index, Some(vm.home))
     });
     Ok(Scenario::new(START, Duration::from_secs(86_400), hosts, specs.collect(), series.collect())?)
