@@ -58,6 +58,7 @@ fn gain(planned: &Planned) -> Option<Joules> {
         // What it makes room for counts as well.
         Motive::Room { gain, .. } => *gain,
         Motive::Drain { .. }
+        | Motive::Replacement { .. }
         | Motive::Shortage { .. }
         | Motive::Spare { .. }
         | Motive::Bundle { .. }
