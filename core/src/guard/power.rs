@@ -85,8 +85,8 @@ fn dwell(guard: &Guard<'_>, host: &HostView) -> Option<Finding> {
 
 /// Enough hosts stay awake for the fleet's demand at the risk quantile, with the configured spares.
 fn reserve(guard: &Guard<'_>, host: &HostId) -> Option<Finding> {
-    let awake = guard.staying(host).count();
-    let rest = guard.load.pool_over(guard.staying(host).map(|(_, load)| load));
+    let mut awake = 0;
+    let rest = guard.load.pool_over(guard.staying(host).inspect(|_| awake += 1).map(|(_, load)| load));
     let per_host = (rest.capacity / count(awake.max(1))) * guard.tuning.cpu_limit;
     let carrying = hosts_for(rest.ahead(&guard.risk), per_host, awake);
     let needed = carrying.saturating_add(guard.tuning.spare_hosts).max(guard.tuning.min_awake);

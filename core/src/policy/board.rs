@@ -250,10 +250,18 @@ impl<'a> Board<'a> {
 
     /// The host's load with the vms of `unit`, where they may and can go there within `limit` (a share of its CPU).
     pub(super) fn with(&self, slot: usize, unit: &Unit<'_>, limit: f64) -> Option<HostLoad> {
+        self.with_loads(slot, unit, &self.loads_of(unit)?, limit)
+    }
+
+    /// What each vm of a unit asks for; `None` where one takes nothing.
+    fn loads_of(&self, unit: &Unit<'_>) -> Option<Vec<&VmLoad>> {
+        unit.vms.iter().map(|vm| self.fleet.vm(vm.id())).collect()
+    }
+
+    /// [`Self::with`] for who asks about many hosts, with what the unit's vms ask for looked up once.
+    fn with_loads(&self, slot: usize, unit: &Unit<'_>, loads: &[&VmLoad], limit: f64) -> Option<HostLoad> {
         let mut would_be = self.slots[slot].load;
-        for vm in &unit.vms {
-            would_be.add(self.fleet.vm(vm.id())?);
-        }
+        loads.iter().for_each(|load| would_be.add(load));
         let suits = |vm: &&VmView| self.suits(slot, vm, None);
         let may = unit.may_join(&self.slots[slot]) && self.is_within(&would_be, limit) && unit.vms.iter().all(suits);
         (may && !unit.contradicts_itself()).then_some(would_be)
@@ -339,11 +347,12 @@ impl<'a> Board<'a> {
     ) -> Option<usize> {
         let mut best: Option<(f64, usize)> = None;
         let own = self.slot_of(&unit.first().host);
-        self.shelves.search(self.need_of(unit), end, |index| {
+        let loads = self.loads_of(unit)?;
+        self.shelves.search(self.need_of(&loads), end, |index| {
             let slot = &self.slots[index];
             // Only hosts that may be targets stand on the shelves.
             let open = Some(index) != own && !slot.emptied && allowed(slot);
-            let Some(load) = open.then(|| self.with(index, unit, limit)).flatten() else { return false };
+            let Some(load) = open.then(|| self.with_loads(index, unit, &loads, limit)).flatten() else { return false };
             let found = (score(slot, &load), index);
             if best.is_none_or(|best| found < best) {
                 best = Some(found);
@@ -353,11 +362,11 @@ impl<'a> Board<'a> {
         best.map(|(_, index)| index)
     }
 
-    /// The least room that a host must have left for `unit`: what its vms want on average, without their risk.
-    fn need_of(&self, unit: &Unit<'_>) -> f64 {
-        let loads = || unit.vms.iter().filter_map(|vm| self.fleet.vm(vm.id()));
+    /// The least room that a host must have left for a unit: what its vms want on average, without their risk.
+    fn need_of(&self, loads: &[&VmLoad]) -> f64 {
+        let (cpu, memory) = (loads.iter().map(|load| load.least()).sum(), loads.iter().map(|load| load.memory).sum());
         // Rounding must not hide a host that fits exactly.
-        self.share(loads().map(VmLoad::least).sum(), loads().map(|load| load.memory).sum()) * (1.0 - 1e-9)
+        self.share(cpu, memory) * (1.0 - 1e-9)
     }
 
     fn score(&self, slot: &Slot<'_>, load: &HostLoad, limit: f64) -> f64 {

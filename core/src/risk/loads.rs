@@ -14,7 +14,9 @@ pub(super) struct Loads<'a> {
 impl<'a> Loads<'a> {
     /// Of vms in order of id.
     pub(super) fn of(vms: impl Iterator<Item = (VmId, &'a VmView, VmLoad)>) -> Self {
-        let mut all = Self::default();
+        let most = vms.size_hint().1.unwrap_or_default();
+        let mut all =
+            Self { ids: Vec::with_capacity(most), views: Vec::with_capacity(most), loads: Vec::with_capacity(most) };
         for (id, view, load) in vms {
             all.ids.push(id);
             all.views.push(view);
