@@ -30,7 +30,8 @@ use stall::StallDetector;
 const STALL_WINDOW: Duration = Duration::from_secs(40);
 /// After an unsuccessful longer pause the next is this much longer.
 const DOWNTIME_STEP: f64 = 1.5;
-/// The switch-over lasts half a second; when the call has not returned a minute after it, the vm is looked for.
+/// The switch-over lasts half a second; when nothing has been copied for a minute since and the call has not returned, the vm is
+/// looked for. A vm that somebody paused in flight looks just like one that is switched over, and its copy may go on for long.
 const SWITCHING_PATIENCE: Duration = Duration::from_secs(60);
 /// An abort is repeated after this, for it may have been refused while the job was not yet there.
 const ABORT_REPEAT: Duration = Duration::from_secs(10);
@@ -149,7 +150,7 @@ enum State {
     Queued,
     Preparing,
     Copying { stall: StallDetector, downtime: Duration, relaxed_at: Timestamp },
-    Switching,
+    Switching { copied: Bytes, copied_at: Timestamp },
     Verifying { looks: u32, next_look: Timestamp, doubt: Doubt },
     Ended,
 }
@@ -228,7 +229,7 @@ impl Migration {
             State::Queued => Stage::Queued,
             State::Preparing => Stage::Preparation,
             State::Copying { .. } => Stage::Migration,
-            State::Switching | State::Verifying { .. } => Stage::Switching,
+            State::Switching { .. } | State::Verifying { .. } => Stage::Switching,
             State::Ended => Stage::Ended,
         }
     }
@@ -304,9 +305,15 @@ impl Migration {
         let iteration = self.progress.iteration.max(progress.iteration);
         self.progress = Progress { iteration, ..progress };
         let reading = self.progress;
-        if let State::Copying { stall, .. } = &mut self.state {
-            stall.observe(&reading, now);
-            return self.unstall(now);
+        match &mut self.state {
+            State::Copying { stall, .. } => {
+                stall.observe(&reading, now);
+                return self.unstall(now);
+            }
+            State::Switching { copied, copied_at } if reading.copied > *copied => {
+                (*copied, *copied_at) = (reading.copied, now);
+            }
+            _ => {}
         }
         Vec::new()
     }
@@ -335,7 +342,7 @@ impl Migration {
     fn suspend(&mut self, now: Timestamp) -> Vec<Effect> {
         if matches!(self.state, State::Preparing | State::Copying { .. }) {
             self.switched = true;
-            self.enter(State::Switching, now);
+            self.enter(State::Switching { copied: self.progress.copied, copied_at: now }, now);
         }
         Vec::new()
     }
@@ -365,7 +372,7 @@ impl Migration {
             State::Queued => self.finish(Ending::Cancelled { reason }, now),
             State::Preparing | State::Copying { .. } => self.abort(reason, true, now),
             // Its vCPUs are stopped or the call is over: what became of it is found out, not forced.
-            State::Switching | State::Verifying { .. } | State::Ended => Vec::new(),
+            State::Switching { .. } | State::Verifying { .. } | State::Ended => Vec::new(),
         }
     }
 
@@ -382,8 +389,8 @@ impl Migration {
             State::Queued | State::Ended => Vec::new(),
             State::Preparing => self.watch_preparation(now),
             State::Copying { .. } => self.watch_copy(now),
-            State::Switching if now.since(self.entered_at) >= SWITCHING_PATIENCE => self.verify(now),
-            State::Switching => Vec::new(),
+            State::Switching { copied_at, .. } if now.since(*copied_at) >= SWITCHING_PATIENCE => self.verify(now),
+            State::Switching { .. } => Vec::new(),
             State::Verifying { .. } => self.look_again(now),
         }
     }
@@ -523,7 +530,7 @@ impl Migration {
         match self.state {
             State::Preparing => self.times.preparation += spent,
             State::Copying { .. } => self.times.migration += spent,
-            State::Switching => self.times.switching += spent,
+            State::Switching { .. } => self.times.switching += spent,
             State::Queued | State::Verifying { .. } | State::Ended => {}
         }
         self.state = next;

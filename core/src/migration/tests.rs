@@ -238,6 +238,20 @@ fn a_switch_over_is_never_aborted() {
     assert_eq!(migration.on(Input::Tick, at(61)), [Effect::Locate]);
 }
 
+/// `virsh suspend` in flight: libvirt tells of it in the words of a switch-over.
+#[test]
+fn a_vm_that_somebody_paused_in_flight_is_waited_for_as_long_as_its_copy_goes_on() {
+    let mut migration = begun();
+    migration.on(Input::Iteration(1), at(1));
+    migration.on(Input::Suspended, at(2));
+    for second in (30..300).step_by(30) {
+        let progress = Progress { copied: Bytes::from_mib(second), ..Progress::default() };
+        assert_eq!(migration.on(Input::Progress(progress), at(second)), []);
+        assert_eq!(migration.on(Input::Tick, at(second + 29)), []);
+    }
+    assert_eq!(migration.on(Input::Tick, at(270 + 60)), [Effect::Locate], "a minute after the last of it");
+}
+
 #[test]
 fn a_recovered_migration_looks_first_and_watches_on_where_a_job_runs() {
     let mut migration = Migration::recovered(ticket(), at(0), at(100));
