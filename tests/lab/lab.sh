@@ -7,17 +7,19 @@
 # network (NBD), so that libvirt's own check for shared storage passes and no migration needs VIR_MIGRATE_UNSAFE.
 #
 #   lab.sh deps                                install what it needs (Debian, root)
-#   lab.sh up N                                start the hosts kvm1 … kvmN
+#   lab.sh up N [SECONDS]                      start the hosts kvm1 … kvmN; a peer that is silent for so long is given up
 #   lab.sh guest HOST NAME IP MIB LOAD [LABEL…]  define and start a vm; LABEL is immovable, pin=HOST or group=NAME
 #   lab.sh guests HOST COUNT MIB LOAD          the same for COUNT vms at once, named idle1 …
 #   lab.sh load NAME LOAD                      change the CPU a vm uses, in percent of one vCPU
 #   lab.sh writes NAME RATE SET                have a vm write RATE MiB/s, over and over the same SET MiB
+#   lab.sh power-off NAME                      have a vm power itself off, as from within
 #   lab.sh is-whole NAME                       fail where a vm found other than what it had written, or began anew
 #   lab.sh uri HOST                            how an agent of HOST reaches its libvirtd
 #   lab.sh migration-uri HOST                  how other hosts' libvirtd reach it
 #   lab.sh in HOST COMMAND…                    run a command where HOST is: its network, its name
 #   lab.sh virsh HOST ARGUMENT…                virsh on HOST
 #   lab.sh kill-libvirtd HOST                  kill libvirtd of HOST as a crash would; its vms go on
+#   lab.sh signal-libvirtd HOST SIGNAL         stop libvirtd of HOST where it stands (STOP), or let it go on (CONT)
 #   lab.sh kill-vm HOST NAME                   kill QEMU of a vm on HOST as a crash would
 #   lab.sh cut HOST OTHER                      let nothing through between two hosts
 #   lab.sh mend HOST                           let everything through again, to and from HOST
@@ -38,6 +40,8 @@ LAB_NET=${LAB_NET:-10.77.0}
 SWITCH="$LAB_HOST-switch"
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 SHARE_IP=$LAB_NET.254
+# Seconds after which a silent peer is given up; libvirt's own and the kernel's where it is empty.
+PATIENCE=
 
 fail() { echo "lab: $*" >&2; exit 1; }
 
@@ -94,7 +98,9 @@ read_load() {
   echo 1 > /proc/sys/vm/drop_caches
   dd if=/dev/vda bs=512 skip=1 count=1 2>/dev/null | sed -n '1s/^\([0-9]* [0-9]*\).*/\1/p' > /tmp/writes.new
   mv /tmp/writes.new /tmp/writes
-  load=$(dd if=/dev/vda bs=512 count=1 2>/dev/null | sed -n '1s/^\([0-9]*\).*/\1/p')
+  dd if=/dev/vda bs=512 count=1 2>/dev/null > /tmp/load
+  if grep -q '^off' /tmp/load; then poweroff -f; fi
+  load=$(sed -n '1s/^\([0-9]*\).*/\1/p' /tmp/load)
   [ -n "$load" ] || load=0
 }
 
@@ -144,6 +150,12 @@ image() {
 
 # --- hosts ------------------------------------------------------------------------------------------------------
 
+# A connection is closed when one more probe than this many went unanswered.
+keepalive_conf() {
+  [[ -n $PATIENCE ]] || return 0
+  printf '%s\n' "keepalive_interval = $(((PATIENCE + 4) / 5))" 'keepalive_count = 4'
+}
+
 libvirtd_conf() {  # NUMBER
   # Two hosts with one host_uuid are one host to libvirt, and it refuses to migrate between them.
   cat <<CONF
@@ -154,6 +166,7 @@ auth_unix_ro = "none"
 unix_sock_rw_perms = "0777"
 host_uuid = "$(printf '%08d-aaaa-4bbb-8ccc-%012d' "$1" "$1")"
 CONF
+  keepalive_conf
   local pki=$LAB/pki/$LAB_HOST$1
   if [[ ! -d $pki ]]; then
     printf '%s\n' 'listen_tls = 0' 'listen_tcp = 1'
@@ -180,6 +193,7 @@ remember_owner = 0
 stdio_handler = "file"
 migration_host = "$LAB_NET.$1"
 CONF
+  keepalive_conf
   local pki=$LAB/pki/$LAB_HOST$1
   [[ ! -d $pki ]] || cat <<CONF
 migrate_tls_x509_cert_dir = "$pki"
@@ -214,6 +228,10 @@ host_network() {  # NUMBER
   ip -n "$host" addr add "$LAB_NET.$1/24" dev br0
   ip -n "$host" link set br0 up
   ip -n "$host" link set lo up
+  # Who does not answer at all is given up after three seconds, not after two minutes; and who answers no more after thirteen,
+  # not after a quarter of an hour: so long QEMU stands still where the cable is cut while it hands a vm over.
+  [[ -z $PATIENCE ]] ||
+    ip netns exec "$host" bash -c 'cd /proc/sys/net/ipv4 && echo 1 > tcp_syn_retries && echo 5 > tcp_retries2'
 }
 
 libvirtd_start() {  # HOST
@@ -221,9 +239,26 @@ libvirtd_start() {  # HOST
   setsid ip netns exec "$host" unshare --mount --uts bash "$LAB/$host/start.sh" > "$LAB/$host/libvirtd.out" 2>&1 &
 }
 
+# What a libvirtd finds out of its QEMU takes it several seconds, and is the same on every host and in every life of the lab:
+# it is kept. libvirt itself looks whether it is still true.
+capabilities_of() { echo "$LAB/$1/cache/qemu/capabilities"; }
+
+keep_capabilities() {  # HOST
+  [[ -d $(capabilities_of "$1") ]] || return 0
+  mkdir -p "$LAB/capabilities"
+  cp -pu "$(capabilities_of "$1")"/*.xml "$LAB/capabilities/" 2>/dev/null || true
+}
+
+give_capabilities() {  # HOST
+  [[ -d $LAB/capabilities ]] || return 0
+  mkdir -p "$(capabilities_of "$1")"
+  cp -p "$LAB/capabilities"/*.xml "$(capabilities_of "$1")/" 2>/dev/null || true
+}
+
 host_up() {  # NUMBER
   local number=$1 host=$LAB_HOST$1
   mkdir -p "$LAB/$host"/{run,etc/qemu,lib,cache,log}
+  give_capabilities "$host"
   host_network "$number"
   libvirtd_conf "$number" > "$LAB/$host/etc/libvirtd.conf"
   qemu_conf "$number" > "$LAB/$host/etc/qemu.conf"
@@ -234,6 +269,7 @@ host_up() {  # NUMBER
 up() {
   require_root
   local count=${1:?how many hosts}
+  PATIENCE=${2:-}
   ip link show "$SWITCH" >/dev/null 2>&1 && fail "already up: lab.sh down first"
   trap 'down' ERR INT TERM
   mkdir -p "$LAB"
@@ -254,6 +290,8 @@ up() {
 }
 
 kill_libvirtd() { kill -9 "$(cat "$LAB/$1/libvirtd.pid")"; }
+
+signal_libvirtd() { kill "-$2" "$(cat "$LAB/$1/libvirtd.pid")"; }
 
 kill_vm() { kill -9 "$(cat "$LAB/$1/run/qemu/$2.pid")"; }
 
@@ -294,6 +332,8 @@ load() { printf '%-16s\n' "$2" | dd of="$LAB/disks/$1.raw" conv=notrunc status=n
 
 writes() { printf '%-16s\n' "$2 $3" | dd of="$LAB/disks/$1.raw" bs=512 seek=1 conv=notrunc status=none; }
 
+power_off() { printf '%-16s\n' off | dd of="$LAB/disks/$1.raw" conv=notrunc status=none; }
+
 # What a vm says goes to one file, whichever host it is on.
 is_whole() {
   local found
@@ -308,7 +348,7 @@ is_whole() {
 # which libvirt would round away, it goes page by page, and does. KVM is not concerned.
 emulator() {
   local path=$LAB/qemu
-  [[ -x $path ]] || {
+  [[ -x $path && $path -nt $HERE/lab.sh ]] || {
     cat > "$path.new" <<'EMULATOR'
 #!/usr/bin/env bash
 # What libvirt starts in the lab: QEMU with 8 KiB more memory than it says, so that the memory of a vm that moves is whole.
@@ -427,6 +467,7 @@ down() {
   require_root
   local host pid file link
   for host in $(ip netns list | awk -v prefix="$LAB_HOST" '$1 ~ "^" prefix "[0-9]+$" {print $1}'); do
+    keep_capabilities "$host"
     for pid in $(ip netns pids "$host" 2>/dev/null); do kill -9 "$pid" 2>/dev/null || true; done
     wait_for 10 no_process_in "$host" || echo "lab: processes of $host linger" >&2
     ip netns del "$host" 2>/dev/null || true
@@ -439,7 +480,7 @@ down() {
     [[ -f $file ]] && kill "$(cat "$file")" 2>/dev/null || true
   done
   ip link del "$SWITCH" 2>/dev/null || true
-  rm -rf "$LAB"/"$LAB_HOST"[0-9]* "$LAB/disks" "$LAB/pki" "$LAB/qemu" "$LAB"/*.xml "$LAB"/*.log
+  rm -rf "$LAB"/"$LAB_HOST"[0-9]* "$LAB/disks" "$LAB/pki" "$LAB"/*.xml "$LAB"/*.log
 }
 
 command=${1:-help}
@@ -449,7 +490,9 @@ case $command in
   is-whole) is_whole "$@" ;;
   migration-uri) migration_uri "$@" ;;
   kill-libvirtd) kill_libvirtd "$@" ;;
+  signal-libvirtd) signal_libvirtd "$@" ;;
   kill-vm) kill_vm "$@" ;;
+  power-off) power_off "$@" ;;
   restart-libvirtd) restart_libvirtd "$@" ;;
   in) in_host "$@" ;;
   virsh) virsh_ "$@" ;;

@@ -20,6 +20,9 @@ pub const HERE: &str = "10.79.0.254";
 /// What the hosts' names begin with.
 const PREFIX: &str = "e2e";
 
+/// When the impatient give a peer up: an overloaded libvirtd must have answered by then.
+const PATIENCE_SECONDS: &str = "10";
+
 /// Why this machine cannot hold a lab; `None` where it can, or where `BALLAST_LAB=required` says that it must.
 pub fn lacks() -> Option<String> {
     if std::env::var_os("BALLAST_LAB").is_some_and(|value| value == "required") {
@@ -50,6 +53,17 @@ impl Lab {
     pub fn up(hosts: usize) -> Result<Self> {
         let lab = Self::cleared()?;
         lab.script(["up", &hosts.to_string()])?;
+        Ok(lab)
+    }
+
+    /// Starts `hosts` hosts that give a silent peer up within some seconds, where libvirt and the kernel as shipped take half a
+    /// minute for one they knew and two for one they did not: for what takes as long as that.
+    ///
+    /// # Errors
+    /// What the script said.
+    pub fn up_impatient(hosts: usize) -> Result<Self> {
+        let lab = Self::cleared()?;
+        lab.script(["up", &hosts.to_string(), PATIENCE_SECONDS])?;
         Ok(lab)
     }
 
@@ -106,8 +120,16 @@ impl Lab {
     /// # Errors
     /// What the script said.
     pub fn vm_of(&self, host: &str, name: &str, address: &str, mib: u32, load: u32) -> Result<()> {
-        self.script(["guest", host, name, address, &mib.to_string(), &load.to_string()])?;
+        self.guest(host, name, address, mib, load)?;
         self.script(["wait-ping", address, "120"]).map(drop)
+    }
+
+    /// The same without waiting for it.
+    ///
+    /// # Errors
+    /// What the script said.
+    pub fn guest(&self, host: &str, name: &str, address: &str, mib: u32, load: u32) -> Result<()> {
+        self.script(["guest", host, name, address, &mib.to_string(), &load.to_string()]).map(drop)
     }
 
     /// Starts several vms of one size on a host, by name and address, and waits until all answer.
@@ -116,7 +138,7 @@ impl Lab {
     /// What the script said.
     pub fn vms(&self, host: &str, vms: &[(&str, String)], mib: u32, load: u32) -> Result<()> {
         for (name, address) in vms {
-            self.script(["guest", host, name, address, &mib.to_string(), &load.to_string()])?;
+            self.guest(host, name, address, mib, load)?;
         }
         vms.iter().try_for_each(|(_, address)| self.script(["wait-ping", address, "120"]).map(drop))
     }
@@ -127,6 +149,14 @@ impl Lab {
     /// What the script said.
     pub fn writes(&self, name: &str, rate: u32, set: u32) -> Result<()> {
         self.script(["writes", name, &rate.to_string(), &set.to_string()]).map(drop)
+    }
+
+    /// Has a vm power itself off, within some seconds.
+    ///
+    /// # Errors
+    /// What the script said.
+    pub fn power_off(&self, name: &str) -> Result<()> {
+        self.script(["power-off", name]).map(drop)
     }
 
     /// Fails where a vm ever found other in its memory than what it had written there, or has not looked yet.
@@ -199,6 +229,27 @@ impl Lab {
         let status = Command::new("kill").args(["-9", pid.trim()]).status()?;
         ensure!(status.success(), "libvirtd of {host} was not there to be killed");
         Ok(())
+    }
+
+    /// Stops the libvirtd of a host where it stands; its vms go on, and whoever asks it waits.
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub fn freeze_libvirtd(&self, host: &str) -> Result<()> {
+        self.script(["signal-libvirtd", host, "STOP"]).map(drop)
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub fn thaw_libvirtd(&self, host: &str) -> Result<()> {
+        self.script(["signal-libvirtd", host, "CONT"]).map(drop)
+    }
+
+    /// Whether a host has begun to make ready for a vm that comes: its QEMU is there.
+    pub fn is_made_ready(&self, host: &str, vm: &str) -> bool {
+        self.folder.join(host).join("run/qemu").join(format!("{vm}.pid")).exists()
     }
 
     /// Kills the QEMU of a vm on a host as a crash would.

@@ -1,6 +1,11 @@
 //! The real programs on the lab's hosts: an agent in each, a scheduler beside them, TLS between all.
 
-use std::{ffi::OsStr, fs, path::Path, time::Duration};
+use std::{
+    ffi::OsStr,
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
 use ballast_daemon::{
@@ -31,6 +36,8 @@ pub struct LabFleet {
     /// The hosts and their vms.
     pub lab: Lab,
     operator: TlsFiles,
+    authority: Authority,
+    hosts: usize,
     folder: tempfile::TempDir,
 }
 
@@ -77,7 +84,7 @@ impl LabFleet {
             start_agent(&lab, folder.path(), &host)
         };
         let agents = (1..=hosts).map(start).collect::<Result<_>>()?;
-        Ok(Self { scheduler, agents, lab, operator, folder })
+        Ok(Self { scheduler, agents, lab, operator, authority, hosts, folder })
     }
 
     /// Starts the scheduler again after it was killed, with what it had written.
@@ -100,6 +107,20 @@ impl LabFleet {
         agent.crash()?;
         *agent = start_agent(&self.lab, self.folder.path(), &Lab::host(number))?;
         Ok(())
+    }
+
+    /// Gives the scheduler and every agent new certificates of the same authority, in the files of the old ones.
+    ///
+    /// # Errors
+    /// Where these cannot be written.
+    pub fn renew_certificates(&self) -> Result<()> {
+        issue_for_scheduler(&self.authority)?;
+        (1..=self.hosts).try_for_each(|number| self.authority.issue(Role::Agent, &Lab::host(number), None).map(drop))
+    }
+
+    /// Where the agent of a host keeps its data.
+    pub fn data_dir(&self, host: &str) -> PathBuf {
+        self.folder.path().join(host)
     }
 
     /// Certificates of an operator.
@@ -173,10 +194,14 @@ fn tls_section(files: &TlsFiles) -> String {
     )
 }
 
+fn issue_for_scheduler(authority: &Authority) -> Result<TlsFiles> {
+    authority.issue(Role::Scheduler, "lab", Some(HERE.parse()?))
+}
+
 /// Samples every second and rounds every five, so that a test need not wait; the rest is as shipped, but for rests of vms
 /// that would outlast the test.
 fn configure_scheduler(authority: &Authority, folder: &Path, terms: &Terms) -> Result<()> {
-    let files = authority.issue(Role::Scheduler, "lab", Some(HERE.parse()?))?;
+    let files = issue_for_scheduler(authority)?;
     let Terms { mode, migration_tls, tuning } = terms;
     let text = format!(
         "[scheduler]\nlisten = \"{HERE}:{PORT}\"\nmetrics_listen = \"\"\ndata_dir = {:?}\nmode = {mode:?}\n\

@@ -13,7 +13,7 @@ use ballast_tests::{
     scheduler::{SchedulerUnderTest, Time, folder, quick},
     scripted::{ScriptedHost, ScriptedLink, vm_named},
     scripted_scheduler::{ScriptedScheduler, order},
-    skip::skipped,
+    small_disk::SmallDisk,
 };
 
 #[tokio::test]
@@ -73,50 +73,6 @@ async fn a_torn_last_record_in_every_log_of_the_scheduler_is_cut_and_told() {
     assert!(link.welcome.epoch > epoch, "the epoch of the journal was lost");
 }
 
-/// A file system of 256 KiB of its own, gone with the value; `None`, and a note, where this process may not make one.
-struct SmallDisk(tempfile::TempDir);
-
-impl SmallDisk {
-    fn new(test: &str) -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let mut mount = std::process::Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", "size=256k", "ballast-test"]).arg(folder.path());
-        match mount.output() {
-            Ok(output) if output.status.success() => Some(Self(folder)),
-            Ok(output) => {
-                skipped(test, String::from_utf8_lossy(&output.stderr).trim());
-                None
-            }
-            Err(error) => {
-                skipped(test, &error.to_string());
-                None
-            }
-        }
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    /// Takes all the room that is left.
-    fn fill(&self) {
-        let mut file = fs::File::create(self.path().join("filler")).unwrap();
-        while std::io::Write::write_all(&mut file, &[0; 1024]).is_ok() {}
-    }
-
-    /// Gives it back.
-    fn free(&self) {
-        fs::remove_file(self.path().join("filler")).unwrap();
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // Lazily: a daemon of a failed test may still hold a file.
-        drop(std::process::Command::new("umount").arg("-l").arg(self.0.path()).status());
-    }
-}
-
 async fn wish(scheduler: &SchedulerUnderTest) -> Result<v1::MigrateResponse, tonic::Status> {
     let wish = v1::MigrateRequest { vm: "calm".into(), host: "b".into(), ..v1::MigrateRequest::default() };
     let mut operator = scheduler.operator().await.unwrap();
@@ -171,7 +127,7 @@ async fn no_order_without_a_record(test: &str, spoil: fn(&SmallDisk), mend: fn(&
 #[tokio::test]
 async fn a_full_disk_stops_orders_and_nothing_else() {
     let test = "bad_days::disk::a_full_disk_stops_orders_and_nothing_else";
-    no_order_without_a_record(test, SmallDisk::fill, SmallDisk::free).await;
+    no_order_without_a_record(test, |disk| disk.fill().unwrap(), |disk| disk.free().unwrap()).await;
 }
 
 #[tokio::test]
@@ -186,7 +142,7 @@ async fn a_full_disk_does_not_stop_the_agent() {
     let minute = Duration::from_secs(60);
     assert!(time.until(minute, STEP, async || scheduler.hello().is_some()).await, "no hello");
     scheduler.welcome(1).await.unwrap();
-    disk.fill();
+    disk.fill().unwrap();
     assert!(time.until(minute, STEP, async || scheduler.batches().len() > 5).await, "no telemetry any more");
     // The last page of the journal still takes a few records: the fence is raised until it is full.
     let answer = |id| scheduler.reports(id).into_iter().find(CommandStatus::is_final);

@@ -5,10 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use anyhow::Result;
 
 use super::plan::Phase;
-use crate::{
-    lab::{Daemon, Lab},
-    lab_fleet::eventually,
-};
+use crate::lab::{Daemon, Lab};
 
 /// Moments of a vm's migration, as they were heard.
 #[derive(Debug, Clone, Copy, Default)]
@@ -92,19 +89,6 @@ impl Ears {
             *read += whole;
         }
     }
-}
-
-/// Waits until the migration of each of `vms` is in `phase` or beyond, for at most `limit`; says which are not.
-pub async fn reached(ears: &mut Ears, vms: &[&str], phase: Phase, limit: Duration) -> Vec<String> {
-    let mut courses = vms.iter().map(|vm| ((*vm).to_owned(), Course::default())).collect();
-    let mut missing = Vec::new();
-    let all = eventually(limit, async || {
-        ears.hear(&mut courses, Duration::ZERO);
-        missing = courses.iter().filter(|(_, one)| one.phase() < phase).map(|(vm, _)| vm.clone()).collect();
-        missing.is_empty().then_some(())
-    });
-    all.await;
-    missing
 }
 
 /// The vm and the words of a line as `event 'lifecycle' for domain 'a': Suspended Migrated`.

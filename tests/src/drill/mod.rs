@@ -9,7 +9,7 @@ mod plan;
 mod report;
 mod verify;
 mod wave;
-mod witness;
+pub mod witness;
 
 use std::fmt;
 

@@ -10,7 +10,7 @@ use super::{
     wave::{Drill, Ordered, number_of},
     witness::{self, Witness},
 };
-use crate::lab::Lab;
+use crate::{lab::Lab, lab_place::There};
 
 /// An outcome comes within this, once everybody is back. What the lab's emulated vms need is in it.
 const OUTCOME_LIMIT: Duration = Duration::from_secs(240);
@@ -20,16 +20,6 @@ const STANDING_STILL: Duration = Duration::from_secs(30);
 const WHOLE_LIMIT: Duration = Duration::from_secs(60);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(400);
-
-/// What libvirt says of a vm on one host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum There {
-    Runs,
-    StandsStill,
-    IsDefined,
-    IsNot,
-    CannotBeAsked,
-}
 
 impl Drill<'_> {
     /// Waits for the outcomes, then holds everything against the hosts as they are.
@@ -212,14 +202,6 @@ impl Drill<'_> {
     }
 
     fn at(&self, host: &str, name: &str) -> There {
-        match self.fleet.lab.virsh(host, &["domstate", name]) {
-            Ok(state) => match state.trim() {
-                "running" | "idle" | "no state" => There::Runs,
-                "shut off" | "crashed" => There::IsDefined,
-                _ => There::StandsStill,
-            },
-            Err(error) if format!("{error:#}").contains("failed to get domain") => There::IsNot,
-            Err(_) => There::CannotBeAsked,
-        }
+        self.fleet.lab.place(host, name)
     }
 }

@@ -7,10 +7,10 @@ use std::{collections::BTreeMap, fs, path::Path};
 const STILL_NANOS: u64 = 4_000_000;
 
 /// The time each QEMU process has run its vm, in nanoseconds, by the vm's uuid and the process's number.
-pub(super) type Ran = BTreeMap<String, BTreeMap<u32, u64>>;
+pub type Ran = BTreeMap<String, BTreeMap<u32, u64>>;
 
 /// Reads the machine.
-pub(super) fn look() -> Ran {
+pub fn look() -> Ran {
     let mut ran = Ran::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let number = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok());
@@ -44,7 +44,7 @@ fn processor_nanos(process: &Path) -> u64 {
 
 /// Looks again and again for a vm that runs twice.
 #[derive(Debug, Default)]
-pub(super) struct Witness {
+pub struct Witness {
     last: Ran,
     /// The vms of which two processes ran since the look before.
     suspects: Vec<String>,
@@ -53,7 +53,7 @@ pub(super) struct Witness {
 impl Witness {
     /// The vms that ran twice: of which two processes ran between the last two looks, and between the two before. A vm that
     /// changes its host does so in one of these spans at most.
-    pub(super) fn look_again(&mut self) -> Vec<String> {
+    pub fn look_again(&mut self) -> Vec<String> {
         let ran = look();
         let now: Vec<String> =
             ran.iter().filter(|(vm, _)| self.running(vm, &ran) > 1).map(|(vm, _)| vm.clone()).collect();
