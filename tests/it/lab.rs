@@ -33,6 +33,11 @@ fn address(number: u32) -> String {
     format!("{NETWORK}.{number}")
 }
 
+/// An order for a vm that may have booted just now, and has used a whole processor for that: its destination need not have one free.
+fn moved(vm: &str, host: &str) -> v1::MigrateRequest {
+    v1::MigrateRequest { vm: vm.into(), host: host.into(), r#override: true, ..v1::MigrateRequest::default() }
+}
+
 fn ended(kind: v1::EndingKind) -> impl Fn(&v1::Migration) -> bool {
     move |migration| migration.outcome.as_ref().is_some_and(|outcome| outcome.ending() == kind)
 }
@@ -152,7 +157,7 @@ async fn a_host_that_lacks_the_network_is_not_sent_the_vm_until_it_has_it() {
     let before = fleet.lab.virsh(&source, &["domid", "web-1"]).unwrap();
 
     rename_bridge(&fleet.lab, &destination, "br0", "br9");
-    let wish = v1::MigrateRequest { vm: "web-1".into(), host: destination.clone(), ..v1::MigrateRequest::default() };
+    let wish = moved("web-1", &destination);
     let refused = operator.migrate(wish.clone()).await.unwrap_err();
     println!("refused: {}", refused.message());
     let expected = format!("says {destination}: network: it is not there, but br0 is needed");
@@ -188,7 +193,7 @@ async fn a_libvirtd_killed_mid_copy_leaves_the_vm_running_once() {
     let mut operator = fleet.operator().await.unwrap();
     fleet.trusted(&operator, HOSTS).await.unwrap();
     let mut watch = operator.watch_migrations(v1::WatchMigrationsRequest {}).await.unwrap().into_inner();
-    let wish = v1::MigrateRequest { vm: "web-1".into(), host: destination.clone(), ..v1::MigrateRequest::default() };
+    let wish = moved("web-1", &destination);
     let id = operator.migrate(wish).await.unwrap().into_inner().migration_id;
 
     let mut killed = false;
@@ -263,7 +268,7 @@ async fn a_client_that_is_not_ours_moves_a_vm() {
 
 /// Orders a move; what `ListMigrations` says once it is over.
 async fn moved_by_hand(fleet: &LabFleet, python: &str, vm: &str, host: &str) -> String {
-    let wish = format!("{{\"vm\": \"{vm}\", \"host\": \"{host}\", \"reason\": \"by hand\"}}");
+    let wish = format!("{{\"vm\": \"{vm}\", \"host\": \"{host}\", \"override\": true, \"reason\": \"by hand\"}}");
     let ordered = gcurl(fleet, python, &["-d", &wish, "ballast.v1.Operator/Migrate"]);
     assert!(ordered.contains("migration_id"), "{ordered}");
     let ended = eventually(Duration::from_secs(120), async || {

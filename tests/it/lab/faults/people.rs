@@ -17,6 +17,8 @@ async fn a_vm_that_is_paused_in_flight_runs_at_its_destination() {
     let order = trial.order("web", &source, &destination, ENDLESS).await.unwrap();
     trial.reached(&order, Phase::Copy).await.unwrap();
     trial.fleet.lab.virsh(&source, &["suspend", "web"]).unwrap();
+    let as_such = async |trial: &Trial| trial.agent_log(1).contains("stage=switching");
+    trial.until("libvirt tells of it as of a switch-over", as_such).await.unwrap();
     trial.fleet.lab.virsh(&source, &["migrate-setspeed", "web", UNBOUNDED]).unwrap();
     ended(&trial.outcome(&order).await.unwrap(), EndingKind::Completed);
     trial.lives_on("web", &destination).await.unwrap();
