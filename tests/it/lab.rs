@@ -134,8 +134,10 @@ async fn an_overloaded_host_is_relieved_and_nobody_told_it_to() {
     for stage in [v1::Stage::Preparation, v1::Stage::Migration, v1::Stage::Switching] {
         assert!(seen.contains(&stage), "{stage:?} was not seen among {seen:?}");
     }
-    let (answers, gap) = ping.longest_gap();
-    assert!(answers > 100, "only {answers} pings were answered");
+    // A gap shows only where enough was asked before and after it.
+    let answered = eventually(Duration::from_secs(30), async || (ping.longest_gap().0 > 100).then_some(()));
+    assert_eq!(answered.await, Some(()), "{:?} pings were answered", ping.longest_gap().0);
+    let (_, gap) = ping.longest_gap();
     assert!(gap <= GAP_SECONDS_MAX, "out of reach for {gap:.1} s");
 }
 
