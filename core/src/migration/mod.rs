@@ -156,11 +156,12 @@ enum State {
 }
 
 /// What was said of a vm whose place cannot be told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Doubt {
-    None,
-    Said,
-    Pleaded,
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Doubt {
+    /// The last reason.
+    said: Option<&'static str>,
+    /// A person was called.
+    pleaded: bool,
 }
 
 /// A stop that was asked for or that a bound demanded.
@@ -214,7 +215,7 @@ impl Migration {
     pub fn recovered(ticket: Ticket, began_at: Timestamp, now: Timestamp) -> Self {
         let mut migration = Self::new(ticket, began_at);
         migration.failure = Some("the agent was restarted while it was under way".to_owned());
-        migration.enter(State::Verifying { looks: 0, next_look: now, doubt: Doubt::None }, now);
+        migration.enter(State::Verifying { looks: 0, next_look: now, doubt: Doubt::default() }, now);
         migration
     }
 
@@ -363,7 +364,7 @@ impl Migration {
     }
 
     fn verify(&mut self, now: Timestamp) -> Vec<Effect> {
-        self.enter(State::Verifying { looks: 1, next_look: now.after(LOCATE_PATIENCE), doubt: Doubt::None }, now);
+        self.enter(State::Verifying { looks: 1, next_look: now.after(LOCATE_PATIENCE), doubt: Doubt::default() }, now);
         vec![Effect::Locate]
     }
 
@@ -451,19 +452,17 @@ impl Migration {
         }
     }
 
-    fn doubt(&mut self, reason: &str, now: Timestamp) -> Vec<Effect> {
+    /// Says why it cannot be told, and again where the reason is another; after a while a person is called.
+    fn doubt(&mut self, reason: &'static str, now: Timestamp) -> Vec<Effect> {
         let waited = now.since(self.entered_at);
         let State::Verifying { doubt, .. } = &mut self.state else { return Vec::new() };
-        match doubt {
-            Doubt::None => {
-                *doubt = Doubt::Said;
-                vec![Effect::Doubt { reason: reason.to_owned() }]
-            }
-            Doubt::Said if waited >= PERSON_AFTER => {
-                *doubt = Doubt::Pleaded;
+        match doubt.said.replace(reason) {
+            Some(_) if waited >= PERSON_AFTER && !doubt.pleaded => {
+                doubt.pleaded = true;
                 vec![Effect::Plead { reason: reason.to_owned() }]
             }
-            Doubt::Said | Doubt::Pleaded => Vec::new(),
+            Some(before) if before == reason => Vec::new(),
+            _ => vec![Effect::Doubt { reason: reason.to_owned() }],
         }
     }
 

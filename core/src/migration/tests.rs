@@ -68,6 +68,25 @@ fn a_vm_that_was_switched_over_has_not_stayed_before_its_destination_says_so() {
 }
 
 #[test]
+fn another_reason_for_doubt_is_said_at_once_and_the_same_one_not_again() {
+    let mut migration = begun();
+    migration.on(Input::Iteration(1), at(3));
+    migration.on(Input::Suspended, at(13));
+    migration.on(Input::Returned(Err("lost".to_owned())), at(14));
+    let said = |migration: &mut Migration, destination, second| {
+        let effects = migration.on(located(Presence::Running, destination), at(second));
+        effects
+            .into_iter()
+            .map(|effect| if let Effect::Doubt { reason } = effect { reason } else { format!("{effect:?}") })
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(said(&mut migration, Presence::Unknown, 14).len(), 1);
+    assert_eq!(said(&mut migration, Presence::Unknown, 16), [""; 0]);
+    assert_eq!(said(&mut migration, Presence::Running, 20), ["the vm seems to run on both hosts"]);
+    assert_eq!(said(&mut migration, Presence::Running, 24), [""; 0]);
+}
+
+#[test]
 fn the_place_of_the_vm_outweighs_what_the_call_said() {
     use Presence::{Absent, Moving, Paused, Running, Unknown};
     let check = |returned: Result<(), String>, source, destination, expected: Option<&str>| {
