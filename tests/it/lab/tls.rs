@@ -111,5 +111,8 @@ async fn an_encrypted_copy_cannot_be_read_on_the_wire_and_needs_certificates_at_
     let (bytes, finds) = tap.heard(outcome.copied_bytes / 2).await;
     println!("plain: {bytes} bytes on the wire, {finds} finds");
     assert!(finds > 0, "the tap finds nothing in {bytes} plain bytes");
+    let before = fleet.lab.looks("secret");
+    let looked = eventually(Duration::from_secs(30), async || (fleet.lab.looks("secret") > before).then_some(())).await;
+    assert_eq!(looked, Some(()), "it stands still, or has lost some of its memory");
     fleet.lab.is_whole("secret").unwrap();
 }
