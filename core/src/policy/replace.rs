@@ -126,8 +126,8 @@ fn place(board: &Board<'_>, unit: &Unit<'_>, taker: usize) -> Option<usize> {
     if fits { Some(taker) } else { board.best_target(unit, limit, Slot::is_inhabited) }
 }
 
-/// What emptying the hosts comes to, with what it costs that the taker is awake: a host whose vms are gone has somebody to
-/// thank for it.
+/// What emptying the hosts comes to, with what it costs that the taker is awake instead of asleep and, where it has to be woken,
+/// with what is not saved until it is up.
 fn together(board: &Board<'_>, taker: usize, replaced: &[Emptied]) -> Expectation {
     let emptied = replaced.iter().fold(Expectation::default(), |sum, one| sum.and(&one.expected));
     let (slot, objective) = (&board.slots[taker], board.objective());
