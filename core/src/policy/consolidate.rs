@@ -8,8 +8,7 @@ use crate::{
     policy::{
         Advice, aside,
         board::{Board, Slot},
-        bundle::units_on,
-        evacuation::{Evacuation, by_size, planned},
+        evacuation::{Evacuation, planned, units_of},
         loss,
     },
     proposal::{Action, Expectation, Motive, Proposal},
@@ -181,17 +180,12 @@ impl Rest {
 }
 
 fn make_room(board: &mut Board<'_>, slot: usize) -> Option<Proposal> {
-    let (mut units, stuck) = units_on(board, slot);
-    by_size(board, slot, &mut units);
-    (stuck == 0).then(|| aside::step_aside(board, slot, &units)).flatten()
+    let units = units_of(board, slot)?;
+    aside::step_aside(board, slot, &units)
 }
 
 fn evacuate(board: &mut Board<'_>, slot: usize, judge: &mut dyn Judge) -> Result<Proposal, NoWay> {
-    let (mut units, stuck) = units_on(board, slot);
-    if stuck > 0 {
-        return Err(NoWay::Unplaced);
-    }
-    by_size(board, slot, &mut units);
+    let units = units_of(board, slot).ok_or(NoWay::Unplaced)?;
     let levels = judge.levels();
     let mut plans: Vec<Evacuation> = Vec::with_capacity(levels.len());
     for level in levels {

@@ -4,7 +4,7 @@ use crate::{
     id::HostId,
     policy::{
         board::{Board, Slot},
-        bundle::Unit,
+        bundle::{Unit, units_on},
     },
     proposal::{Expectation, Move},
     risk::HostLoad,
@@ -55,6 +55,16 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// Moves every unit where `to` says, each with those before it in their places; false once there is none for one.
+    pub(super) fn place_all(
+        &mut self,
+        board: &mut Board<'a>,
+        units: &[Unit<'_>],
+        to: impl Fn(&Board<'a>, &Unit<'_>) -> Option<usize>,
+    ) -> bool {
+        units.iter().all(|unit| to(board, unit).map(|to| self.place(board, unit, to)).is_some())
+    }
+
     /// A unit that was moved has really left the host in `slot`: its place is free.
     pub(super) fn is_gone(&mut self, board: &mut Board<'a>, slot: usize, unit: &Unit<'_>) {
         let slot = &mut board.slots[slot];
@@ -80,9 +90,8 @@ pub(super) fn planned(board: &mut Board<'_>, slot: usize, units: &[Unit<'_>], le
     let host = board.slots[slot].host.id().clone();
     let mut draft = Draft::emptying(board, slot);
     board.risk.times = level;
-    let is_whole = units.iter().all(|unit| {
-        let to = board.best_target(unit, board.tuning().cpu_fill_limit, Slot::is_inhabited);
-        to.map(|to| draft.place(board, unit, to)).is_some()
+    let is_whole = draft.place_all(board, units, |board, unit| {
+        board.best_target(unit, board.tuning().cpu_fill_limit, Slot::is_inhabited)
     });
     board.risk.times = 1.0;
     let outcome = is_whole.then(|| {
@@ -91,6 +100,13 @@ pub(super) fn planned(board: &mut Board<'_>, slot: usize, units: &[Unit<'_>], le
     });
     let moves = draft.take_back(board);
     outcome.map(|(expected, takers)| Evacuation { level, moves, expected, takers })
+}
+
+/// The units of a host that is to be emptied, the hardest to place first; `None` where one of its vms may not be moved.
+pub(super) fn units_of<'a>(board: &Board<'a>, slot: usize) -> Option<Vec<Unit<'a>>> {
+    let (mut units, stuck) = units_on(board, slot);
+    by_size(board, slot, &mut units);
+    (stuck == 0).then_some(units)
 }
 
 /// Puts a host's units first that take the largest share of any resource: the hardest to place.

@@ -9,9 +9,9 @@ use crate::{
     policy::{
         Advice,
         board::{Board, Slot},
-        bundle::{Unit, units_on},
+        bundle::Unit,
         consolidate::{Rest, candidates, pays},
-        evacuation::{Draft, by_size},
+        evacuation::{Draft, units_of},
     },
     proposal::{Action, Expectation, Motive, Move, Proposal},
     snapshot::HostPower,
@@ -81,43 +81,39 @@ fn tried(board: &mut Board<'_>, taker: usize, hosts: &[usize]) -> Option<Replace
     // Counted among those that are up while it is tried.
     board.slots[taker].woken = sleeps;
     let mut rest = Rest::joined_by(board, taker);
-    let (mut drafts, mut replaced) = (Vec::new(), Vec::new());
+    let mut drafts = Vec::new();
     for slot in dearer {
         if board.slots[slot].arriving > 0 || !rest.suffices_without(board, slot) {
             continue;
         }
-        let (draft, expected) = emptied_onto(board, slot, taker);
-        match expected.filter(|expected| pays(board, slot, expected)) {
-            Some(expected) => {
-                rest.empty(&board.slots[slot].load);
-                drafts.push(draft);
-                replaced.push((slot, expected));
-            }
-            None => drop(draft.take_back(board)),
+        if let Some((draft, expected)) = emptied_onto(board, slot, taker) {
+            rest.empty(&board.slots[slot].load);
+            drafts.push((slot, draft, expected));
         }
     }
-    let moves: Vec<Vec<Move>> = drafts.into_iter().rev().map(|draft| draft.take_back(board)).collect();
+    let taken_back = drafts.into_iter().rev();
+    let mut replaced: Vec<Emptied> =
+        taken_back.map(|(slot, draft, expected)| Emptied { slot, moves: draft.take_back(board), expected }).collect();
+    replaced.reverse();
     board.slots[taker].woken = false;
-    let replaced = replaced.into_iter().zip(moves.into_iter().rev());
-    let replaced: Vec<Emptied> = replaced.map(|((slot, expected), moves)| Emptied { slot, moves, expected }).collect();
     let expected = together(board, taker, &replaced);
     let is_worth_it = !replaced.is_empty() && expected.gain >= Joules(board.tuning().min_gain_joules);
     is_worth_it.then_some(Replacement { taker, replaced, expected })
 }
 
-/// The host's units on the taker, and where that is full on the others; nothing is expected where there is no place for one.
-fn emptied_onto<'a>(board: &mut Board<'a>, slot: usize, taker: usize) -> (Draft<'a>, Option<Expectation>) {
-    let (mut units, stuck) = units_on(board, slot);
-    by_size(board, slot, &mut units);
+/// The host's units on the taker, and where that is full on the others; `None`, and the board as it was, where there is no place
+/// for one or it does not pay.
+fn emptied_onto<'a>(board: &mut Board<'a>, slot: usize, taker: usize) -> Option<(Draft<'a>, Expectation)> {
+    let units = units_of(board, slot)?;
     let host = board.slots[slot].host.id();
     let mut draft = Draft::emptying(board, slot);
-    let is_whole = stuck == 0
-        && units.iter().all(|unit| {
-            let to = place(board, unit, taker);
-            to.map(|to| draft.place(board, unit, to)).is_some()
-        });
-    let expected = is_whole.then(|| draft.expected(board, host));
-    (draft, expected)
+    let is_whole = draft.place_all(board, &units, |board, unit| place(board, unit, taker));
+    let expected = is_whole.then(|| draft.expected(board, host)).filter(|expected| pays(board, slot, expected));
+    let Some(expected) = expected else {
+        draft.take_back(board);
+        return None;
+    };
+    Some((draft, expected))
 }
 
 fn place(board: &Board<'_>, unit: &Unit<'_>, taker: usize) -> Option<usize> {
