@@ -13,7 +13,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::units::{Bytes, BytesPerSec, Cores, seconds};
+use crate::{
+    command::Progress,
+    outcome::Stage,
+    units::{Bytes, BytesPerSec, Cores, seconds},
+};
 
 pub use experience::{CopyFactors, Experience, Reckoned};
 pub use renewed::{CopyPrices, GiveUp, Judged, Renewed, Rest, rest};
@@ -278,6 +282,26 @@ impl PreCopy {
     /// Rate at which the vm writes memory.
     pub fn dirty_rate(&self) -> BytesPerSec {
         BytesPerSec(self.dirty_rate)
+    }
+
+    /// How far it is, as a hypervisor would tell of it; `total` is what there is to copy.
+    pub fn progress(&self, total: Bytes) -> Progress {
+        let stage = match self.phase {
+            Phase::Preparing => Stage::Preparation,
+            Phase::Copying => Stage::Migration,
+            Phase::Switching | Phase::Fetching => Stage::Switching,
+            Phase::Done => Stage::Ended,
+        };
+        Progress {
+            stage,
+            elapsed: self.elapsed(),
+            total,
+            copied: self.copied(),
+            remaining: self.remaining(),
+            rate: self.rate(),
+            dirty_rate: self.dirty_rate(),
+            iteration: self.round().into(),
+        }
     }
 
     /// Pause of the vm; before the switch-over, the pause that switching now would need.

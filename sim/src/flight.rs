@@ -217,22 +217,8 @@ impl Flight {
     pub(crate) fn progress(&self, now: Timestamp) -> Progress {
         let mut copy = self.copy;
         copy.advance(now.since(self.since));
-        let stage = match copy.phase() {
-            _ if self.is_over => Stage::Ended,
-            Phase::Preparing => Stage::Preparation,
-            Phase::Copying => Stage::Migration,
-            Phase::Switching | Phase::Fetching => Stage::Switching,
-            Phase::Done => Stage::Ended,
-        };
-        Progress {
-            stage,
-            elapsed: copy.elapsed(),
-            total: self.memory,
-            copied: copy.copied(),
-            remaining: copy.remaining(),
-            rate: copy.rate(),
-            dirty_rate: copy.dirty_rate(),
-            iteration: u64::from(copy.round()),
-        }
+        let progress = copy.progress(self.memory);
+        let stage = if self.is_over { Stage::Ended } else { progress.stage };
+        Progress { stage, ..progress }
     }
 }

@@ -41,23 +41,7 @@ impl Course {
     }
 
     fn report(&self) -> Progress {
-        let copy = &self.copy;
-        let stage = match copy.phase() {
-            Phase::Preparing => Stage::Preparation,
-            Phase::Copying => Stage::Migration,
-            Phase::Switching | Phase::Fetching => Stage::Switching,
-            Phase::Done => Stage::Ended,
-        };
-        Progress {
-            stage,
-            elapsed: copy.elapsed(),
-            total: job().memory,
-            copied: copy.copied(),
-            remaining: copy.remaining(),
-            rate: copy.rate(),
-            dirty_rate: copy.dirty_rate(),
-            iteration: copy.round().into(),
-        }
+        self.copy.progress(job().memory)
     }
 
     /// Reports every half second until it is over, given up, or `seconds` have passed.
