@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use ballast_core::{
-    command::{Command, Order},
     decide::{self, DecideInput, decide_manual},
     decision::{Decision, Mode, Planned, Trigger},
     finding::Finding,
@@ -87,24 +86,15 @@ impl ControlLoop {
         self.shared.may_order()?;
         let known = self.shared.history.migration(migration);
         let known = known.ok_or(OperatorError::UnknownMigration { id: migration })?;
-        if let Some(outcome) = known.outcome {
+        if let Some(outcome) = &known.outcome {
             return Err(OperatorError::AlreadyOver { id: migration, how: outcome.ending.to_string() });
         }
         let (id, ttl) = (self.shared.command_id(), self.shared.settings.commands.ttl);
-        let intent = OpenIntent {
-            command: Command { id, host: known.source, ttl, order: Order::Cancel { migration } },
-            decision: known.decision,
-            name: known.name,
-            motive: format!("cancelled by {who}"),
-            ordered_at: self.shared.clock.now(),
-            accepted: false,
-            copy: None,
-            departure: None,
-            stake: None,
-        };
+        let (decision, why) = (known.decision, format!("cancelled by {who}"));
+        let intent = OpenIntent::stopping(known, (id, ttl), why, self.shared.clock.now());
         self.reachable(std::slice::from_ref(&intent))?;
         let records = vec![Record::CancelRequested { migration, by: id, who }];
-        let plan = Plan { records, decision: None, id: known.decision, approved_by: None, intents: vec![intent] };
+        let plan = Plan { records, decision: None, id: decision, approved_by: None, intents: vec![intent] };
         only(self.dispatch.issue(plan).await?)
     }
 

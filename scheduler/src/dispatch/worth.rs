@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use ballast_core::{
-    command::{Command, Order, Progress},
+    command::{Order, Progress},
     decision::Mode,
     id::CommandId,
     migration_cost::{GiveUp, Judged, Renewed},
@@ -67,22 +67,12 @@ impl Dispatcher {
             return Vec::new();
         }
         let (id, ttl) = (self.shared.command_id(), self.shared.settings.commands.ttl);
-        let command = Command { id, host: known.source, ttl, order: Order::Cancel { migration } };
-        if let Some(why) = self.refusal(&command, &[]) {
+        let why = format!("given up: {reason}");
+        let intent = OpenIntent::stopping(known, (id, ttl), why, self.shared.clock.now());
+        if let Some(why) = self.refusal(&intent.command, &[]) {
             tracing::debug!(%migration, why, %reason, "not worth going on with, and cannot be stopped now");
             return Vec::new();
         }
-        let intent = OpenIntent {
-            command,
-            decision: known.decision,
-            name: known.name,
-            motive: format!("given up: {reason}"),
-            ordered_at: self.shared.clock.now(),
-            accepted: false,
-            copy: None,
-            departure: None,
-            stake: None,
-        };
         let asked = Record::CancelRequested { migration, by: id, who: WHO.to_owned() };
         if self.journal.write(vec![asked, Record::Intent { intent: Box::new(intent.clone()) }]).await.is_err() {
             return Vec::new();

@@ -65,6 +65,27 @@ pub struct Departure {
 }
 
 impl OpenIntent {
+    /// The order to stop the migration `known`, as the command `id` that is good for `ttl`: why, and when it is given.
+    pub(crate) fn stopping(
+        known: MigrationRecord,
+        (id, ttl): (CommandId, Duration),
+        why: String,
+        at: Timestamp,
+    ) -> Self {
+        let order = Order::Cancel { migration: known.id };
+        Self {
+            command: Command { id, host: known.source, ttl, order },
+            decision: known.decision,
+            name: known.name,
+            motive: why,
+            ordered_at: at,
+            accepted: false,
+            copy: None,
+            departure: None,
+            stake: None,
+        }
+    }
+
     /// What the migration it orders leaves to watch, once it has completed at `at`.
     pub fn arrived(&self, at: Timestamp) -> Option<Moved> {
         let Order::Migrate { vm, destination, .. } = &self.command.order else { return None };
