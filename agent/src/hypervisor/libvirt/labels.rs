@@ -13,7 +13,7 @@ use ballast_core::{
 use roxmltree::{Attribute, Node};
 
 /// Namespace of the labels.
-pub(super) const LABELS: &str = "https://ballast.dev/vm/1";
+const LABELS: &str = "https://ballast.dev/vm/1";
 
 /// The labels in a domain's metadata; what cannot be understood of them becomes an obstacle.
 pub(super) fn read(metadata: Node<'_, '_>, obstacles: &mut Vec<Obstacle>) -> VmLabels {
