@@ -135,6 +135,7 @@ pub(crate) fn intent(command: Command) -> OpenIntent {
         motive,
         ordered_at,
         accepted: false,
+        said_goodbye: false,
         copy: None,
         departure: None,
         stake: None,

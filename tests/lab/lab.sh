@@ -8,7 +8,8 @@
 #
 #   lab.sh deps                                install what it needs (Debian, root)
 #   lab.sh up N [SECONDS]                      start the hosts kvm1 … kvmN; a peer that is silent for so long is given up
-#   lab.sh guest HOST NAME IP MIB LOAD [LABEL…]  define and start a vm; LABEL is immovable, pin=HOST or group=NAME
+#   lab.sh guest HOST NAME IP MIB LOAD [LABEL…]  define and start a vm; LABEL is immovable, pin=HOST or group=NAME, or
+#                                              lease: only one host at a time may run it, by libvirt's lock manager
 #   lab.sh guests HOST COUNT MIB LOAD          the same for COUNT vms at once, named idle1 …
 #   lab.sh load NAME LOAD                      change the CPU a vm uses, in percent of one vCPU
 #   lab.sh writes NAME RATE SET                have a vm write RATE MiB/s, over and over the same SET MiB
@@ -194,6 +195,8 @@ stdio_handler = "file"
 migration_host = "$LAB_NET.$1"
 CONF
   keepalive_conf
+  # A vm without a lease is nothing to it: network disks are not locked.
+  echo 'lock_manager = "lockd"'
   local pki=$LAB/pki/$LAB_HOST$1
   [[ ! -d $pki ]] || cat <<CONF
 migrate_tls_x509_cert_dir = "$pki"
@@ -212,7 +215,7 @@ mount --bind "$LAB/$1/lib" /var/lib/libvirt
 mount --bind "$LAB/$1/cache" /var/cache/libvirt
 mount --bind "$LAB/$1/log" /var/log/libvirt
 hostname "$1"
-exec libvirtd --listen --pid-file "$LAB/$1/libvirtd.pid"
+exec "\${@}"
 START
 }
 
@@ -236,7 +239,21 @@ host_network() {  # NUMBER
 
 libvirtd_start() {  # HOST
   local host=$1
-  setsid ip netns exec "$host" unshare --mount --uts bash "$LAB/$host/start.sh" > "$LAB/$host/libvirtd.out" 2>&1 &
+  host_program "$host" libvirtd --listen
+}
+
+# Starts a program of libvirt's on a host, where it finds that host's folders.
+host_program() {  # HOST PROGRAM ARGUMENT…
+  local host=$1 program=$2; shift 2
+  setsid ip netns exec "$host" unshare --mount --uts bash "$LAB/$host/start.sh" \
+    "$program" --pid-file "$LAB/$host/$program.pid" "$@" > "$LAB/$host/$program.out" 2>&1 &
+}
+
+# It keeps the locks of vms that run, so it outlives libvirtd.
+virtlockd_start() {  # HOST
+  echo "file_lockspace_dir = \"$LAB/leases\"" > "$LAB/$1/etc/qemu-lockd.conf"
+  host_program "$1" virtlockd
+  wait_for 20 test -S "$LAB/$1/run/virtlockd-sock" || fail "virtlockd of $1 does not start"
 }
 
 # What a libvirtd finds out of its QEMU takes it several seconds, and is the same on every host and in every life of the lab:
@@ -263,6 +280,7 @@ host_up() {  # NUMBER
   libvirtd_conf "$number" > "$LAB/$host/etc/libvirtd.conf"
   qemu_conf "$number" > "$LAB/$host/etc/qemu.conf"
   host_start_script "$host" > "$LAB/$host/start.sh"
+  virtlockd_start "$host"
   libvirtd_start "$host"
 }
 
@@ -395,13 +413,22 @@ vm_labels() {
   local label
   for label in "$@"; do
     case $label in
+      lease) ;;
       immovable) echo "<b:immovable/>" ;;
       pin=*) echo "<b:pin host='${label#pin=}'/>" ;;
       group=*) echo "<b:anti-affinity group='${label#group=}'/>" ;;
-      *) fail "label $label: immovable, pin=HOST or group=NAME is needed" ;;
+      *) fail "label $label: immovable, pin=HOST, group=NAME or lease is needed" ;;
     esac
   done
   echo "</b:vm></metadata>"
+}
+
+# A lease is libvirt's own and stands for the whole vm, whatever its disks are. virtlockd wants its file to be there.
+vm_lease() {  # NAME [LABEL…]
+  local name=$1; shift
+  [[ " $* " == *' lease '* ]] || return 0
+  : >> "$LAB/leases/$name"
+  echo "<lease><lockspace>leases</lockspace><key>$name</key><target path='$LAB'/></lease>"
 }
 
 vm_xml() {  # NAME IP MIB [LABEL…]
@@ -422,6 +449,7 @@ vm_xml() {  # NAME IP MIB [LABEL…]
   <cpu mode='custom' match='exact'><model>qemu64</model></cpu>
   <devices>
     <emulator>$(emulator)</emulator>
+    $(vm_lease "$name" "$@")
     <disk type='network' device='disk'>
       <driver name='qemu' type='raw' cache='none'/>
       <source protocol='nbd' name='$name'><host name='$SHARE_IP' port='$(cat "$LAB/disks/$name.port")'/></source>
@@ -480,7 +508,7 @@ down() {
     [[ -f $file ]] && kill "$(cat "$file")" 2>/dev/null || true
   done
   ip link del "$SWITCH" 2>/dev/null || true
-  rm -rf "$LAB"/"$LAB_HOST"[0-9]* "$LAB/disks" "$LAB/pki" "$LAB"/*.xml "$LAB"/*.log
+  rm -rf "$LAB"/"$LAB_HOST"[0-9]* "$LAB/disks" "$LAB/leases" "$LAB/pki" "$LAB"/*.xml "$LAB"/*.log
 }
 
 command=${1:-help}

@@ -17,6 +17,8 @@ use crate::{certificates::Authority, sources};
 pub const NETWORK: &str = "10.79.0";
 /// Where this machine is on it: the scheduler's address.
 pub const HERE: &str = "10.79.0.254";
+/// The label of a vm that only one host at a time may run, by libvirt's lock manager.
+pub const LEASE: &str = "lease";
 /// What the hosts' names begin with.
 const PREFIX: &str = "e2e";
 
@@ -120,16 +122,25 @@ impl Lab {
     /// # Errors
     /// What the script said.
     pub fn vm_of(&self, host: &str, name: &str, address: &str, mib: u32, load: u32) -> Result<()> {
-        self.guest(host, name, address, mib, load)?;
-        self.script(["wait-ping", address, "120"]).map(drop)
+        self.guest(host, name, address, mib, load, &[])?;
+        self.answers(address)
     }
 
-    /// The same without waiting for it.
+    /// Waits until a vm answers.
     ///
     /// # Errors
     /// What the script said.
-    pub fn guest(&self, host: &str, name: &str, address: &str, mib: u32, load: u32) -> Result<()> {
-        self.script(["guest", host, name, address, &mib.to_string(), &load.to_string()]).map(drop)
+    pub fn answers(&self, address: &str) -> Result<()> {
+        self.script(["wait-ping", address, "120"]).map(drop)
+    }
+
+    /// Starts a vm without waiting for it, with the labels that the script knows, or [`LEASE`].
+    ///
+    /// # Errors
+    /// What the script said.
+    pub fn guest(&self, host: &str, name: &str, address: &str, mib: u32, load: u32, labels: &[&str]) -> Result<()> {
+        let (mib, load) = (mib.to_string(), load.to_string());
+        self.script(["guest", host, name, address, &mib, &load].into_iter().chain(labels.iter().copied())).map(drop)
     }
 
     /// Starts several vms of one size on a host, by name and address, and waits until all answer.
@@ -138,9 +149,9 @@ impl Lab {
     /// What the script said.
     pub fn vms(&self, host: &str, vms: &[(&str, String)], mib: u32, load: u32) -> Result<()> {
         for (name, address) in vms {
-            self.guest(host, name, address, mib, load)?;
+            self.guest(host, name, address, mib, load, &[])?;
         }
-        vms.iter().try_for_each(|(_, address)| self.script(["wait-ping", address, "120"]).map(drop))
+        vms.iter().try_for_each(|(_, address)| self.answers(address))
     }
 
     /// Has a vm write `rate` MiB per second, over and over the same `set` MiB.

@@ -19,12 +19,12 @@ use crate::{
     power_state::PowerState,
 };
 
-/// Time a goodbye may take to leave; a scheduler that is not there is not waited for.
+/// Time that the scheduler may take to hear a goodbye, which it writes down first.
 const GOODBYE: Duration = Duration::from_secs(10);
 /// After the sleep order a host goes down within this; whoever still runs then has been woken, or never slept.
 const FALLING_ASLEEP: Duration = Duration::from_secs(30);
 
-/// Asks the link to say goodbye; answered when it has, or when there is no link.
+/// Asks the link to say goodbye; answered when the scheduler has heard it, and dropped where nobody does.
 pub(crate) type Goodbye = tokio::sync::mpsc::Sender<oneshot::Sender<()>>;
 
 /// What carrying out takes.
@@ -90,26 +90,30 @@ impl<H: Hypervisor, S: Host> Tools<H, S> {
 
     async fn sleep(&self) -> Ending {
         self.power.send_replace(PowerState::Leaving);
-        self.say_goodbye().await;
-        // A vm may have arrived while goodbye was said.
-        if let Err(reason) = self.check_empty().await {
-            self.power.send_replace(PowerState::Awake);
-            return Ending::Failed { reason: reason.to_string() };
-        }
-        match self.host.sleep().await {
+        match self.fall_asleep().await {
             Ok(()) => Ending::Completed,
-            Err(error) => {
+            Err(reason) => {
                 self.power.send_replace(PowerState::Awake);
-                Ending::Failed { reason: error.to_string() }
+                Ending::Failed { reason }
             }
         }
     }
 
-    async fn say_goodbye(&self) {
-        let (said, heard) = oneshot::channel();
-        if self.goodbye.send(said).await.is_ok() {
-            let _said_or_nobody_there = self.clock.timeout(GOODBYE, heard).await.is_ok();
+    /// A host that sleeps unheard is missed by everybody and woken by nobody, so one that cannot say so stays awake.
+    async fn fall_asleep(&self) -> Result<(), String> {
+        if !self.says_goodbye().await {
+            return Err("the scheduler did not hear that the host goes to sleep".to_owned());
         }
+        // A vm may have arrived while goodbye was said.
+        self.check_empty().await.map_err(|reason| reason.to_string())?;
+        self.host.sleep().await.map_err(|error| error.to_string())
+    }
+
+    /// True once the scheduler has heard it.
+    async fn says_goodbye(&self) -> bool {
+        let (heard, hears) = oneshot::channel();
+        let asked = self.goodbye.send(heard).await;
+        asked.is_ok() && matches!(self.clock.timeout(GOODBYE, hears).await, Ok(Ok(())))
     }
 
     /// After a sleep order was obeyed: rests until the host is awake again.

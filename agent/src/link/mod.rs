@@ -127,13 +127,13 @@ fn seed(link: &Link) -> u64 {
 }
 
 impl Link {
-    /// Returns once the host is awake; who wants a goodbye meanwhile is told that there is nobody to say it to.
+    /// Returns once the host is awake; who wants a goodbye meanwhile is told that there is nobody to hear it.
     async fn awake(&mut self) {
         loop {
             tokio::select! {
                 biased;
                 () = reached(&mut self.power, PowerState::Awake) => return,
-                Some(said) = self.goodbyes.recv() => nobody_to_tell(said),
+                Some(unheard) = self.goodbyes.recv() => drop(unheard),
             }
         }
     }
@@ -146,7 +146,7 @@ impl Link {
             tokio::select! {
                 biased;
                 () = &mut wait => return,
-                Some(said) = self.goodbyes.recv() => nobody_to_tell(said),
+                Some(unheard) = self.goodbyes.recv() => drop(unheard),
             }
         }
     }
@@ -168,13 +168,8 @@ impl Link {
             tokio::select! {
                 biased;
                 connected = &mut connecting => return connected.map_err(|error| chain(&error)),
-                Some(said) = self.goodbyes.recv() => nobody_to_tell(said),
+                Some(unheard) = self.goodbyes.recv() => drop(unheard),
             }
         }
     }
-}
-
-/// Answers a wish for a goodbye while there is no link: nobody is there to hear it, so it is as good as said.
-fn nobody_to_tell(said: oneshot::Sender<()>) {
-    let _told_or_gave_up = said.send(()).is_ok();
 }

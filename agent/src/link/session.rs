@@ -64,6 +64,8 @@ pub(super) struct Session<'a> {
     sent: Seq,
     acknowledged: Seq,
     window: u64,
+    /// Who waits for the scheduler to hear the goodbye that was said.
+    goodbye: Option<oneshot::Sender<()>>,
 }
 
 impl<'a> Session<'a> {
@@ -99,7 +101,8 @@ impl<'a> Session<'a> {
             return Err("the scheduler answered hello with something else than welcome".to_owned());
         };
         let zero = Seq::default();
-        let mut session = Self { link, outbox, answers, incoming, told, sent: zero, acknowledged: zero, window: 1 };
+        let (sent, acknowledged, window, goodbye) = (zero, zero, 1, None);
+        let mut session = Self { link, outbox, answers, incoming, told, sent, acknowledged, window, goodbye };
         session.welcomed(&welcome).await?;
         Ok(session)
     }
@@ -152,7 +155,7 @@ impl<'a> Session<'a> {
         tokio::select! {
             biased;
             message = self.incoming.message() => Turn::Heard(message.map(|message| message.map(Box::new))),
-            Some(said) = self.link.goodbyes.recv() => Turn::Goodbye(said),
+            Some(heard) = self.link.goodbyes.recv() => Turn::Goodbye(heard),
             Ok(()) = self.link.commands.reports.changed() => Turn::Reports,
             Ok(()) = self.link.power.changed() => Turn::Power,
             Ok(()) = self.link.inventory.changed() => Turn::Inventory,
@@ -170,7 +173,7 @@ impl<'a> Session<'a> {
             Turn::Heard(Ok(Some(message))) => self.receive(*message).await,
             Turn::Heard(Ok(None)) => return Ok(Some("the scheduler closed the stream".to_owned())),
             Turn::Heard(Err(status)) => return Ok(Some(words(&status))),
-            Turn::Goodbye(said) => self.say_goodbye(said).await?,
+            Turn::Goodbye(heard) => self.say_goodbye(heard).await?,
             Turn::Reports => self.report().await?,
             Turn::Power if *self.link.power.borrow_and_update() == PowerState::Asleep => {
                 return Ok(Some(self.close().await));
@@ -218,11 +221,16 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    async fn say_goodbye(&mut self, said: oneshot::Sender<()>) -> Result<(), Closed> {
+    async fn say_goodbye(&mut self, heard: oneshot::Sender<()>) -> Result<(), Closed> {
         let reason = "going to sleep as ordered".to_owned();
-        self.outbox.urgent(Message::Goodbye(v1::Goodbye { reason })).await?;
-        let _told_or_gave_up = said.send(()).is_ok();
-        Ok(())
+        self.goodbye = Some(heard);
+        self.outbox.urgent(Message::Goodbye(v1::Goodbye { reason })).await
+    }
+
+    fn goodbye_heard(&mut self) {
+        if let Some(heard) = self.goodbye.take() {
+            let _told_or_gave_up = heard.send(()).is_ok();
+        }
     }
 
     /// Sends what is still owed, ends the own side and lets the scheduler end its.
@@ -246,6 +254,7 @@ impl<'a> Session<'a> {
             Some(Order::Query(query)) => self.query(&query).await,
             Some(Order::ReportAck(ack)) => self.acknowledge_report(&ack.command_id).await,
             Some(Order::Preflight(question)) => self.preflight(question),
+            Some(Order::GoodbyeHeard(_)) => self.goodbye_heard(),
             Some(Order::Welcome(_)) => tracing::warn!("The scheduler said welcome twice; ignored"),
             Some(Order::KeepAlive(_)) => {}
             None => tracing::warn!("A message of a kind this version does not know; ignored"),

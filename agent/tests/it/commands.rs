@@ -6,7 +6,10 @@ use ballast_core::{
 };
 use ballast_proto::v1::{self, agent_message::Message as Up, scheduler_message::Message as Down};
 
-use super::rig::{Rig, ending, id};
+use super::{
+    rig::{Rig, ending, id},
+    scheduler::Session,
+};
 
 #[tokio::test]
 async fn a_vm_moves_through_three_stages_and_the_inventory_follows() {
@@ -166,22 +169,61 @@ async fn a_host_with_a_vm_does_not_sleep() {
     assert_eq!(session.end(id(1, 1)).await, CommandStatus::Denied(DenyReason::NotEmpty { vms }));
 }
 
+/// Moves every vm of `source` away and orders it to sleep.
+async fn emptied_and_told_to_sleep(rig: &Rig, session: &mut Session, source: usize, destination: usize) {
+    for (number, vm) in (1..).zip(rig.vms_on(source)) {
+        session.command(&rig.migrate(id(1, number), source, vm, destination)).await;
+        assert_eq!(ending(session.end(id(1, number)).await), Ending::Completed);
+    }
+    session.command(&rig.command(id(1, 90), source, Order::Sleep)).await;
+}
+
+/// Reads until the host says goodbye.
+async fn goodbye(session: &mut Session) {
+    while !matches!(session.next().await.expect("the stream ended"), Up::Goodbye(_)) {}
+}
+
+/// Seeds 4099, 4493 and 8611 of the simulation: the scheduler was lost before it knew, and the host slept unheard.
+#[tokio::test]
+async fn a_host_whose_goodbye_is_lost_with_its_link_stays_awake_and_says_so() {
+    let mut rig = Rig::new().await;
+    let (source, _, destination) = rig.vm();
+    let _agent = rig.agent(source);
+    let mut session = rig.scheduler.welcome(1).await;
+    emptied_and_told_to_sleep(&rig, &mut session, source, destination).await;
+    goodbye(&mut session).await;
+    drop(session);
+    let mut again = rig.scheduler.welcome(1).await;
+    let Ending::Failed { reason } = ending(again.end(id(1, 90)).await) else { panic!("it slept") };
+    assert_eq!(reason, "the scheduler did not hear that the host goes to sleep");
+}
+
+#[tokio::test]
+async fn a_host_whose_goodbye_nobody_hears_stays_awake_and_says_so() {
+    let mut rig = Rig::new().await;
+    let (source, _, destination) = rig.vm();
+    let _agent = rig.agent(source);
+    let mut session = rig.scheduler.welcome(1).await;
+    emptied_and_told_to_sleep(&rig, &mut session, source, destination).await;
+    goodbye(&mut session).await;
+    assert!(matches!(ending(session.end(id(1, 90)).await), Ending::Failed { .. }));
+}
+
 #[tokio::test]
 async fn an_empty_host_says_goodbye_sleeps_and_comes_back_when_woken() {
     let mut rig = Rig::new().await;
     let (source, _, destination) = rig.vm();
     let _agent = rig.agent(source);
     let mut session = rig.scheduler.welcome(1).await;
-    for (number, vm) in (1..).zip(rig.vms_on(source)) {
-        session.command(&rig.migrate(id(1, number), source, vm, destination)).await;
-        assert_eq!(ending(session.end(id(1, number)).await), Ending::Completed);
-    }
-    session.command(&rig.command(id(1, 90), source, Order::Sleep)).await;
+    emptied_and_told_to_sleep(&rig, &mut session, source, destination).await;
     let (mut goodbye, mut slept) = (false, false);
     while let Some(message) = session.next().await {
         match message {
             Up::Batch(batch) => session.ack(batch.seq).await,
-            Up::Goodbye(_) => goodbye = true,
+            Up::Goodbye(_) => {
+                goodbye = true;
+                session.send(Down::GoodbyeHeard(v1::GoodbyeHeard {})).await;
+            }
             Up::Report(report) if report.command_id == "1-90" => {
                 slept = matches!(report.status, Some(v1::command_report::Status::Finished(_)));
             }

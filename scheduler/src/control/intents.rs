@@ -36,7 +36,18 @@ pub(super) fn of_steps<'a>(
         let copy = reckoned(&planned.step, snapshot).map(Box::new);
         let departure = departure(planned, snapshot).map(Box::new);
         let stake = stake::of(planned, snapshot, &objective).map(Box::new);
-        Some(OpenIntent { command, decision, name, motive, ordered_at, accepted: false, copy, departure, stake })
+        Some(OpenIntent {
+            command,
+            decision,
+            name,
+            motive,
+            ordered_at,
+            accepted: false,
+            said_goodbye: false,
+            copy,
+            departure,
+            stake,
+        })
     };
     steps.into_iter().filter_map(each).collect()
 }

@@ -29,7 +29,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     counters::Counters,
-    engine::SessionId,
+    engine::{SessionId, ToAgent},
     journal::{Journal, Ledger, NotDurable, OpenIntent, Record},
     shared::Shared,
     state_task::State,
@@ -131,6 +131,9 @@ impl Dispatcher {
         let now = shared.clock.elapsed();
         for intent in ledger.open.values() {
             table.adopt(intent.command.clone(), intent.accepted, now);
+            if intent.said_goodbye {
+                table.goodbye_heard(intent.command.id, now);
+            }
         }
         for (intent, _) in ledger.unresolved.values() {
             table.adopt_unresolved(intent.command.clone());
@@ -151,7 +154,7 @@ impl Dispatcher {
             tokio::select! {
                 biased;
                 () = ticks.tick() => {
-                    let effects = self.table.tick(self.shared.clock.elapsed());
+                    let effects = self.table.tick(self.shared.clock.now(), self.shared.clock.elapsed());
                     self.carry_out(effects).await;
                 }
                 request = self.requests.recv() => match request {
@@ -183,7 +186,7 @@ impl Dispatcher {
                 self.carry_out(effects).await;
             }
             Request::Goodbye { host } => {
-                let effects = self.table.fell_asleep(&host, self.shared.clock.now(), now);
+                let effects = self.table.goodbye(&host, now);
                 self.carry_out(effects).await;
             }
             Request::Settle { reply } => drop(reply.send(())),
@@ -306,6 +309,7 @@ impl Dispatcher {
                     // Lost, it would only make a later loss of the agent's record look milder.
                     drop(self.journal.write(vec![Record::Accepted { id }]).await);
                 }
+                Effect::Goodbye(id, host) => self.hear_goodbye(id, &host).await,
                 Effect::Progress(id, progress) => effects.extend(self.progressed(id, progress).await),
                 Effect::Close(outcome) => effects.extend(self.close(outcome).await),
                 Effect::StepDown(seen) => {
@@ -323,6 +327,15 @@ impl Dispatcher {
                     tracing::warn!(migration = %id, "an agent works on a command that this journal does not know");
                 }
             }
+        }
+    }
+
+    /// Journals that a host goes to sleep by an order; only then it may.
+    async fn hear_goodbye(&mut self, id: CommandId, host: &HostId) {
+        if self.journal.write(vec![Record::Goodbye { id }]).await.is_ok() {
+            self.table.goodbye_heard(id, self.shared.clock.elapsed());
+            // Where it is lost, the host stays awake and says so.
+            let _heard_or_stays_awake = self.shared.links.send(host, ToAgent::GoodbyeHeard);
         }
     }
 

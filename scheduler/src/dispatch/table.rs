@@ -27,6 +27,9 @@ use crate::engine::{CommandSettings, ToAgent};
 /// Longest pause between two repetitions or questions.
 const BACK_OFF_MAX: Duration = Duration::from_secs(30);
 
+/// A host that said goodbye and has been away for so long sleeps: one that stays awake after all is back by then and says so.
+const FALLING_ASLEEP: Duration = Duration::from_secs(30);
+
 /// What is to be done because of what happened.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Effect {
@@ -34,6 +37,8 @@ pub(crate) enum Effect {
     Send(HostId, ToAgent),
     /// The agent has journalled the command: journal that.
     Accepted(CommandId),
+    /// The host goes to sleep by the command: journal that, call [`Table::goodbye_heard`] and let it.
+    Goodbye(CommandId, HostId),
     /// Show how far a command is.
     Progress(CommandId, Progress),
     /// Journal the outcome, then call [`Table::closed`].
@@ -66,6 +71,8 @@ struct Open {
     command: Command,
     issued: Duration,
     standing: Standing,
+    /// When the host, which goes to sleep by it and has said so, was last there.
+    here: Option<Duration>,
     alarmed: bool,
 }
 
@@ -77,21 +84,19 @@ pub(crate) struct Table {
     open: BTreeMap<CommandId, Open>,
     unresolved: BTreeMap<CommandId, Command>,
     connected: BTreeSet<HostId>,
-    /// Each host's last order to sleep that its goodbye closed: what it said of it before may come later.
-    overtaken: BTreeMap<HostId, CommandId>,
 }
 
 impl Table {
     /// An empty table of the scheduler's epoch.
     pub(crate) fn new(epoch: Epoch, settings: CommandSettings) -> Self {
-        let (open, unresolved, overtaken) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { epoch, settings, open, unresolved, connected: BTreeSet::new(), overtaken }
+        let (open, unresolved, connected) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        Self { epoch, settings, open, unresolved, connected }
     }
 
     /// Takes over a command of an earlier start: its agent will be asked when it connects.
     pub(crate) fn adopt(&mut self, command: Command, accepted: bool, now: Duration) {
         let standing = Standing::Asked { tries: 0, next: now, held: accepted };
-        self.open.insert(command.id, Open { command, issued: now, standing, alarmed: false });
+        self.open.insert(command.id, Open::new(command, standing, now));
     }
 
     /// Remembers a command whose outcome is unresolved: a later, better report replaces it.
@@ -136,7 +141,7 @@ impl Table {
     pub(crate) fn issue(&mut self, command: Command, now: Duration) -> Vec<Effect> {
         let send = Effect::Send(command.host.clone(), ToAgent::Command(command.clone()));
         let standing = Standing::Sent { tries: 1, next: now + self.settings.accept_timeout };
-        self.open.insert(command.id, Open { command, issued: now, standing, alarmed: false });
+        self.open.insert(command.id, Open::new(command, standing, now));
         vec![send]
     }
 
@@ -158,13 +163,20 @@ impl Table {
         self.connected.remove(host);
     }
 
-    /// The host said that it goes to sleep: the order to do so is carried out.
-    pub(crate) fn fell_asleep(&mut self, host: &HostId, at: Timestamp, now: Duration) -> Vec<Effect> {
+    /// The host said that it goes to sleep.
+    pub(crate) fn goodbye(&mut self, host: &HostId, now: Duration) -> Vec<Effect> {
         let sleeps = |open: &&mut Open| open.command.host == *host && open.command.order == Order::Sleep;
         let Some(open) = self.open.values_mut().find(sleeps) else { return Vec::new() };
-        self.overtaken.insert(host.clone(), open.command.id);
-        let outcome = open.command.ended(Ending::Completed, at);
-        open.close(outcome, now)
+        let mut effects = open.hold(now);
+        effects.push(Effect::Goodbye(open.command.id, host.clone()));
+        effects
+    }
+
+    /// That the host goes to sleep by this command is on the disk: when it is gone, that is carried out.
+    pub(crate) fn goodbye_heard(&mut self, id: CommandId, now: Duration) {
+        if let Some(open) = self.open.get_mut(&id) {
+            open.here = Some(now);
+        }
     }
 
     /// Takes what `host` says of a command at `now`, `at` by the wall clock.
@@ -216,7 +228,6 @@ impl Table {
         match (report.status.is_final(), report.status) {
             (_, CommandStatus::Unknown) => Vec::new(),
             (true, _) => vec![ack],
-            (false, _) if self.overtaken.get(host) == Some(&id) => Vec::new(),
             (false, _) => vec![Effect::Unknown(id)],
         }
     }
@@ -233,12 +244,12 @@ impl Table {
     }
 
     /// Repeats, asks and warns where it is time to.
-    pub(crate) fn tick(&mut self, now: Duration) -> Vec<Effect> {
+    pub(crate) fn tick(&mut self, at: Timestamp, now: Duration) -> Vec<Effect> {
         let (settings, connected) = (self.settings.clone(), &self.connected);
         let mut effects = Vec::new();
         for open in self.open.values_mut() {
             let is_here = connected.contains(&open.command.host);
-            effects.extend(open.tick(is_here, now, &settings));
+            effects.extend(open.tick(is_here, (at, now), &settings));
         }
         effects
     }
@@ -259,6 +270,10 @@ impl Standing {
 }
 
 impl Open {
+    fn new(command: Command, standing: Standing, issued: Duration) -> Self {
+        Self { command, issued, standing, here: None, alarmed: false }
+    }
+
     /// The agent has it.
     fn hold(&mut self, now: Duration) -> Vec<Effect> {
         let known = match self.standing {
@@ -299,11 +314,16 @@ impl Open {
         self.close(outcome, now)
     }
 
-    fn tick(&mut self, is_here: bool, now: Duration, settings: &CommandSettings) -> Vec<Effect> {
+    fn tick(&mut self, is_here: bool, (at, now): (Timestamp, Duration), settings: &CommandSettings) -> Vec<Effect> {
         let (id, host) = (self.command.id, self.command.host.clone());
         if !is_here && !matches!(self.standing, Standing::Closing { .. }) {
-            return self.alarm(now, settings);
+            return if self.sleeps(now) {
+                self.close(self.command.ended(Ending::Completed, at), now)
+            } else {
+                self.alarm(now, settings)
+            };
         }
+        self.here = self.here.map(|_| now);
         let expired = now >= self.issued + self.command.ttl;
         match &mut self.standing {
             Standing::Sent { tries, next } if now >= *next && !expired => {
@@ -328,6 +348,11 @@ impl Open {
             }
             Standing::Asked { .. } | Standing::Closing { .. } => Vec::new(),
         }
+    }
+
+    /// Whether its host said goodbye and has been gone for long enough.
+    fn sleeps(&self, now: Duration) -> bool {
+        self.here.is_some_and(|here| now >= here + FALLING_ASLEEP)
     }
 
     fn alarm(&mut self, now: Duration, settings: &CommandSettings) -> Vec<Effect> {

@@ -74,6 +74,8 @@ pub enum ToAgent {
         /// How long ago that came in.
         age: Duration,
     },
+    /// That the host goes to sleep is journalled.
+    GoodbyeHeard,
     /// Batches up to this one have been stored.
     Ack(Seq),
     /// The link ends: another of the same host has replaced it, or the scheduler stops.

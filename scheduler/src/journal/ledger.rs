@@ -44,6 +44,9 @@ pub struct OpenIntent {
     /// Whether its agent is known to have journalled it.
     #[serde(default)]
     pub accepted: bool,
+    /// The host has said that it goes to sleep by it.
+    #[serde(default)]
+    pub said_goodbye: bool,
     /// What a migration was reckoned with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copy: Option<Box<Reckoned>>,
@@ -80,6 +83,7 @@ impl OpenIntent {
             motive: why,
             ordered_at: at,
             accepted: false,
+            said_goodbye: false,
             copy: None,
             departure: None,
             stake: None,
@@ -184,6 +188,11 @@ impl Ledger {
             Record::Accepted { id } => {
                 if let Some(intent) = self.open.get_mut(id) {
                     intent.accepted = true;
+                }
+            }
+            Record::Goodbye { id } => {
+                if let Some(intent) = self.open.get_mut(id) {
+                    intent.said_goodbye = true;
                 }
             }
             Record::Outcome { outcome } => self.end(outcome, entry.at),

@@ -68,6 +68,11 @@ pub enum Record {
         /// Which.
         id: CommandId,
     },
+    /// The host goes to sleep by this command and has been heard.
+    Goodbye {
+        /// Which.
+        id: CommandId,
+    },
     /// A command ended. A second one of the same command replaces an unresolved first.
     Outcome {
         /// How.

@@ -134,6 +134,7 @@ fn every_record_survives_its_bytes() {
         Record::Executed { decision: DecisionId { epoch: Epoch(1), number: 4 }, who: Some("ann".into()) },
         intended(1),
         Record::Accepted { id: id(1) },
+        Record::Goodbye { id: id(1) },
         Record::Outcome { outcome: outcome(1, Ending::VmGone) },
         Record::Mode { mode: Mode::Auto, who: "ann".into() },
         Record::HostMode { host: host("a"), mode: HostMode::Draining, who: "ann".into() },
@@ -205,6 +206,7 @@ fn any_record() -> impl Strategy<Value = Record> {
     prop_oneof![
         number.clone().prop_map(intended),
         number.clone().prop_map(|number| Record::Accepted { id: id(number) }),
+        number.clone().prop_map(|number| Record::Goodbye { id: id(number) }),
         (number, ending).prop_map(|(number, ending)| Record::Outcome { outcome: outcome(number, ending) }),
         Just(Record::Mode { mode: Mode::Auto, who: "ann".into() }),
         Just(Record::HostMode { host: host("a"), mode: HostMode::Draining, who: "ann".into() }),

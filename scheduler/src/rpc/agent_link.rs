@@ -262,6 +262,7 @@ fn downstream(message: ToAgent) -> Downstream {
             Down::Preflight(preflight_question(number, vm, tls, passport.as_deref().map(|json| (json, age))))
         }
         ToAgent::ReportAck(id) => Down::ReportAck(v1::ReportAck { command_id: id.to_string() }),
+        ToAgent::GoodbyeHeard => Down::GoodbyeHeard(v1::GoodbyeHeard {}),
         ToAgent::Ack(seq) => Down::Ack(v1::Ack { seq: seq.0 }),
         ToAgent::Close { why } => return Err(Status::aborted(why)),
     };

@@ -20,7 +20,7 @@ pub use plan::{Phase, Side, Victim};
 pub use report::Report;
 
 use crate::{
-    lab::{self, Lab, NETWORK},
+    lab::{self, LEASE, Lab, NETWORK},
     lab_fleet::{LabFleet, Terms},
 };
 use plan::Dice;
@@ -86,7 +86,10 @@ pub async fn run(options: &Options, say: &dyn Fn(&dyn fmt::Display)) -> Result<R
 
 fn guest(lab: &Lab, number: usize) -> Result<Guest> {
     let (name, host) = (format!("drilled-{number}"), Lab::host(1 + number % HOSTS));
-    lab.vm_of(&host, &name, &format!("{NETWORK}.{}", 180 + number), 96, 5)?;
+    let address = format!("{NETWORK}.{}", 180 + number);
+    // What libvirt by itself does not rule out where a libvirtd dies at the switch-over, its lock manager has to.
+    lab.guest(&host, &name, &address, 96, 5, &[LEASE])?;
+    lab.answers(&address)?;
     lab.writes(&name, WRITES.0, WRITES.1)?;
     let uuid = lab.virsh(&host, &["domuuid", &name])?.trim().to_owned();
     Ok(Guest { name, uuid, host })

@@ -14,6 +14,9 @@ use super::{run::Run, watch::Watch};
 /// A vm that has been where it is for so long has nothing to do with a move.
 const SETTLED: Duration = Duration::from_secs(5);
 
+/// So long after it stood still a scheduler may still read what waited meanwhile, and believe what was true then.
+const CATCHING_UP: Duration = Duration::from_secs(10);
+
 /// The newest snapshot, and who was no longer in it.
 #[derive(Debug, Default)]
 pub(super) struct Belief(Arc<Mutex<State>>);
@@ -40,6 +43,10 @@ impl Belief {
     /// Whoever is believed gone must be.
     pub(super) fn compare(&self, run: &Run, watch: &Watch) {
         let gone = std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner).gone);
+        let stood_until = run.paused.get(&run.agents.len());
+        if stood_until.is_some_and(|until| run.now < *until + CATCHING_UP) {
+            return;
+        }
         for (vm, host) in gone {
             if watch.places(vm, run.now.saturating_sub(SETTLED), run.now) == [Some(host.clone())] {
                 run.witness.broken(format!("I4: {vm} runs on {host} and the scheduler takes it for gone"));

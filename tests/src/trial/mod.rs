@@ -66,11 +66,12 @@ pub struct Trial {
 }
 
 impl Trial {
-    /// Starts `hosts` hosts and the vms, each on the host of its number; `None`, and a note, where this machine cannot.
+    /// Starts `hosts` hosts and the vms, each on the host of its number and with these labels of the script's; `None`, and a
+    /// note, where this machine cannot.
     ///
     /// # Errors
     /// What does not start.
-    pub async fn begin(test: &str, hosts: usize, vms: &[(&str, usize)]) -> Result<Option<Self>> {
+    pub async fn begin(test: &str, hosts: usize, vms: &[(&str, usize)], labels: &[&str]) -> Result<Option<Self>> {
         if let Some(why) = lab::lacks() {
             skipped(test, &why);
             return Ok(None);
@@ -80,7 +81,7 @@ impl Trial {
         let mut uuids = BTreeMap::new();
         for (index, (vm, host)) in vms.iter().enumerate() {
             let host = Lab::host(*host);
-            lab.guest(&host, vm, &format!("{NETWORK}.{}", 190 + index), 96, 5)?;
+            lab.guest(&host, vm, &format!("{NETWORK}.{}", 190 + index), 96, 5, labels)?;
             lab.writes(vm, WRITES.0, WRITES.1)?;
             uuids.insert((*vm).to_owned(), lab.virsh(&host, &["domuuid", vm])?.trim().to_owned());
         }

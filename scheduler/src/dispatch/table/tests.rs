@@ -44,16 +44,36 @@ fn an_agent_says_how_it_ended_but_not_what_it_was() {
     assert_eq!(effects, [Effect::Close(outcome(1, Ending::Completed))]);
 }
 
-#[test]
-fn what_a_goodbye_overtook_is_nothing_to_wonder_at() {
+/// A table with an order to sleep for `a`, whose goodbye was heard after a second.
+fn goodbye_was_heard() -> Table {
     let mut table = table();
     connect(&mut table);
     table.issue(Command { order: Order::Sleep, ..migrate(1) }, Duration::ZERO);
-    let effects = table.fell_asleep(&host("a"), Timestamp::from_secs(9), SECOND);
+    let effects = table.goodbye(&host("a"), SECOND);
+    assert_eq!(effects, [Effect::Accepted(id(1)), Effect::Goodbye(id(1), host("a"))]);
+    table.goodbye_heard(id(1), SECOND);
+    table
+}
+
+#[test]
+fn a_host_that_said_goodbye_and_stays_away_sleeps() {
+    let mut table = goodbye_was_heard();
+    table.tick(Timestamp::EPOCH, SECOND * 50);
+    table.disconnected(&host("a"));
+    assert_eq!(table.tick(Timestamp::EPOCH, SECOND * 79), []);
+    let effects = table.tick(Timestamp::from_secs(9), SECOND * 80);
     let [Effect::Close(slept)] = effects.as_slice() else { panic!("{effects:?}") };
-    table.closed(slept);
-    assert_eq!(report(&mut table, 1, CommandStatus::Accepted, SECOND), []);
-    assert_eq!(report(&mut table, 2, CommandStatus::Accepted, SECOND), [Effect::Unknown(id(2))]);
+    assert_eq!((&slept.ending, slept.ended_at), (&Ending::Completed, Timestamp::from_secs(9)));
+}
+
+#[test]
+fn a_host_that_said_goodbye_and_stayed_says_itself_how_its_order_ended() {
+    let mut table = goodbye_was_heard();
+    assert_eq!(table.tick(Timestamp::EPOCH, SECOND * 40), [], "it is there");
+    let failed = outcome(1, Ending::Failed { reason: "a vm arrived".into() });
+    let effects = report(&mut table, 1, CommandStatus::Finished(failed), SECOND * 41);
+    let [Effect::Close(stayed)] = effects.as_slice() else { panic!("{effects:?}") };
+    assert!(matches!(stayed.ending, Ending::Failed { .. }));
 }
 
 #[test]
@@ -79,15 +99,15 @@ fn a_silent_migration_is_asked_after() {
     connect(&mut table);
     table.issue(migrate(1), Duration::ZERO);
     report(&mut table, 1, CommandStatus::Running(Progress::default()), SECOND);
-    assert!(table.tick(SECOND * 50).is_empty());
-    assert_eq!(table.tick(SECOND * 61), [Effect::Send(host("a"), ToAgent::Query(vec![id(1)]))]);
+    assert!(table.tick(Timestamp::EPOCH, SECOND * 50).is_empty());
+    assert_eq!(table.tick(Timestamp::EPOCH, SECOND * 61), [Effect::Send(host("a"), ToAgent::Query(vec![id(1)]))]);
 }
 
 #[test]
 fn an_unreachable_host_is_warned_of_once() {
     let mut table = table();
     table.issue(migrate(1), Duration::ZERO);
-    let alarms: usize = (0..100).map(|ten| table.tick(SECOND * ten * 10).len()).sum();
+    let alarms: usize = (0..100).map(|ten| table.tick(Timestamp::EPOCH, SECOND * ten * 10).len()).sum();
     assert_eq!(alarms, 1);
 }
 
@@ -121,7 +141,11 @@ impl FakeAgent {
                 let status = |id: &CommandId| self.known.get(id).cloned().unwrap_or(CommandStatus::Unknown);
                 ids.iter().map(|id| Report { id: *id, status: status(id) }).collect()
             }
-            ToAgent::ReportAck(_) | ToAgent::Ack(_) | ToAgent::Preflight { .. } | ToAgent::Close { .. } => Vec::new(),
+            ToAgent::ReportAck(_)
+            | ToAgent::GoodbyeHeard
+            | ToAgent::Ack(_)
+            | ToAgent::Preflight { .. }
+            | ToAgent::Close { .. } => Vec::new(),
         }
     }
 
@@ -184,7 +208,7 @@ impl Run {
         let effects = match happening {
             Happening::Pass(seconds) => {
                 self.now += SECOND * u32::try_from(*seconds).unwrap();
-                self.table.tick(self.now)
+                self.table.tick(Timestamp::EPOCH, self.now)
             }
             Happening::Lose(lossy) => {
                 self.lossy = *lossy;

@@ -206,6 +206,8 @@ async fn an_empty_host_is_put_to_sleep_and_its_silence_is_expected() {
     let mut world = World::stopped(Mode::Auto);
     let (_a, mut b, order) = falling_asleep(&mut world).await;
     world.engine().goodbye(b.id).await.unwrap();
+    assert_eq!(b.next().await, ToAgent::GoodbyeHeard);
+    b.finish(&order, ballast_core::outcome::Ending::Completed).await;
     assert_eq!(b.next().await, ToAgent::ReportAck(order.id));
     b.leave().await;
     let slept = world.snapshot().await;
@@ -219,6 +221,22 @@ async fn an_empty_host_is_put_to_sleep_and_its_silence_is_expected() {
     // What was not on the disk when it was killed it does not know.
     world.until("its return is journalled", async |engine| journalled(engine).await > before).await;
     assert!(!sleeps_after_a_restart(&mut world).await, "it has come back");
+}
+
+/// Seeds 4099, 4493 and 8611 of the simulation: who heard the goodbye was lost, and the order stayed open until the host woke.
+#[tokio::test]
+async fn an_order_to_sleep_whose_goodbye_was_heard_ends_without_its_host_also_after_a_restart() {
+    let mut world = World::stopped(Mode::Auto);
+    let (_a, mut b, _order) = falling_asleep(&mut world).await;
+    world.engine().goodbye(b.id).await.unwrap();
+    assert_eq!(b.next().await, ToAgent::GoodbyeHeard);
+    b.leave().await;
+    world.restart().await;
+    let _a = world.agent("a", &[7]).await;
+    let open = async |engine: &Engine| engine.stats().await.unwrap().commands_open;
+    world.until("its order is taken over", async |engine| open(engine).await == 1).await;
+    world.pass(Duration::from_secs(40)).await;
+    assert_eq!(open(world.engine()).await, 0);
 }
 
 /// Seed 3623 of the simulation: what became of an order would be told only once the host is woken.

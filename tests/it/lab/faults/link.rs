@@ -3,11 +3,12 @@
 use ballast_proto::v1::EndingKind;
 use ballast_tests::{
     drill::Phase,
+    lab::LEASE,
     lab_place::There,
     trial::{COPY, ENDLESS, Trial},
 };
 
-use super::{ended, hosts, trial};
+use super::{ended, hosts, labelled, trial};
 
 #[tokio::test]
 async fn a_link_cut_before_or_in_the_copy_leaves_the_vm_at_its_source() {
@@ -81,4 +82,30 @@ async fn a_vm_that_libvirt_runs_at_both_ends_is_told_and_left_to_a_person() {
     trial.fleet.lab.virsh(&destination, &["undefine", "web"]).unwrap();
     ended(&trial.outcome(&order).await.unwrap(), EndingKind::Failed);
     trial.lives_on("web", &source).await.unwrap();
+}
+
+/// The same with libvirt's lock manager: the lease has gone to the destination, so the source cannot let the vm go on.
+#[tokio::test]
+async fn a_vm_with_a_lease_runs_once_even_where_the_last_word_of_its_move_is_lost() {
+    let test = "link::a_vm_with_a_lease_runs_once_even_where_the_last_word_of_its_move_is_lost";
+    let Some(mut trial) = labelled(test, 2, &[("web", 1)], &[LEASE]).await else { return };
+    let (source, destination) = hosts();
+    let order = trial.order("web", &source, &destination, COPY).await.unwrap();
+    trial.hold_before_it_runs_there(&order).await.unwrap();
+    trial.fleet.lab.cut(&source, &destination).unwrap();
+    trial.fleet.lab.thaw_libvirtd(&destination).unwrap();
+    trial
+        .until("it runs at its destination alone", async |trial| {
+            trial.places("web") == [There::StandsStill, There::Runs]
+        })
+        .await
+        .unwrap();
+    trial.fleet.lab.mend(&source).unwrap();
+    ended(&trial.outcome(&order).await.unwrap(), EndingKind::Completed);
+
+    // What stays behind at the source has no lease and cannot be let run; a person removes it.
+    trial.fleet.lab.virsh(&source, &["resume", "web"]).unwrap_err();
+    trial.fleet.lab.virsh(&source, &["destroy", "web"]).unwrap();
+    trial.fleet.lab.virsh(&source, &["undefine", "web"]).unwrap();
+    trial.lives_on("web", &destination).await.unwrap();
 }

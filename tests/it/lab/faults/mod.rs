@@ -14,7 +14,12 @@ use ballast_tests::{lab::Lab, trial::Trial};
 
 /// A fleet in the lab, unless this machine cannot hold one.
 async fn trial(test: &str, hosts: usize, vms: &[(&str, usize)]) -> Option<Trial> {
-    let trial = Trial::begin(&format!("lab::faults::{test}"), hosts, vms).await.unwrap();
+    labelled(test, hosts, vms, &[]).await
+}
+
+/// The same with vms that have labels of the lab's script.
+async fn labelled(test: &str, hosts: usize, vms: &[(&str, usize)], labels: &[&str]) -> Option<Trial> {
+    let trial = Trial::begin(&format!("lab::faults::{test}"), hosts, vms, labels).await.unwrap();
     if trial.is_some() {
         println!("== {test}");
     }

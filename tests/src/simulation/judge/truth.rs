@@ -27,7 +27,11 @@ impl Judge<'_> {
     ) {
         let id = outcome.id;
         let Some(effect) = effect else {
-            if outcome.ending == Ending::Completed {
+            // Its host lost power before it began, and somebody started the vm where it was to go: the next life of the agent
+            // cannot tell that from a move that succeeded.
+            let given = self.run.shown.truth(id.epoch, intent.ordered_at);
+            let is_there = || self.watch.places(vm, given, at).iter().flatten().any(|host| host == destination);
+            if outcome.ending == Ending::Completed && !is_there() {
                 self.break_it(format!("I11: {id} completed and was never begun"));
             }
             return;
@@ -53,11 +57,11 @@ impl Judge<'_> {
             Ending::Failed { .. } | Ending::Cancelled { .. } => {
                 !stayed || until.is_some() && self.has_left(vm, destination, effect.at, until) && !is_back()
             }
-            // Neither of the two hosts it was asked of has it; whether somebody else moved it on, nobody there can say.
+            // Neither of the two hosts had it when they were asked; whether somebody else moved it on, or started it since,
+            // nobody there could say.
             Ending::VmGone => {
-                let now = self.watch.places(vm, at.saturating_sub(2 * LOOK), at);
-                now.iter().flatten().all(|host| host == destination || *host == intent.command.host)
-                    && !now.contains(&None)
+                let mut since = self.watch.places(vm, effect.at, at).into_iter();
+                since.all(|host| host.is_some_and(|host| host == *destination || host == intent.command.host))
             }
             Ending::Abandoned { .. } | Ending::Unresolved { .. } => false,
         };

@@ -135,9 +135,12 @@ impl Meddler {
         };
         let (may_lose, may_repeat) = match &message {
             Down::Welcome(_) | Down::Ack(_) => (false, false),
-            Down::Command(_) | Down::Query(_) | Down::ReportAck(_) | Down::Preflight(_) | Down::KeepAlive(_) => {
-                (true, true)
-            }
+            Down::Command(_)
+            | Down::Query(_)
+            | Down::ReportAck(_)
+            | Down::Preflight(_)
+            | Down::GoodbyeHeard(_)
+            | Down::KeepAlive(_) => (true, true),
         };
         let bytes = SchedulerMessage { message: Some(message.clone()) }.encode_to_vec();
         if let Some(id) = id {
@@ -219,6 +222,7 @@ fn heard(message: &Down) -> String {
         }
         Down::Query(query) => format!("query {}", query.command_ids.join(" ")),
         Down::ReportAck(ack) => format!("heard of {}", ack.command_id),
+        Down::GoodbyeHeard(_) => "heard goodbye".to_owned(),
         Down::Ack(_) => "ack".to_owned(),
         Down::KeepAlive(_) => "alive".to_owned(),
     }
