@@ -15,6 +15,7 @@
 mod stall;
 #[cfg(test)]
 mod tests;
+mod whereabouts;
 
 use std::time::Duration;
 
@@ -25,6 +26,8 @@ use crate::{
     units::{Bytes, Timestamp, seconds},
 };
 use stall::StallDetector;
+pub use whereabouts::Presence;
+use whereabouts::{Doubt, Found, judge, pause_before_look};
 
 /// A low mark older than this makes a copy stalled and earns it a longer pause (KubeVirt's figure).
 const STALL_WINDOW: Duration = Duration::from_secs(40);
@@ -37,12 +40,6 @@ const SWITCHING_PATIENCE: Duration = Duration::from_secs(60);
 const ABORT_REPEAT: Duration = Duration::from_secs(10);
 /// How often an abort is tried before the vm is looked for without the call having returned.
 const ABORTS: u32 = 4;
-/// First and longest wait between two looks for a vm whose place is not known. The vm stays locked meanwhile, and what is
-/// found has to be reported within a minute of the trouble's end: a vm that is gone takes two looks, so two of the longest
-/// must fit well into that. A look is two calls that change nothing.
-const LOCATE_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
-/// What cannot be told for so long is a person's: hypervisors settle a lost peer within half a minute, by their keep-alive.
-const PERSON_AFTER: Duration = Duration::from_secs(60);
 /// An unanswered look is repeated after this.
 const LOCATE_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -59,21 +56,6 @@ pub struct Ticket {
     pub destination: HostId,
     /// Bounds to stay within.
     pub limits: MigrationLimits,
-}
-
-/// Where a vm was found on one host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Presence {
-    /// Its vCPUs run there and no job moves it away.
-    Running,
-    /// It is there, stopped in memory, and no job moves it away.
-    Paused,
-    /// It is there and a job still moves it, out or in.
-    Moving,
-    /// It is certainly not running there.
-    Absent,
-    /// The host could not be asked.
-    Unknown,
 }
 
 /// What happened.
@@ -153,15 +135,6 @@ enum State {
     Switching { copied: Bytes, copied_at: Timestamp },
     Verifying { looks: u32, next_look: Timestamp, doubt: Doubt },
     Ended,
-}
-
-/// What was said of a vm whose place cannot be told.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Doubt {
-    /// The last reason.
-    said: Option<&'static str>,
-    /// A person was called.
-    pleaded: bool,
 }
 
 /// A stop that was asked for or that a bound demanded.
@@ -442,55 +415,22 @@ impl Migration {
     fn located(&mut self, source: Presence, destination: Presence, now: Timestamp) -> Vec<Effect> {
         let State::Verifying { looks, next_look, .. } = &mut self.state else { return Vec::new() };
         *next_look = now.after(pause_before_look(*looks));
-        let judged = self.judge(source, destination);
-        let seen_gone = std::mem::replace(&mut self.seen_gone, judged == Ok(Ending::VmGone));
+        let judged = judge(source, destination, self.switched);
+        let seen_gone = std::mem::replace(&mut self.seen_gone, judged == Ok(Found::Nowhere));
         match judged {
             // A hypervisor that has just restarted may not list its vms yet: one look proves no loss.
-            Ok(Ending::VmGone) if !seen_gone => Vec::new(),
-            Ok(ending) => self.finish(ending, now),
+            Ok(Found::Nowhere) if !seen_gone => Vec::new(),
+            Ok(Found::Nowhere) => self.finish(Ending::VmGone, now),
+            Ok(Found::Destination) => self.finish(Ending::Completed, now),
+            Ok(Found::Source) => self.finish(self.stayed(), now),
             Err(reason) => self.doubt(reason, now),
         }
     }
 
-    /// Says why it cannot be told, and again where the reason is another; after a while a person is called.
     fn doubt(&mut self, reason: &'static str, now: Timestamp) -> Vec<Effect> {
         let waited = now.since(self.entered_at);
         let State::Verifying { doubt, .. } = &mut self.state else { return Vec::new() };
-        match doubt.said.replace(reason) {
-            Some(_) if waited >= PERSON_AFTER && !doubt.pleaded => {
-                doubt.pleaded = true;
-                vec![Effect::Plead { reason: reason.to_owned() }]
-            }
-            Some(before) if before == reason => Vec::new(),
-            _ => vec![Effect::Doubt { reason: reason.to_owned() }],
-        }
-    }
-
-    /// The ending that the vm's whereabouts prove, or what is known where they prove none.
-    fn judge(&self, source: Presence, destination: Presence) -> Result<Ending, &'static str> {
-        use Presence::{Absent, Moving, Paused, Running, Unknown};
-        match (source, destination) {
-            (Running, Running) => Err("the vm seems to run on both hosts"),
-            // libvirt 9.0 has been seen to let it go on at both ends where the destination's libvirtd died at this moment.
-            (Running, Unknown) if self.switched => {
-                Err("the vm runs at its source, and its destination, which may run it too, cannot be asked")
-            }
-            (Running, _) => Ok(self.stayed()),
-            (Absent, Running | Paused) | (Paused, Running) => Ok(Ending::Completed),
-            (Absent, Absent) => Ok(Ending::VmGone),
-            (Moving, _) => Err(
-                "the migration is still under way (where the vm stands still meanwhile, a restart of the source's libvirtd ends it)",
-            ),
-            // Who lets it go on at its source must know that it does not run elsewhere.
-            (Paused, Unknown) => Err("the vm is paused at its source and its destination cannot be asked"),
-            (Paused, Moving) => Err("the vm is paused at its source and still arriving at its destination"),
-            (Paused, Absent | Paused) => Err(
-                "the vm is paused at its source and does not run at its destination (virsh resume at the source lets it go on)",
-            ),
-            (Absent, Moving) => Err("the vm is gone from its source and still arriving at its destination"),
-            (Absent, Unknown) => Err("the vm is not at its source and its destination cannot be asked"),
-            (Unknown, _) => Err("the source's hypervisor cannot be asked"),
-        }
+        doubt.say(reason, waited).into_iter().collect()
     }
 
     fn stayed(&self) -> Ending {
@@ -544,9 +484,4 @@ fn expected_downtime(progress: &Progress) -> Duration {
     } else {
         Duration::ZERO
     }
-}
-
-fn pause_before_look(looks: u32) -> Duration {
-    let (first, longest) = LOCATE_AGAIN;
-    first.saturating_mul(1 << looks.saturating_sub(1).min(8)).min(longest)
 }
