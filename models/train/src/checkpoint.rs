@@ -32,7 +32,7 @@ struct Kept {
     optimizer: Vec<u8>,
 }
 
-/// Writes a checkpoint in place of the one before: a process that ends meanwhile leaves one of the two.
+/// Writes a checkpoint in place of the one before.
 ///
 /// # Errors
 /// Where it cannot be written.
@@ -48,16 +48,7 @@ pub fn save(path: &Path, training: &Training, data: &str) -> anyhow::Result<()> 
         epochs: progress.epochs.clone(),
         optimizer: training.optimizer()?,
     };
-    let body = postcard::to_allocvec(&kept).context("the checkpoint")?;
-    let beside = path.with_extension("tmp");
-    let write = || -> std::io::Result<()> {
-        let mut file = File::create(&beside)?;
-        file.write_all(blake3::hash(&body).as_bytes())?;
-        file.write_all(&body)?;
-        file.sync_all()?;
-        fs::rename(&beside, path)
-    };
-    write().with_context(|| format!("write the checkpoint {}", path.display()))
+    write(path, &postcard::to_allocvec(&kept).context("the checkpoint")?)
 }
 
 /// Takes a run up again; `None` where there is no checkpoint.
@@ -66,18 +57,8 @@ pub fn save(path: &Path, training: &Training, data: &str) -> anyhow::Result<()> 
 /// Where it is damaged, or of another recipe or other data: then going on would not give what was asked for.
 pub fn load(path: &Path, recipe: &Recipe, data: &str) -> anyhow::Result<Option<Training>> {
     let name = path.display();
-    let bytes = match fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error).with_context(|| format!("read the checkpoint {name}")),
-    };
-    let (hash, body) =
-        bytes.split_at_checked(HASH).with_context(|| format!("{name}: {} bytes are no checkpoint", bytes.len()))?;
-    anyhow::ensure!(
-        hash == blake3::hash(body).as_bytes(),
-        "{name}: the checkpoint is damaged; remove it to begin anew"
-    );
-    let kept: Kept = postcard::from_bytes(body).with_context(|| format!("{name}: a checkpoint of another version"))?;
+    let Some(body) = read(path)? else { return Ok(None) };
+    let kept: Kept = postcard::from_bytes(&body).with_context(|| format!("{name}: a checkpoint of another version"))?;
     anyhow::ensure!(kept.data == data, "{name}: a checkpoint of other data; remove it to begin anew");
     anyhow::ensure!(
         kept.recipe == *recipe,
@@ -96,6 +77,36 @@ pub fn load(path: &Path, recipe: &Recipe, data: &str) -> anyhow::Result<Option<T
         epochs: kept.epochs,
     };
     Training::go_on(*recipe, progress, kept.optimizer).map(Some)
+}
+
+/// Writes a checkpoint's body in place of the one before: a process that ends meanwhile leaves one of the two.
+pub(crate) fn write(path: &Path, body: &[u8]) -> anyhow::Result<()> {
+    let beside = path.with_extension("tmp");
+    let write = || -> std::io::Result<()> {
+        let mut file = File::create(&beside)?;
+        file.write_all(blake3::hash(body).as_bytes())?;
+        file.write_all(body)?;
+        file.sync_all()?;
+        fs::rename(&beside, path)
+    };
+    write().with_context(|| format!("write the checkpoint {}", path.display()))
+}
+
+/// A checkpoint's body; `None` where there is no checkpoint.
+pub(crate) fn read(path: &Path) -> anyhow::Result<Option<Vec<u8>>> {
+    let name = path.display();
+    let mut bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).with_context(|| format!("read the checkpoint {name}")),
+    };
+    anyhow::ensure!(bytes.len() >= HASH, "{name}: {} bytes are no checkpoint", bytes.len());
+    let body = bytes.split_off(HASH);
+    anyhow::ensure!(
+        bytes == blake3::hash(&body).as_bytes(),
+        "{name}: the checkpoint is damaged; remove it to begin anew"
+    );
+    Ok(Some(body))
 }
 
 fn numbers(weights: &Weights) -> Vec<Vec<f32>> {

@@ -62,6 +62,9 @@ pub struct ForecasterArgs {
     /// The run on disk, written after every epoch; one that is there already is gone on with.
     #[arg(long, value_name = "FILE")]
     pub checkpoint: Option<PathBuf>,
+    /// Go on with the run of --checkpoint, and do not begin anew where there is none.
+    #[arg(long, requires = "checkpoint")]
+    pub resume: bool,
     /// A line of JSON per epoch.
     #[arg(long, value_name = "FILE")]
     pub log: Option<PathBuf>,
@@ -281,10 +284,11 @@ pub fn run(args: &ForecasterArgs, out: &mut dyn Write) -> anyhow::Result<()> {
 
 /// A run that is gone on with, or one that begins.
 fn begin(args: &ForecasterArgs, recipe: Recipe, data: &Data) -> anyhow::Result<Training> {
-    if let Some(path) = &args.checkpoint
-        && let Some(training) = checkpoint::load(path, &recipe, &data.hash)?
-    {
-        return Ok(training);
+    if let Some(path) = &args.checkpoint {
+        if let Some(training) = checkpoint::load(path, &recipe, &data.hash)? {
+            return Ok(training);
+        }
+        anyhow::ensure!(!args.resume, "--resume: there is no checkpoint {}", path.display());
     }
     let Some(path) = &args.from else { return Ok(Training::begin(recipe, recipe.first_weights()?)) };
     let bytes = fs::read(path).with_context(|| format!("read {}", path.display()))?;

@@ -67,8 +67,7 @@ impl Optimizer {
     /// # Errors
     /// Where burn cannot write it.
     pub fn to_bytes(&self) -> anyhow::Result<Vec<u8>> {
-        let bytes = self.adam.into_bytes().map_err(|error| anyhow::anyhow!("the optimiser's state: {error:?}"))?;
-        Ok(bytes.to_vec())
+        state(&self.adam)
     }
 
     /// Takes a state up again.
@@ -76,8 +75,19 @@ impl Optimizer {
     /// # Errors
     /// Where it is none of burn's.
     pub fn restore(mut self, state: Vec<u8>) -> anyhow::Result<Self> {
-        let restored = self.adam.from_bytes(Bytes::from_bytes_vec(state));
-        self.adam = restored.map_err(|error| anyhow::anyhow!("{error:?}")).context("the optimiser's state")?;
+        self.adam = restored(self.adam, state)?;
         Ok(self)
     }
+}
+
+/// State of an optimiser of burn's.
+pub(crate) fn state(adam: &ModuleOptimizer) -> anyhow::Result<Vec<u8>> {
+    let bytes = adam.into_bytes().map_err(|error| anyhow::anyhow!("the optimiser's state: {error:?}"))?;
+    Ok(bytes.to_vec())
+}
+
+/// An optimiser of burn's with such a state.
+pub(crate) fn restored(adam: ModuleOptimizer, state: Vec<u8>) -> anyhow::Result<ModuleOptimizer> {
+    let restored = adam.from_bytes(Bytes::from_bytes_vec(state));
+    restored.map_err(|error| anyhow::anyhow!("{error:?}")).context("the optimiser's state")
 }

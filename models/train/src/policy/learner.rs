@@ -11,6 +11,7 @@ use burn::{
 };
 
 use super::replay::Experience;
+use crate::optimizer;
 
 /// Largest norm of a gradient.
 const NORM_MAX: f32 = 10.0;
@@ -84,6 +85,17 @@ pub struct Learner {
     target: Member,
 }
 
+/// Where a learner stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct State {
+    /// The network after the newest step.
+    pub online: Member,
+    /// The one that targets are reckoned by.
+    pub target: Member,
+    /// The optimiser's moments, as burn writes them.
+    pub adam: Vec<u8>,
+}
+
 impl std::fmt::Debug for Learner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Learner").field("device", &self.device).finish_non_exhaustive()
@@ -98,6 +110,24 @@ impl Learner {
         let adam = AdamWConfig::new().with_weight_decay(1e-4).with_grad_clipping(Some(clip)).init();
         let net = Net::new(&member, &device);
         Self { net, adam, device, target: member.clone(), online: member }
+    }
+
+    /// Where it stands, to be taken up again.
+    ///
+    /// # Errors
+    /// Where burn cannot write its optimiser's state.
+    pub fn state(&self) -> anyhow::Result<State> {
+        let adam = optimizer::state(&self.adam)?;
+        Ok(State { online: self.online.clone(), target: self.target.clone(), adam })
+    }
+
+    /// Goes on from where a learner stood.
+    ///
+    /// # Errors
+    /// Where the optimiser's state is none of burn's.
+    pub fn go_on(state: State, device: &Device) -> anyhow::Result<Self> {
+        let begun = Self::new(state.online, device);
+        Ok(Self { adam: optimizer::restored(begun.adam, state.adam)?, target: state.target, ..begun })
     }
 
     /// Targets are reckoned by the network of now from here on.

@@ -109,6 +109,36 @@ impl Replay {
         Self { kept: Vec::new(), capacity, next: 0, tree: vec![0.0; 2 * capacity], heaviest: 1.0 }
     }
 
+    /// Goes on from what [`Self::kept`], [`Self::weights`], [`Self::next`] and [`Self::heaviest`] said: the sums follow from the weights.
+    pub fn go_on(capacity: usize, kept: Vec<Experience>, weights: &[f64], next: usize, heaviest: f64) -> Self {
+        let mut replay = Self { kept, next, heaviest, ..Self::new(capacity) };
+        replay.tree[replay.capacity..][..weights.len()].copy_from_slice(weights);
+        for node in (1..replay.capacity).rev() {
+            replay.tree[node] = replay.tree[2 * node] + replay.tree[2 * node + 1];
+        }
+        replay
+    }
+
+    /// What is kept, by place.
+    pub fn kept(&self) -> &[Experience] {
+        &self.kept
+    }
+
+    /// What each weighs, by place.
+    pub fn weights(&self) -> &[f64] {
+        &self.tree[self.capacity..][..self.kept.len()]
+    }
+
+    /// The place that the next one goes to.
+    pub fn next(&self) -> usize {
+        self.next
+    }
+
+    /// What one weighs whose error is not known yet.
+    pub fn heaviest(&self) -> f64 {
+        self.heaviest
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.kept.len()

@@ -20,7 +20,8 @@ use rayon::prelude::*;
 
 use super::{
     cells::{self, Cell, Days},
-    episode, unit,
+    episode,
+    training::unit,
 };
 
 /// Episodes between two updates of the table that episodes are played by.

@@ -23,7 +23,8 @@ use rand::SeedableRng as _;
 use rand_pcg::Pcg64;
 
 use super::{
-    episode::{Episode, Step},
+    cells::Days,
+    episode::{Answers, Episode, Step},
     replay::{Experience, Replay, Returns, experiences},
     *,
 };
@@ -31,7 +32,7 @@ use crate::device::Device;
 
 const RETURNS: Returns = Returns { discount: 0.5, rounds: 2, rounds_max: 4, shaping: 0.0 };
 
-fn step(round: usize) -> Step {
+pub(super) fn step(round: usize) -> Step {
     let asked = Question { shared: [0.0; SHARED], plans: vec![[0.0; OWN]], greedy: None };
     Step { round, asked: Arc::new(asked), choice: Some(0) }
 }
@@ -85,7 +86,7 @@ fn the_oldest_makes_room_and_an_error_that_is_no_number_changes_nothing() {
 }
 
 /// A folder with the two small days of the repository.
-fn days() -> tempfile::TempDir {
+pub(super) fn days() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let traces = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../sim/traces");
     for day in ["20110303", "20110403"] {
@@ -95,15 +96,8 @@ fn days() -> tempfile::TempDir {
     folder
 }
 
-fn args(folder: &Path, out: &str) -> PolicyArgs {
-    PolicyArgs {
-        data: Some(folder.to_owned()),
-        experience: None,
-        judged: 4,
-        from: None,
-        days: Vec::new(),
-        tune: vec!["20110403".into()],
-        out: folder.join(out),
+pub(super) fn numbers() -> Numbers {
+    Numbers {
         turns: 2,
         cells: 2,
         steps: 3,
@@ -114,6 +108,21 @@ fn args(folder: &Path, out: &str) -> PolicyArgs {
         rounds: 6,
         shaping: 0.0,
         seed: 1,
+    }
+}
+
+pub(super) fn args(folder: &Path, out: &str) -> PolicyArgs {
+    PolicyArgs {
+        data: Some(folder.to_owned()),
+        experience: None,
+        judged: 4,
+        from: None,
+        days: Vec::new(),
+        tune: vec!["20110403".into()],
+        out: folder.join(out),
+        checkpoint: None,
+        resume: false,
+        numbers: numbers(),
         device: Device::Cpu,
     }
 }
@@ -193,8 +202,7 @@ fn experienced(folder: &Path) -> PolicyArgs {
         data: None,
         tune: Vec::new(),
         experience: own,
-        turns: 1,
-        steps: 1,
+        numbers: Numbers { turns: 1, steps: 1, ..numbers() },
         ..args(folder, "fleet.safetensors")
     }
 }
@@ -222,7 +230,11 @@ fn a_run_goes_on_from_the_networks_of_a_bundle() {
     let folder = days();
     let first = args(folder.path(), "first");
     run(&first, &mut Vec::new()).unwrap();
-    let again = PolicyArgs { from: Some(first.out.clone()), turns: 1, steps: 0, ..args(folder.path(), "again") };
+    let again = PolicyArgs {
+        from: Some(first.out.clone()),
+        numbers: Numbers { turns: 1, steps: 0, ..numbers() },
+        ..args(folder.path(), "again")
+    };
     run(&again, &mut Vec::new()).unwrap();
     let [first, again] = [first.out, again.out].map(|path| Bundle::from_bytes(&fs::read(path).unwrap()).unwrap());
     assert_eq!(first.ensemble, again.ensemble, "no step was taken");

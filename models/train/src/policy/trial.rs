@@ -12,6 +12,7 @@ use ballast_sim::score::{
     stats::{self, Paired},
 };
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use super::{
     cells::{Cell, Days},
@@ -34,7 +35,7 @@ pub struct Trial {
 }
 
 /// What networks cost over what the greedy policy at its best setting costs.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
     /// The ratio over all cells.
     pub ratio: f64,
