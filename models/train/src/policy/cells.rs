@@ -49,6 +49,28 @@ pub struct Cell {
     pub seed: u64,
 }
 
+/// What one fleet's hosts have in common: they are like two hosts of the recording's, which may be of one kind.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Hosts {
+    /// Memory, in multiples of the kind's.
+    pub memory: f64,
+    /// Bandwidth of the link, in multiples of the kind's.
+    pub link: f64,
+    /// The two, by their place among the recording's hosts.
+    pub kinds: [usize; 2],
+    /// Share of hosts that are of the first kind.
+    pub of_first: f64,
+}
+
+/// What makes a fleet that fleet.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Mix {
+    /// Its hosts.
+    pub hosts: Hosts,
+    /// CPU that vms want, in multiples of what was recorded.
+    pub load: f64,
+}
+
 /// Days of recordings, made ready.
 #[derive(Debug, Clone)]
 pub struct Days {
@@ -56,6 +78,8 @@ pub struct Days {
     pace: Pace,
     /// Risk settings that cells are drawn with.
     risks: [f64; 4],
+    /// What all cells have in common; drawn for each where nothing is said.
+    mix: Option<Mix>,
     /// Hash of the files.
     pub hash: String,
 }
@@ -63,7 +87,16 @@ pub struct Days {
 impl Days {
     /// These days, played at that pace with one of those risk settings.
     pub fn of(days: Vec<(String, Arc<Scenario>)>, pace: Pace, risks: [f64; 4], hash: String) -> Self {
-        Self { days, pace, risks, hash }
+        Self { days, pace, risks, mix: None, hash }
+    }
+
+    /// One fleet's worth of them, drawn: a day, a load, a mix of hosts.
+    pub fn task(&self, seed: u64) -> Self {
+        let mut rng = Pcg64::seed_from_u64(seed);
+        let day = self.days[rng.random_range(0..self.days.len())].clone();
+        let hosts = Hosts::drawn(day.1.hosts().len(), &mut rng);
+        let mix = Mix { hosts, load: load(&mut rng) };
+        Self { days: vec![day], mix: Some(mix), ..self.clone() }
     }
 
     /// Reads those days of the PlanetLab recordings in `folder`.
@@ -98,8 +131,11 @@ impl Days {
     pub fn cell(&self, seed: u64) -> anyhow::Result<Cell> {
         let mut rng = Pcg64::seed_from_u64(seed);
         let (_, day) = &self.days[rng.random_range(0..self.days.len())];
-        let hosts = hosts(day, &mut rng)?;
-        let vms = vms(day, &hosts, &mut rng);
+        let number = rng.random_range(HOSTS);
+        let drawn = Hosts::drawn(day.hosts().len(), &mut rng);
+        let hosts = hosts(day, number, self.mix.map_or(drawn, |mix| mix.hosts), &mut rng)?;
+        let drawn = load(&mut rng);
+        let vms = vms(day, &hosts, self.mix.map_or(drawn, |mix| mix.load), &mut rng);
         let mut series = Vec::with_capacity(vms.len());
         let vms = vms.into_iter().enumerate().map(|(index, vm)| {
             series.push(Arc::clone(day.series(vm.series)));
@@ -134,18 +170,28 @@ fn name_of(path: &Path) -> String {
     path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-fn hosts(day: &Scenario, rng: &mut Pcg64) -> anyhow::Result<Vec<HostSpec>> {
-    let number = rng.random_range(HOSTS);
-    let memory = [0.5, 1.0, 1.0, 2.0][rng.random_range(0..4)];
-    let link = [0.5, 1.0, 1.0, 4.0][rng.random_range(0..4)];
-    // Like two hosts of the fleet, which may be of one kind, in shares that differ from cell to cell.
-    let kinds: [&HostSpec; 2] = std::array::from_fn(|_| &day.hosts()[rng.random_range(0..day.hosts().len())]);
-    let of_first = rng.random::<f64>();
+impl Hosts {
+    fn drawn(known: usize, rng: &mut Pcg64) -> Self {
+        Self {
+            memory: [0.5, 1.0, 1.0, 2.0][rng.random_range(0..4)],
+            link: [0.5, 1.0, 1.0, 4.0][rng.random_range(0..4)],
+            kinds: std::array::from_fn(|_| rng.random_range(0..known)),
+            of_first: rng.random::<f64>(),
+        }
+    }
+}
+
+fn load(rng: &mut Pcg64) -> f64 {
+    0.6 + rng.random::<f64>()
+}
+
+fn hosts(day: &Scenario, number: usize, like: Hosts, rng: &mut Pcg64) -> anyhow::Result<Vec<HostSpec>> {
+    let kinds = like.kinds.map(|kind| &day.hosts()[kind]);
     (0..number)
         .map(|index| {
-            let spec = kinds[usize::from(rng.random::<f64>() > of_first)].clone();
-            let memory_capacity = spec.memory_capacity.scale(memory);
-            let migration_bandwidth = BytesPerSec(spec.migration_bandwidth.get() * link);
+            let spec = kinds[usize::from(rng.random::<f64>() > like.of_first)].clone();
+            let memory_capacity = spec.memory_capacity.scale(like.memory);
+            let migration_bandwidth = BytesPerSec(spec.migration_bandwidth.get() * like.link);
             Ok(HostSpec {
                 host: HostId::new(&format!("host-{index:02}"))?,
                 memory_capacity,
@@ -157,8 +203,7 @@ fn hosts(day: &Scenario, rng: &mut Pcg64) -> anyhow::Result<Vec<HostSpec>> {
 }
 
 /// Vms that the hosts' memory holds with room to spare, spread over them.
-fn vms(day: &Scenario, hosts: &[HostSpec], rng: &mut Pcg64) -> Vec<VmSpec> {
-    let load = 0.6 + rng.random::<f64>();
+fn vms(day: &Scenario, hosts: &[HostSpec], load: f64, rng: &mut Pcg64) -> Vec<VmSpec> {
     let number = hosts.len() * rng.random_range(2..=6);
     let mut free: Vec<Bytes> = hosts.iter().map(|host| host.memory_capacity.scale(MEMORY_FILL)).collect();
     let mut taken = std::collections::BTreeSet::new();

@@ -39,6 +39,7 @@ struct Kept {
     turns: usize,
     steps: usize,
     warm_up: usize,
+    meta: Option<f64>,
     rng: Pcg64,
     seen: Seen,
     learners: Vec<KeptLearner>,
@@ -90,6 +91,7 @@ pub(super) fn save(path: &Path, run: &Run, asked: &Asked) -> anyhow::Result<()> 
         turns: run.turns,
         steps: training.steps,
         warm_up: training.warm_up,
+        meta: training.meta,
         rng: training.rng.clone(),
         seen: training.seen.clone(),
         learners: training.learners.iter().map(KeptLearner::of).collect::<anyhow::Result<_>>()?,
@@ -145,8 +147,9 @@ impl Kept {
             Ok(Best { outcome, ensemble: Ensemble { members }, turns })
         };
         let best = self.best.map(best).transpose()?;
-        let (seen, rng, steps, warm_up) = (self.seen, self.rng, self.steps, self.warm_up);
-        Ok(Run { turns: self.turns, training: Training { learners, replay, seen, rng, steps, warm_up }, best })
+        let Self { turns, steps, warm_up, meta, rng, seen, .. } = self;
+        let device = device.clone();
+        Ok(Run { turns, training: Training { learners, replay, seen, rng, steps, warm_up, meta, device }, best })
     }
 }
 

@@ -13,6 +13,7 @@ pub mod learner;
 mod material;
 pub mod numbers;
 pub mod replay;
+mod reptile;
 mod shaping;
 pub mod tabular;
 #[cfg(test)]
@@ -103,6 +104,7 @@ struct Recipe<'a> {
 pub fn run(args: &PolicyArgs, out: &mut dyn Write) -> anyhow::Result<()> {
     let (material, before) = (Material::read(args)?, material::begun_with(args)?);
     let asked = asked(&args.numbers, &material, before.as_ref())?;
+    args.numbers.check()?;
     writeln!(out, "{}", material.told())?;
     let mut run = begin(args, before.as_ref(), &asked, out)?;
     let best = best_of(args, &material, &mut run, &asked, out)?;

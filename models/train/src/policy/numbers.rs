@@ -36,12 +36,27 @@ pub struct Numbers {
     /// Rounds' energy of an idle host by which pay is shaped towards as few hosts as a fluid would need; 0 shapes nothing.
     #[arg(long, default_value_t = 0.0)]
     pub shaping: f32,
+    /// Learn where to begin on a fleet rather than what to answer (Reptile): each turn after the warm-up learns one task, a day with a
+    /// load and a mix of hosts, from where the networks stand, and goes this share of the way there; the share falls to nothing. What
+    /// the last turn leaves is written, for --from.
+    #[arg(long, value_name = "SHARE")]
+    pub meta: Option<f64>,
     /// Seed of all that is drawn.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
 }
 
 impl Numbers {
+    /// Whether they make sense.
+    ///
+    /// # Errors
+    /// Where one is out of its range.
+    pub(super) fn check(&self) -> anyhow::Result<()> {
+        let share = self.meta.unwrap_or(1.0);
+        anyhow::ensure!(share > 0.0 && share <= 1.0, "meta is {share}, more than 0 and at most 1 is needed");
+        Ok(())
+    }
+
     /// How returns are reckoned.
     pub(super) fn returns(&self) -> Returns {
         let Self { discount, rounds, shaping, .. } = *self;

@@ -107,6 +107,7 @@ pub(super) fn numbers() -> Numbers {
         discount: 0.97,
         rounds: 6,
         shaping: 0.0,
+        meta: None,
         seed: 1,
     }
 }
@@ -255,4 +256,42 @@ fn the_same_seed_learns_the_same_table() {
     let table = ballast_models::policy::table::Table::parse(&text).unwrap();
     assert_eq!((table.episodes, table.days), (16, vec!["20110403".to_owned()]));
     assert!(table.tried.iter().flatten().sum::<u32>() > 16 * 40, "a day has 48 half-hours");
+}
+
+#[test]
+fn a_task_is_one_day_with_one_load_and_one_mix_of_hosts() {
+    let folder = days();
+    let days = Days::read(folder.path(), &["20110303".into(), "20110403".into()]).unwrap();
+    for seed in 0..8 {
+        let task = days.task(seed);
+        assert_eq!(task.names().len(), 1);
+        let of = |seed: u64| {
+            let cell = task.cell(seed).unwrap();
+            let (hosts, vms) = (cell.scenario.hosts(), cell.scenario.vms());
+            let size = |host: &HostSpec| (host.memory_capacity, host.cpu_capacity.get().to_bits());
+            let kinds: std::collections::BTreeSet<_> = hosts.iter().map(size).collect();
+            (kinds, vms.len())
+        };
+        let (one, other) = (of(1), of(2));
+        assert!(one.0.len() <= 2 && !one.0.is_disjoint(&other.0), "the same kinds of hosts: {one:?} {other:?}");
+    }
+}
+
+#[test]
+fn networks_to_begin_with_are_those_of_the_last_turn_and_the_same_for_the_same_seed() {
+    let folder = days();
+    let meta = |out: &str| PolicyArgs {
+        numbers: Numbers { meta: Some(0.5), turns: 3, ..numbers() },
+        ..args(folder.path(), out)
+    };
+    let (first, again) = (meta("first"), meta("again"));
+    let mut told = Vec::new();
+    run(&first, &mut told).unwrap();
+    run(&again, &mut Vec::new()).unwrap();
+    assert_eq!(fs::read(&first.out).unwrap(), fs::read(&again.out).unwrap());
+    let told = String::from_utf8(told).unwrap();
+    assert!(told.contains("the networks of turn 3: "), "{told}");
+    let wrong = PolicyArgs { numbers: Numbers { meta: Some(1.5), ..numbers() }, ..args(folder.path(), "x") };
+    let error = run(&wrong, &mut Vec::new()).unwrap_err().to_string();
+    assert_eq!(error, "meta is 1.5, more than 0 and at most 1 is needed");
 }
