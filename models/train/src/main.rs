@@ -9,6 +9,7 @@ use ballast_train::{
     policy::{
         self, PolicyArgs,
         tabular::{self, TableArgs},
+        transfer::{self, TransferArgs},
     },
     score::{self, ScoreArgs},
     speed::{self, SpeedArgs},
@@ -34,6 +35,8 @@ enum Command {
     Policy(PolicyArgs),
     /// Learns the table of the slow loop on the same fleets.
     QTable(TableArgs),
+    /// Measures how soon networks are good on a fleet that is new to them.
+    Transfer(Box<TransferArgs>),
     /// Measures how fast this machine's devices train the forecaster.
     Speed(SpeedArgs),
 }
@@ -45,6 +48,7 @@ fn main() -> anyhow::Result<()> {
         Command::ForecastScore(args) => score::run(&args, &mut out),
         Command::Policy(args) => policy::run(&args, &mut out),
         Command::QTable(args) => tabular::run(&args, &mut out),
+        Command::Transfer(args) => transfer::run(&args, &mut out),
         Command::Speed(args) => speed::run(&args, &since_boot, &mut out),
     }
 }

@@ -22,6 +22,7 @@ use ballast_sim::{
         file::{Data, DataFile, builtin, day_of},
     },
     score::Pace,
+    trace::Series,
 };
 use rand::{RngExt as _, SeedableRng as _};
 use rand_pcg::Pcg64;
@@ -119,6 +120,38 @@ impl Days {
         Ok(Self::of(days, pace, RISKS, hasher.finalize().to_hex().to_string()))
     }
 
+    /// The same days on a fleet of that mix.
+    ///
+    /// # Errors
+    /// Where a day has no host of such a kind.
+    pub fn like(mut self, mix: Mix) -> anyhow::Result<Self> {
+        let known = self.days.iter().map(|(_, day)| day.hosts().len()).min().unwrap_or(0);
+        anyhow::ensure!(mix.hosts.kinds.iter().all(|kind| *kind < known), "{known} hosts are known, {mix:?}");
+        self.mix = Some(mix);
+        Ok(self)
+    }
+
+    /// The first so many hours of them. Of a day of which there are some hours only, those repeat until it is over: else what an
+    /// answer is worth would end with the recording.
+    ///
+    /// # Errors
+    /// Where there are fewer hours.
+    pub fn first(&self, hours: u32) -> anyhow::Result<Self> {
+        let (whole, rest) = ((hours / 24) as usize, hours % 24);
+        let mut days: Vec<(String, Arc<Scenario>)> = self.days.iter().take(whole).cloned().collect();
+        if rest > 0
+            && let Some((name, day)) = self.days.get(whole)
+        {
+            days.push((name.clone(), Arc::new(repeated(day, rest)?)));
+        }
+        anyhow::ensure!(
+            days.len() == whole + usize::from(rest > 0),
+            "{hours} hours: {} days are there",
+            self.days.len()
+        );
+        Ok(Self { days, ..self.clone() })
+    }
+
     /// Names of the days.
     pub fn names(&self) -> Vec<String> {
         self.days.iter().map(|(name, _)| name.clone()).collect()
@@ -200,6 +233,20 @@ fn hosts(day: &Scenario, number: usize, like: Hosts, rng: &mut Pcg64) -> anyhow:
             })
         })
         .collect()
+}
+
+/// A day that is its first hours over and over.
+fn repeated(day: &Scenario, hours: u32) -> anyhow::Result<Scenario> {
+    let series = |index: usize| {
+        let whole = day.series(index);
+        let slots = (u128::from(hours) * 3_600_000 / whole.slot.as_millis().max(1)) as usize;
+        let first = whole.slots.iter().take(slots.max(1));
+        Arc::new(Series { slots: first.cycle().take(whole.slots.len()).copied().collect(), ..Series::clone(whole) })
+    };
+    let number = day.vms().iter().map(|vm| vm.series + 1).max().unwrap_or(0);
+    let series = (0..number).map(series).collect();
+    let again = Scenario::new(day.start(), day.duration(), day.hosts().to_vec(), day.vms().to_vec(), series)?;
+    Ok(again.with_terms(day.terms().clone())?)
 }
 
 /// Vms that the hosts' memory holds with room to spare, spread over them.

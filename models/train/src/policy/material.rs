@@ -1,6 +1,6 @@
 //! What a run learns on, chooses by and judges by, and what it begins with.
 
-use std::{fs, io::Write};
+use std::{fs, io::Write, path::Path};
 
 use anyhow::Context as _;
 use ballast_models::policy::{
@@ -69,14 +69,21 @@ pub(super) fn begun_with(args: &PolicyArgs) -> anyhow::Result<Option<Bundle>> {
     let bundle = match &args.from {
         None if args.experience.is_none() => return Ok(None),
         None => shipped()?,
-        Some(path) => {
-            let bytes = fs::read(path).with_context(|| format!("read {}", path.display()))?;
-            Bundle::from_bytes(&bytes).with_context(|| path.display().to_string())?
-        }
+        Some(path) => read(path)?,
     };
-    let members = bundle.ensemble.members.len();
-    anyhow::ensure!(members == MEMBERS, "--from: it has {members} networks, and {MEMBERS} are trained");
     Ok(Some(bundle))
+}
+
+/// Networks to begin with.
+///
+/// # Errors
+/// Where the bundle cannot be read, or has another number of members.
+pub(super) fn read(path: &Path) -> anyhow::Result<Bundle> {
+    let bytes = fs::read(path).with_context(|| format!("read {}", path.display()))?;
+    let bundle = Bundle::from_bytes(&bytes).with_context(|| path.display().to_string())?;
+    let members = bundle.ensemble.members.len();
+    anyhow::ensure!(members == MEMBERS, "--from: {} has {members} networks, and {MEMBERS} are trained", path.display());
+    Ok(bundle)
 }
 
 /// Whether networks are better than the greedy policy and than those of `before` on days that nothing was learnt on or chosen by:

@@ -19,6 +19,7 @@ pub mod tabular;
 #[cfg(test)]
 mod tests;
 mod training;
+pub mod transfer;
 pub mod trial;
 
 use std::{fs, io::Write, path::PathBuf};

@@ -72,6 +72,11 @@ impl Trial {
         self.against_greedy(&self.costs(ensemble, seen))
     }
 
+    /// What all cells cost under the greedy policy at its best setting.
+    pub fn greedy(&self) -> f64 {
+        total(&self.greedy)
+    }
+
     /// What a course of every cell costs over the greedy policy's.
     pub fn against_greedy(&self, ours: &[f64]) -> Outcome {
         outcome(ours, &self.greedy)
@@ -96,7 +101,8 @@ fn last(costs: &[f64]) -> f64 {
     costs.last().copied().unwrap_or(0.0)
 }
 
-fn total(costs: &[f64]) -> f64 {
+/// What all cells cost together.
+pub fn total(costs: &[f64]) -> f64 {
     costs.iter().sum()
 }
 
