@@ -8,11 +8,12 @@
 #
 #   lab.sh deps                                install what it needs (Debian, root)
 #   lab.sh up N [SECONDS]                      start the hosts kvm1 … kvmN; a peer that is silent for so long is given up
-#   lab.sh guest HOST NAME IP MIB LOAD [LABEL…]  define and start a vm; LABEL is immovable, pin=HOST or group=NAME, or
-#                                              lease: only one host at a time may run it, by libvirt's lock manager
+#   lab.sh guest HOST NAME IP MIB LOAD [LABEL…]  define and start a vm; LABEL is immovable, pin=HOST, group=NAME,
+#                                              within=SECONDS, the time a copy of it may take, or lease: only one host at
+#                                              a time may run it, by libvirt's lock manager
 #   lab.sh guests HOST COUNT MIB LOAD          the same for COUNT vms at once, named idle1 …
 #   lab.sh load NAME LOAD                      change the CPU a vm uses, in percent of one vCPU
-#   lab.sh writes NAME RATE SET                have a vm write RATE MiB/s, over and over the same SET MiB
+#   lab.sh writes NAME RATE SET [HELD]         have a vm write RATE MiB/s, over and over the same SET MiB, and hold HELD more
 #   lab.sh power-off NAME                      have a vm power itself off, as from within
 #   lab.sh is-whole NAME                       fail where a vm found other than what it had written, or began anew
 #   lab.sh uri HOST                            how an agent of HOST reaches its libvirtd
@@ -24,6 +25,7 @@
 #   lab.sh kill-vm HOST NAME                   kill QEMU of a vm on HOST as a crash would
 #   lab.sh cut HOST OTHER                      let nothing through between two hosts
 #   lab.sh mend HOST                           let everything through again, to and from HOST
+#   lab.sh throttle HOST MBIT                  let no more than MBIT Mbit/s out of HOST; 0 lets everything out again
 #   lab.sh restart-libvirtd HOST               start libvirtd of HOST again after it was killed; its vms went on
 #   lab.sh wait-ping IP [SECONDS]              wait until a vm answers
 #   lab.sh down                                stop and remove all of it; harmless when nothing runs
@@ -97,7 +99,7 @@ echo VM-UP
 # `lab.sh writes` change them from outside.
 read_load() {
   echo 1 > /proc/sys/vm/drop_caches
-  dd if=/dev/vda bs=512 skip=1 count=1 2>/dev/null | sed -n '1s/^\([0-9]* [0-9]*\).*/\1/p' > /tmp/writes.new
+  dd if=/dev/vda bs=512 skip=1 count=1 2>/dev/null | sed -n '1s/^\([0-9 ]*\).*/\1/p' > /tmp/writes.new
   mv /tmp/writes.new /tmp/writes
   dd if=/dev/vda bs=512 count=1 2>/dev/null > /tmp/load
   if grep -q '^off' /tmp/load; then poweroff -f; fi
@@ -321,6 +323,14 @@ cut() {
 
 mend() { ip netns exec "$1" iptables -w -F; }
 
+# What a host sends: a copy is then held by the source's cable alone, whichever way it goes, and waits in one queue. A twentieth
+# of a second of it, as in a switch: a longer queue would keep every other connection of the host waiting behind the copy.
+throttle() {
+  [[ $# -eq 2 ]] || fail "throttle HOST MBIT"
+  ip netns exec "$1" tc qdisc del dev eth0 root 2>/dev/null || true
+  (($2 == 0)) || ip netns exec "$1" tc qdisc add dev eth0 root tbf rate "$2mbit" burst 128kb latency 50ms
+}
+
 # Starts libvirtd of a host again after a test has killed it; its vms have gone on running.
 restart_libvirtd() { libvirtd_start "$1"; wait_for 60 virsh_ "$1" hostname || fail "libvirtd of $1 did not come back"; }
 
@@ -348,7 +358,7 @@ virsh_() { local host=$1; shift; ip netns exec "$host" virsh -q -c "$(uri "$host
 
 load() { printf '%-16s\n' "$2" | dd of="$LAB/disks/$1.raw" conv=notrunc status=none; }
 
-writes() { printf '%-16s\n' "$2 $3" | dd of="$LAB/disks/$1.raw" bs=512 seek=1 conv=notrunc status=none; }
+writes() { printf '%-24s\n' "$2 $3 ${4:-0}" | dd of="$LAB/disks/$1.raw" bs=512 seek=1 conv=notrunc status=none; }
 
 power_off() { printf '%-16s\n' off | dd of="$LAB/disks/$1.raw" conv=notrunc status=none; }
 
@@ -417,7 +427,8 @@ vm_labels() {
       immovable) echo "<b:immovable/>" ;;
       pin=*) echo "<b:pin host='${label#pin=}'/>" ;;
       group=*) echo "<b:anti-affinity group='${label#group=}'/>" ;;
-      *) fail "label $label: immovable, pin=HOST, group=NAME or lease is needed" ;;
+      within=*) echo "<b:migration timeout-seconds='${label#within=}'/>" ;;
+      *) fail "label $label: immovable, pin=HOST, group=NAME, within=SECONDS or lease is needed" ;;
     esac
   done
   echo "</b:vm></metadata>"
@@ -514,7 +525,7 @@ down() {
 command=${1:-help}
 shift || true
 case $command in
-  deps | up | guest | guests | load | writes | cut | mend | uri | down) "$command" "$@" ;;
+  deps | up | guest | guests | load | writes | cut | mend | throttle | uri | down) "$command" "$@" ;;
   is-whole) is_whole "$@" ;;
   migration-uri) migration_uri "$@" ;;
   kill-libvirtd) kill_libvirtd "$@" ;;

@@ -1,6 +1,7 @@
 // Writes memory in a vm of the lab at a commanded rate, and says when it finds anything other than what it wrote.
 //
-//   writer FILE        FILE holds "RATE SET": MiB per second, and MiB that are written over and over; read every second
+//   writer FILE        FILE holds "RATE SET HELD": MiB per second, MiB that are written over and over, and MiB that are
+//                      written once and held, as a vm holds what it has read; read every second
 //
 // Every page of the set begins with the number of the round it was last written in and ends with that and its own number,
 // so that a page that a migration lost, tore or brought twice is found. A line "WRITER-OK rounds" or "WRITER-BAD page" goes
@@ -35,6 +36,17 @@ static int is_whole(const uint64_t *page, uint64_t number) {
     return page[WORDS / 2] == ~page[0] && page[WORDS - 1] == mixed(page[0], number);
 }
 
+// Memory that is held: no two of its pages are alike, and none is of zeros. Once held it is never given back.
+static void hold(unsigned mib) {
+    static unsigned held;
+    if (mib <= held) return;
+    uint64_t pages = (uint64_t)(mib - held) << 8;
+    uint64_t *memory = mmap(NULL, pages * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) return;
+    for (uint64_t page = 0; page < pages; page++) write_page(memory + page * WORDS, 1, page);
+    held = mib;
+}
+
 int main(int count, char **arguments) {
     if (count != 2) {
         fprintf(stderr, "writer FILE\n");
@@ -50,9 +62,10 @@ int main(int count, char **arguments) {
         if (at - looked >= 1000) {
             looked = at;
             FILE *file = fopen(arguments[1], "r");
-            unsigned new_rate = 0, new_set = 0;
-            if (file && fscanf(file, "%u %u", &new_rate, &new_set) == 2 && new_set <= SET_MAX) {
+            unsigned new_rate = 0, new_set = 0, held = 0;
+            if (file && fscanf(file, "%u %u %u", &new_rate, &new_set, &held) >= 2 && new_set <= SET_MAX) {
                 rate = new_rate;
+                hold(held);
                 if (new_set != wanted) {
                     if (set) munmap(set, pages * PAGE);
                     free(rounds);

@@ -162,6 +162,22 @@ impl Lab {
         self.script(["writes", name, &rate.to_string(), &set.to_string()]).map(drop)
     }
 
+    /// The same, with `held` MiB more that it fills once and never gives back.
+    ///
+    /// # Errors
+    /// What the script said.
+    pub fn writes_and_holds(&self, name: &str, (rate, set): (u32, u32), held: u32) -> Result<()> {
+        self.script(["writes", name, &rate.to_string(), &set.to_string(), &held.to_string()]).map(drop)
+    }
+
+    /// Lets no more than so many megabits per second out of a host; 0 lets everything out again.
+    ///
+    /// # Errors
+    /// What the script said.
+    pub fn throttle(&self, host: &str, mbit: u32) -> Result<()> {
+        self.script(["throttle", host, &mbit.to_string()]).map(drop)
+    }
+
     /// Has a vm power itself off, within some seconds.
     ///
     /// # Errors

@@ -50,12 +50,14 @@ pub struct Terms {
     pub migration_tls: bool,
     /// Further lines of its section `[tuning]`.
     pub tuning: &'static str,
+    /// Memory of each host for its vms, MiB.
+    pub memory_mib: u32,
 }
 
 impl Terms {
     /// As shipped, in `mode`, but that migrations are not encrypted.
     pub fn plain(mode: &'static str) -> Self {
-        Self { mode, migration_tls: false, tuning: "" }
+        Self { mode, migration_tls: false, tuning: "", memory_mib: 1024 }
     }
 }
 
@@ -80,7 +82,7 @@ impl LabFleet {
         let scheduler = start_scheduler(&lab, folder.path())?;
         let start = |number: usize| {
             let host = Lab::host(number);
-            configure_agent(&lab, &authority, folder.path(), &host)?;
+            configure_agent(&lab, &authority, folder.path(), &host, terms)?;
             start_agent(&lab, folder.path(), &host)
         };
         let agents = (1..=hosts).map(start).collect::<Result<_>>()?;
@@ -202,7 +204,7 @@ fn issue_for_scheduler(authority: &Authority) -> Result<TlsFiles> {
 /// that would outlast the test.
 fn configure_scheduler(authority: &Authority, folder: &Path, terms: &Terms) -> Result<()> {
     let files = issue_for_scheduler(authority)?;
-    let Terms { mode, migration_tls, tuning } = terms;
+    let Terms { mode, migration_tls, tuning, .. } = terms;
     let text = format!(
         "[scheduler]\nlisten = \"{HERE}:{PORT}\"\nmetrics_listen = \"\"\ndata_dir = {:?}\nmode = {mode:?}\n\
          period_seconds = 1.0\nround_seconds = 5.0\nrelief_seconds = 1.0\nmigration_tls = {migration_tls}\n{}\
@@ -219,7 +221,7 @@ fn start_scheduler(lab: &Lab, folder: &Path) -> Result<Daemon> {
     lab.daemon_here("scheduler", &program, &[OsStr::new("--config"), config.as_os_str(), OsStr::new("run")])
 }
 
-fn configure_agent(lab: &Lab, authority: &Authority, folder: &Path, host: &str) -> Result<()> {
+fn configure_agent(lab: &Lab, authority: &Authority, folder: &Path, host: &str, terms: &Terms) -> Result<()> {
     let files = authority.issue(Role::Agent, host, None)?;
     let (uri, migration_uri) = lab.uris(host)?;
     let pki = lab.pki(host);
@@ -230,10 +232,11 @@ fn configure_agent(lab: &Lab, authority: &Authority, folder: &Path, host: &str) 
         "[agent]\nhost = {host:?}\nscheduler = \"https://{HERE}:{PORT}\"\ndata_dir = {:?}\nperiod_seconds = 1.0\nmoves_out = 8\n\
          log = \"info,ballast_agent=debug\"\n{}\
          [libvirt]\nuri = {uri:?}\nmigration_uri = {migration_uri:?}\n{pki}\
-         [host]\ncpu_cores = 1.0\nmemory_mib = 1024\ncpu_accounting = \"vms\"\n\
+         [host]\ncpu_cores = 1.0\nmemory_mib = {}\ncpu_accounting = \"vms\"\n\
          [power]\nclass = \"ml110-g5\"\nsources = []\n",
         folder.join(host).display().to_string(),
-        tls_section(&files)
+        tls_section(&files),
+        terms.memory_mib
     );
     Ok(fs::write(folder.join(format!("{host}.toml")), text)?)
 }

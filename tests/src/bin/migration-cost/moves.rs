@@ -5,23 +5,15 @@ use std::{collections::BTreeMap, io::Write as _, time::Duration};
 use anyhow::{Context, Result, bail, ensure};
 use ballast_proto::v1::{self, operator_client::OperatorClient};
 use ballast_tests::{
-    lab::{Lab, NETWORK},
+    lab::Lab,
     lab_fleet::{LabFleet, eventually},
 };
 use tonic::transport::Channel;
 
-/// What vms write, MiB per second and MiB that are written over and over: from nothing to more than a link gives.
-const WRITES: [(u32, u32); 6] = [(0, 0), (4, 48), (16, 32), (30, 56), (60, 40), (100, 56)];
+use super::scene::{Scene, Vm};
 
 /// Moves that count between two changes of what a vm writes.
 const EACH: usize = 5;
-
-/// A vm of the run.
-#[derive(Debug)]
-pub(crate) struct Vm {
-    pub(crate) name: &'static str,
-    mib: u32,
-}
 
 /// One move that counts.
 #[derive(Debug)]
@@ -34,37 +26,48 @@ pub(crate) struct Moved {
     pub(crate) outcome: v1::Outcome,
 }
 
-/// Starts the vms, half of them on each host.
-pub(crate) fn start_vms(lab: &Lab) -> Result<Vec<Vm>> {
-    let vms = [("small", 144), ("middle", 208), ("large", 304), ("huge", 352)].map(|(name, mib)| Vm { name, mib });
-    for (index, vm) in vms.iter().enumerate() {
-        let address = format!("{NETWORK}.{}", 150 + index);
-        lab.vm_of(&Lab::host(1 + index % 2), vm.name, &address, vm.mib, 5)?;
-    }
-    Ok(vms.into())
+/// One move of a vm that writes more than the link carries.
+#[derive(Debug)]
+pub(crate) struct Stubborn {
+    pub(crate) vm: &'static str,
+    pub(crate) writes: (u32, u32),
+    /// Whether it was foretold that it does not converge.
+    pub(crate) foretold: bool,
+    pub(crate) outcome: v1::Outcome,
 }
 
-/// Moves the vms in turn until so many moves count.
+/// All that was moved.
+#[derive(Debug)]
+pub(crate) struct Came {
+    pub(crate) moved: Vec<Moved>,
+    pub(crate) stubborn: Vec<Stubborn>,
+}
+
+/// Moves the vms in turn until so many moves count; where there are stubborn ones, one of them has its turn after all others.
 pub(crate) async fn run(
     fleet: &LabFleet,
     operator: OperatorClient<Channel>,
-    vms: &[Vm],
+    scene: &Scene,
     moves: usize,
-) -> Result<Vec<Moved>> {
-    let mut run = Run { fleet, operator, moved: Vec::new(), arrived: BTreeMap::new() };
+) -> Result<Came> {
+    let (vms, writes) = (scene.vms, scene.writes);
+    let mut run = Run::new(fleet, operator);
+    let mut turned = Vec::new();
     let mut turn = 0;
     loop {
         for (index, vm) in vms.iter().enumerate() {
             // Each vm is at another place of the list, so that every part of the run has all of it.
-            let writes = WRITES[(turn + index) % WRITES.len()];
-            run.change(vm, writes).await?;
+            run.change(vm, writes[(turn + index) % writes.len()]).await?;
         }
         for _ in 0..EACH {
             for (index, vm) in vms.iter().enumerate() {
-                run.counted(vm, WRITES[(turn + index) % WRITES.len()]).await?;
+                run.counted(vm, writes[(turn + index) % writes.len()]).await?;
                 if run.moved.len() >= moves {
-                    return Ok(run.moved);
+                    return Ok(Came { moved: run.moved, stubborn: turned });
                 }
+            }
+            if let Some((vm, writes)) = scene.stubborn.iter().cycle().nth(turned.len()) {
+                turned.push(run.turned_back(vm, *writes).await?);
             }
         }
         writeln!(std::io::stderr(), "{} of {moves} moves", run.moved.len())?;
@@ -72,8 +75,10 @@ pub(crate) async fn run(
     }
 }
 
-struct Run<'a> {
-    fleet: &'a LabFleet,
+/// A run under way.
+#[derive(Debug)]
+pub(crate) struct Run<'a> {
+    pub(crate) fleet: &'a LabFleet,
     operator: OperatorClient<Channel>,
     moved: Vec<Moved>,
     /// When each vm arrived where it is, UTC nanoseconds.
@@ -83,11 +88,26 @@ struct Run<'a> {
 /// Time after an arrival within which the newest sample may still be of the host before, nanoseconds.
 const SETTLED: u64 = 6_000_000_000;
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    /// One in which nothing was moved yet.
+    pub(crate) fn new(fleet: &'a LabFleet, operator: OperatorClient<Channel>) -> Self {
+        Self { fleet, operator, moved: Vec::new(), arrived: BTreeMap::new() }
+    }
+
     /// Has a vm write otherwise and moves it once: what is measured after that is of what it writes now.
-    async fn change(&mut self, vm: &Vm, (rate, set): (u32, u32)) -> Result<()> {
-        self.fleet.lab.writes(vm.name, rate, set)?;
+    pub(crate) async fn change(&mut self, vm: &Vm, writes: (u32, u32)) -> Result<()> {
+        self.fleet.lab.writes_and_holds(vm.name, writes, vm.held)?;
         self.order(vm).await.map(drop)
+    }
+
+    /// A move of a vm that writes more than the link carries, once that was measured: what is told of it is its outcome, which
+    /// is no arrival where all is well.
+    async fn turned_back(&mut self, vm: &Vm, writes: (u32, u32)) -> Result<Stubborn> {
+        self.measured(vm).await?;
+        let migration = self.order(vm).await?;
+        let outcome = migration.outcome.context("an outcome")?;
+        let reckoned = migration.reckoned.context("what it was reckoned with")?;
+        Ok(Stubborn { vm: vm.name, writes, foretold: !reckoned.converges, outcome })
     }
 
     /// A move that counts: once it is known how the vm writes.
@@ -105,7 +125,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    async fn status(&self, vm: &Vm) -> Result<v1::VmStatus> {
+    /// What is known of a vm.
+    pub(crate) async fn status(&self, vm: &Vm) -> Result<v1::VmStatus> {
         let vms = self.operator.clone().list_vms(v1::ListVmsRequest::default()).await?.into_inner().vms;
         vms.into_iter().find(|one| one.name == vm.name).context("the vm is not known")
     }
@@ -122,7 +143,7 @@ impl Run<'_> {
     }
 
     /// Moves a vm to the other host and waits for what comes of it.
-    async fn order(&mut self, vm: &Vm) -> Result<v1::Migration> {
+    pub(crate) async fn order(&mut self, vm: &Vm) -> Result<v1::Migration> {
         let ordered = eventually(Duration::from_secs(60), async || {
             let there = self.status(vm).await.ok()?;
             let to = if there.host == Lab::host(1) { Lab::host(2) } else { Lab::host(1) };

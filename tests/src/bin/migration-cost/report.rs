@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use ballast_core::units::count;
 use ballast_proto::v1;
 
-use super::moves::Moved;
+use super::moves::{Moved, Stubborn};
 
 impl Moved {
     fn took(&self) -> f64 {
@@ -31,7 +31,8 @@ fn whole(bytes: u64) -> f64 {
     ballast_core::units::Bytes(bytes).as_f64()
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+/// The middle one, the upper of two.
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
@@ -110,4 +111,27 @@ pub(crate) fn table(moved: &[Moved]) -> String {
         error(&writing, &rule),
         100.0 * pause_error,
     )
+}
+
+/// What came of those that cannot converge; nothing where there were none.
+pub(crate) fn stubborn(moves: &[Stubborn]) -> String {
+    let mut out = String::new();
+    for Stubborn { vm, writes: (rate, set), foretold, outcome } in moves {
+        let (ending, seconds) = (outcome.ending(), millis(outcome.migration_millis));
+        let foretold = if *foretold { "foretold" } else { "not foretold" };
+        // Writing to a string cannot fail.
+        let _ignored = writeln!(
+            out,
+            "{vm}, {rate} MiB/s over {set}: {foretold}, {ending:?} after {seconds:.0} s of copying: {}",
+            outcome.reason
+        );
+    }
+    let count = |is: &dyn Fn(&Stubborn) -> bool| moves.iter().filter(|one| is(one)).count();
+    if !moves.is_empty() {
+        let given_up = count(&|one| one.outcome.ending() != v1::EndingKind::Completed);
+        let foretold = count(&|one| one.foretold);
+        let _ignored =
+            writeln!(out, "of {} that cannot converge {foretold} were foretold, {given_up} given up", moves.len());
+    }
+    out
 }
