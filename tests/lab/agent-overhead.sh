@@ -1,26 +1,34 @@
 #!/usr/bin/env bash
-# What the agent costs its host, and whether a migration blinds it: COUNT idle vms on one real libvirt host, an agent
-# that samples them every 5 seconds, and one vm that moves away while it does.
+# What the agent costs its host beside a peer, and whether migrations blind it: COUNT idle vms on one real libvirt host, read
+# every 5 seconds by turns by nobody, by Debian's prometheus-libvirt-exporter (where it is installed) and by an agent. Then one
+# vm moves to another host and back for as long as is said, while both read.
 #
-#   tests/lab/agent-overhead.sh [COUNT] [SECONDS]     20 vms and 60 seconds unless said otherwise
+#   tests/lab/agent-overhead.sh [COUNT] [SECONDS] [ROUNDS] [MOVING]
 #
-# Needs root and what `lab.sh deps` installs. Builds the release programs, unless BALLAST_AGENT and BALLAST_SCHEDULER
-# name them. Prints one JSON object: the agent's resident memory (whole, and private to it), its CPU and libvirtd's as a
-# share of one core, and from the scheduler's recorded telemetry the longest time between two CPU figures of any vm that
-# stayed, before and during the migration.
+# 20 vms, turns of 45 seconds, 3 rounds of turns and 60 seconds of moves unless said otherwise. Needs root and what `lab.sh
+# deps` installs. Builds the release programs, unless BALLAST_AGENT and BALLAST_SCHEDULER name them. Prints one JSON object:
+# what both hold of memory (whole, and private to them), their CPU and that of libvirtd which is theirs, as a share of one
+# core (medians of the rounds), how many figures of a vm each tells, and the longest time between two CPU figures of any vm
+# that stayed, before and during the moves. overhead.py reckons that.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 COUNT=${1:-20}
-SPAN=${2:-60}
+SPAN=${2:-45}
+ROUNDS=${3:-3}
+MOVING=${4:-60}
+PERIOD=5
+SETTLE=$((2 * PERIOD))
 export LAB=${LAB:-${TMPDIR:-/tmp}/ballast-lab-overhead} LAB_HOST=ovh LAB_NET=10.76.0
 SOURCE=ovh1
+DESTINATION=ovh2
 RUN=$(mktemp -d)
 pids=()
+agent= scraper= exporter=
 
 finish() {
   local pid
-  for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
+  for pid in "${pids[@]}" $agent $scraper; do kill "$pid" 2>/dev/null || true; done
   tests/lab/lab.sh down
   rm -rf "$RUN"
 }
@@ -31,7 +39,59 @@ lab() { tests/lab/lab.sh "$@"; }
 # CPU a process has used, in hundredths of a second.
 cpu() { awk '{ sub(/^.*\) /, ""); print $12 + $13 }' "/proc/$1/stat"; }
 
-field() { awk -v name="$2:" '$1 == name {print $2}' "/proc/$1/$3"; }
+# Memory of a process, KiB: whole, and private.
+memory() { awk '$1 == "VmRSS:" {whole = $2} $1 == "RssAnon:" {own = $2} END {print whole, own}' "/proc/$1/status"; }
+
+# Programs are started by the script's name and not through a function: the process id is then the program's own.
+start_agent() {
+  tests/lab/lab.sh in "$SOURCE" "$AGENT" --config "$RUN/agent.toml" run >> "$RUN/agent.log" 2>&1 &
+  agent=$!
+}
+
+stop() { kill "$1"; wait "$1" 2>/dev/null || true; }
+
+start_scraper() {
+  tests/lab/lab.sh in "$SOURCE" python3 "$PWD/tests/lab/overhead.py" scrape "$PERIOD" "$RUN/scrapes" &
+  scraper=$!
+}
+
+# A turn: who reads, the seconds, CPU of libvirtd, and CPU of who reads (its process id, where it is somebody).
+turn() {  # WHO [PID]
+  local began libvirtd_began own_began=0 own_ended=0
+  sleep "$SETTLE"   # a measurement, not a wait for an event
+  [[ -z ${2:-} ]] || own_began=$(cpu "$2")
+  libvirtd_began=$(cpu "$libvirtd")
+  began=$(date +%s%N)
+  sleep "$SPAN"
+  [[ -z ${2:-} ]] || own_ended=$(cpu "$2")
+  echo "$1 $began $(date +%s%N) $(($(cpu "$libvirtd") - libvirtd_began)) $((own_ended - own_began))" | tee -a "$RUN/turns" >&2
+}
+
+turns() {
+  turn nobody
+  if [[ -n $exporter ]]; then
+    start_scraper
+    turn exporter "$exporter"
+    stop "$scraper"
+    scraper=
+  fi
+  start_agent
+  turn agent "$agent"
+  kill -0 "$agent" || { cat "$RUN/agent.log" >&2; exit 1; }
+}
+
+# What both have used so far, while both read.
+note_cpu() { echo "$(date +%s%N) $(cpu "$agent") $([[ -z $exporter ]] || cpu "$exporter")" >> "$RUN/both"; }
+
+# The migrations themselves are libvirt's; the agent is not told, which is the harder case.
+moves() {
+  local from=$SOURCE to=$DESTINATION until=$((SECONDS + MOVING))
+  while ((SECONDS < until)); do
+    lab virsh "$from" migrate --live --p2p --persistent --undefinesource idle1 "$(lab migration-uri "$to")"
+    date +%s%N >> "$RUN/moves"
+    read -r from to <<< "$to $from"
+  done
+}
 
 if [[ -z ${BALLAST_AGENT:-} || -z ${BALLAST_SCHEDULER:-} ]]; then
   cargo build --release --locked -q -p ballast-agent -p ballast-scheduler
@@ -54,7 +114,7 @@ cat > "$RUN/agent.toml" <<TOML
 host = "$SOURCE"
 scheduler = "http://127.0.0.1:7070"
 data_dir = "$RUN/agent"
-period_seconds = 5.0
+period_seconds = $PERIOD.0
 log = "info"
 [libvirt]
 uri = "$(lab uri "$SOURCE")"
@@ -62,62 +122,30 @@ migration_uri = "$(lab migration-uri "$SOURCE")"
 [host]
 cpu_accounting = "vms"
 TOML
-# By the script's name and not through a function: the process id is then the program's own.
 tests/lab/lab.sh in "$SOURCE" "$SCHEDULER" --config "$RUN/scheduler.toml" run > "$RUN/scheduler.log" 2>&1 &
 scheduler=$!
 pids+=("$scheduler")
-tests/lab/lab.sh in "$SOURCE" "$AGENT" --config "$RUN/agent.toml" run > "$RUN/agent.log" 2>&1 &
-agent=$!
-pids+=("$agent")
+if command -v prometheus-libvirt-exporter > /dev/null; then
+  tests/lab/lab.sh in "$SOURCE" prometheus-libvirt-exporter --web.listen-address=127.0.0.1:9177 \
+    --libvirt.uri="$(lab uri "$SOURCE")" > "$RUN/exporter.log" 2>&1 &
+  exporter=$!
+  pids+=("$exporter")
+fi
 libvirtd=$(cat "$LAB/$SOURCE/libvirtd.pid")
 
 for number in $(seq "$COUNT"); do lab wait-ping "$LAB_NET.$((99 + number))" 600; done
-sleep 20   # four periods for the agent to settle: a measurement, not a wait for an event
-kill -0 "$agent" || { cat "$RUN/agent.log" >&2; exit 1; }
-agent_before=$(cpu "$agent")
-libvirtd_before=$(cpu "$libvirtd")
-sleep "$SPAN"
-agent_after=$(cpu "$agent")
-libvirtd_after=$(cpu "$libvirtd")
-resident=$(field "$agent" VmRSS status)
-private=$(field "$agent" RssAnon status)
-
-# The migration itself is libvirt's; the agent is not told, which is the harder case.
-moved_vm=$(lab virsh "$SOURCE" domuuid idle1)
-began=$(date +%s%N)
-lab virsh "$SOURCE" migrate --live --p2p --persistent --undefinesource idle1 "$(lab migration-uri ovh2)"
-ended=$(date +%s%N)
-sleep 12   # two more periods
-kill "$scheduler"
-wait "$scheduler" || true
+for number in $(seq "$ROUNDS"); do
+  [[ -z $agent ]] || stop "$agent"
+  turns
+done
+moved=$(lab virsh "$SOURCE" domuuid idle1)
+[[ -z $exporter ]] || start_scraper
+date +%s%N > "$RUN/moves"
+note_cpu
+moves
+note_cpu
+sleep $((2 * PERIOD + 2))
+{ echo "agent $(memory "$agent")"; [[ -z $exporter ]] || echo "exporter $(memory "$exporter")"; } > "$RUN/memory"
+stop "$scheduler"
 "$SCHEDULER" export "$RUN"/scheduler/telemetry/* > "$RUN/telemetry.csv"
-
-python3 - "$COUNT" "$SPAN" "$agent_before" "$agent_after" "$libvirtd_before" "$libvirtd_after" "$resident" "$private" \
-  "$began" "$ended" "${moved_vm//[[:space:]]/}" "$RUN/telemetry.csv" <<'PYTHON'
-import csv, json, sys
-count, span, a0, a1, l0, l1, rss, anon, began, ended = (float(value) for value in sys.argv[1:11])
-moved, path = sys.argv[11:]
-taken = {}
-for row in csv.DictReader(open(path)):
-    if row["vm"] and row["vm"] != moved and row["cpu_used_cores"]:
-        taken.setdefault(row["vm"], []).append(int(row["taken_at_unix_nanos"]))
-# What was before the measured span, while the vms booted, does not count.
-since = began - (span + 5) * 1e9
-before, during = [], []
-for times in taken.values():
-    for then, now in zip(times, times[1:]):
-        if then >= since:
-            (during if now >= began and then <= ended else before).append((now - then) / 1e9)
-print(json.dumps({
-    "vms": int(count),
-    "vms_with_figures": len(taken) + 1,
-    "seconds": span,
-    "agent_resident_mib": round(rss / 1024, 1),
-    "agent_private_mib": round(anon / 1024, 1),
-    "agent_cpu_percent_of_core": round((a1 - a0) / span, 2),
-    "libvirtd_cpu_percent_of_core": round((l1 - l0) / span, 2),
-    "migration_seconds": round((ended - began) / 1e9, 1),
-    "longest_gap_before_seconds": round(max(before, default=float("nan")), 2),
-    "longest_gap_during_migration_seconds": round(max(during, default=float("nan")), 2),
-}))
-PYTHON
+python3 tests/lab/overhead.py report "$RUN" "${moved//[[:space:]]/}"
