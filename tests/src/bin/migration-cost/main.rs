@@ -27,7 +27,7 @@ use ballast_tests::{
 use clap::Parser;
 
 use moves::Run;
-use scene::Scene;
+use scene::{Scene, Vm};
 
 /// Moves vms of the lab to and fro and compares what their copies took with what was reckoned.
 #[derive(Debug, Parser)]
@@ -73,5 +73,10 @@ async fn main() -> Result<()> {
         std::fs::write(path, rows).with_context(|| format!("write {}", path.display()))?;
     }
     std::io::stdout().write_all(told.as_bytes())?;
-    scene.all().try_for_each(|vm| fleet.lab.is_whole(vm.name))
+    let is_whole = |vm: &Vm| fleet.lab.is_whole(vm.name);
+    if args.by_turns.is_some() {
+        turns::writers(&scene).try_for_each(is_whole)
+    } else {
+        scene.all().try_for_each(is_whole)
+    }
 }

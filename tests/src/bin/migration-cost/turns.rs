@@ -45,8 +45,8 @@ pub(crate) struct Took {
 
 /// Moves the vms in turn, so many times by each.
 pub(crate) async fn run(run: &mut Run<'_>, scene: &Scene, each: usize) -> Result<Vec<Took>> {
-    for (index, vm) in scene.vms.iter().enumerate() {
-        run.change(vm, scene.writes[index % scene.writes.len()]).await?;
+    for (vm, writes) in all_with_writes(scene) {
+        run.change(vm, writes).await?;
     }
     let mut all = Vec::new();
     for round in 0..each.div_ceil(2) {
@@ -62,6 +62,16 @@ pub(crate) async fn run(run: &mut Run<'_>, scene: &Scene, each: usize) -> Result
         writeln!(std::io::stderr(), "{} of {} moves", all.len(), 2 * each)?;
     }
     Ok(all)
+}
+
+/// Each vm with what it writes in all of the run.
+fn all_with_writes(scene: &Scene) -> impl Iterator<Item = (&'static Vm, (u32, u32))> {
+    scene.vms.iter().zip(scene.writes.iter().copied())
+}
+
+/// The vms that write, and so look at their memory.
+pub(crate) fn writers(scene: &Scene) -> impl Iterator<Item = &'static Vm> {
+    all_with_writes(scene).filter(|(_, (rate, _))| *rate > 0).map(|(vm, _)| vm)
 }
 
 async fn by_ballast(run: &mut Run<'_>, vm: &Vm) -> Result<f64> {
