@@ -81,7 +81,7 @@ fn record(
         return Ok(record);
     }
     let job = job(domain);
-    record.busy = job.is_some();
+    record.busy = job.is_some_and(|job| job != JobKind::Untold);
     record.state = arriving(record.state, reason, job);
     if record.state == VmState::Running && definition.balloon_period.is_some_and(|period| period == 0) {
         start_balloon(domain, &record, balloon_period);
@@ -89,23 +89,24 @@ fn record(
     Ok(record)
 }
 
-/// The kind of job a domain runs, where it runs one that can be told.
+/// The kind of job a domain runs; `None` where it surely runs none.
 pub(super) fn job(domain: &Domain) -> Option<JobKind> {
     match ffi::job_stats(domain) {
         Ok((kind, figures)) => params::job(kind, &figures).map(|job| job.kind),
         Err(error) => {
             debug!(%error, "No job statistics");
-            None
+            Some(JobKind::Untold)
         }
     }
 }
 
-/// A vm paused for a migration is arriving unless its job says that it leaves.
+/// A vm paused for a migration may be arriving where its job cannot be told: that is what libvirt answers for one that does. Without
+/// a job it is what a source keeps of a vm that it could not let go on, its lease being elsewhere.
 pub(super) fn arriving(state: VmState, reason: i32, job: Option<JobKind>) -> VmState {
     let for_migration = u32::try_from(reason) == Ok(sys::VIR_DOMAIN_PAUSED_MIGRATION);
     match job {
         Some(JobKind::Arriving) => VmState::Incoming,
-        None if state == VmState::Paused && for_migration => VmState::Incoming,
+        Some(JobKind::Untold) if state == VmState::Paused && for_migration => VmState::Incoming,
         _ => state,
     }
 }
@@ -174,4 +175,18 @@ pub(super) fn running(session: &Session) -> Result<Vec<VmId>, Failure> {
 pub(super) fn running_domain(session: &Session, vm: VmId) -> Result<Arc<Domain>, Failure> {
     let domain = session.domain(vm)?;
     if domain.is_active().map_err(|error| of_vm(vm, error))? { Ok(domain) } else { Err(Failure::NoSuchVm(vm)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vm_paused_for_a_migration_arrives_only_where_its_job_is_not_told() {
+        let reason = i32::try_from(sys::VIR_DOMAIN_PAUSED_MIGRATION).unwrap();
+        let state = |job| arriving(VmState::Paused, reason, job);
+        assert_eq!(state(Some(JobKind::Untold)), VmState::Incoming);
+        assert_eq!(state(Some(JobKind::Leaving)), VmState::Paused);
+        assert_eq!(state(None), VmState::Paused, "a source keeps it that could not let it go on");
+    }
 }

@@ -143,6 +143,8 @@ pub(super) enum JobKind {
     Arriving,
     /// Something else, a backup for instance.
     Other,
+    /// libvirt does not say whether it runs one: so it answers for one that migrates here.
+    Untold,
 }
 
 /// Figures of a running job.
