@@ -7,7 +7,7 @@ use ballast_core::{
 use ballast_proto::v1::{self, agent_message::Message as Up, scheduler_message::Message as Down};
 
 use super::{
-    rig::{Rig, ending, id},
+    rig::{Agent, Rig, ending, id},
     scheduler::Session,
 };
 
@@ -169,13 +169,28 @@ async fn a_host_with_a_vm_does_not_sleep() {
     assert_eq!(session.end(id(1, 1)).await, CommandStatus::Denied(DenyReason::NotEmpty { vms }));
 }
 
-/// Moves every vm of `source` away and orders it to sleep.
-async fn emptied_and_told_to_sleep(rig: &Rig, session: &mut Session, source: usize, destination: usize) {
-    for (number, vm) in (1..).zip(rig.vms_on(source)) {
-        session.command(&rig.migrate(id(1, number), source, vm, destination)).await;
-        assert_eq!(ending(session.end(id(1, number)).await), Ending::Completed);
+/// A host whose vms have all moved to `destination`, and that was ordered to sleep by command 90.
+struct Sleepy {
+    rig: Rig,
+    agent: Agent,
+    session: Session,
+    source: usize,
+    destination: usize,
+}
+
+impl Sleepy {
+    async fn new() -> Self {
+        let mut rig = Rig::new().await;
+        let (source, _, destination) = rig.vm();
+        let agent = rig.agent(source);
+        let mut session = rig.scheduler.welcome(1).await;
+        for (number, vm) in (1..).zip(rig.vms_on(source)) {
+            session.command(&rig.migrate(id(1, number), source, vm, destination)).await;
+            assert_eq!(ending(session.end(id(1, number)).await), Ending::Completed);
+        }
+        session.command(&rig.command(id(1, 90), source, Order::Sleep)).await;
+        Self { rig, agent, session, source, destination }
     }
-    session.command(&rig.command(id(1, 90), source, Order::Sleep)).await;
 }
 
 /// Reads until the host says goodbye.
@@ -186,11 +201,7 @@ async fn goodbye(session: &mut Session) {
 /// Seeds 4099, 4493 and 8611 of the simulation: the scheduler was lost before it knew, and the host slept unheard.
 #[tokio::test]
 async fn a_host_whose_goodbye_is_lost_with_its_link_stays_awake_and_says_so() {
-    let mut rig = Rig::new().await;
-    let (source, _, destination) = rig.vm();
-    let _agent = rig.agent(source);
-    let mut session = rig.scheduler.welcome(1).await;
-    emptied_and_told_to_sleep(&rig, &mut session, source, destination).await;
+    let Sleepy { mut rig, mut session, agent: _agent, .. } = Sleepy::new().await;
     goodbye(&mut session).await;
     drop(session);
     let mut again = rig.scheduler.welcome(1).await;
@@ -200,22 +211,14 @@ async fn a_host_whose_goodbye_is_lost_with_its_link_stays_awake_and_says_so() {
 
 #[tokio::test]
 async fn a_host_whose_goodbye_nobody_hears_stays_awake_and_says_so() {
-    let mut rig = Rig::new().await;
-    let (source, _, destination) = rig.vm();
-    let _agent = rig.agent(source);
-    let mut session = rig.scheduler.welcome(1).await;
-    emptied_and_told_to_sleep(&rig, &mut session, source, destination).await;
+    let Sleepy { mut session, rig: _rig, agent: _agent, .. } = Sleepy::new().await;
     goodbye(&mut session).await;
     assert!(matches!(ending(session.end(id(1, 90)).await), Ending::Failed { .. }));
 }
 
 #[tokio::test]
 async fn an_empty_host_says_goodbye_sleeps_and_comes_back_when_woken() {
-    let mut rig = Rig::new().await;
-    let (source, _, destination) = rig.vm();
-    let _agent = rig.agent(source);
-    let mut session = rig.scheduler.welcome(1).await;
-    emptied_and_told_to_sleep(&rig, &mut session, source, destination).await;
+    let Sleepy { mut rig, mut session, agent: _agent, source, destination } = Sleepy::new().await;
     let (mut goodbye, mut slept) = (false, false);
     while let Some(message) = session.next().await {
         match message {
