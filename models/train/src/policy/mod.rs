@@ -103,9 +103,9 @@ struct Recipe<'a> {
 /// # Errors
 /// Where data or a checkpoint cannot be read, the device is not there, or the bundle cannot be written.
 pub fn run(args: &PolicyArgs, out: &mut dyn Write) -> anyhow::Result<()> {
+    args.numbers.check()?;
     let (material, before) = (Material::read(args)?, material::begun_with(args)?);
     let asked = asked(&args.numbers, &material, before.as_ref())?;
-    args.numbers.check()?;
     writeln!(out, "{}", material.told())?;
     let mut run = begin(args, before.as_ref(), &asked, out)?;
     let best = best_of(args, &material, &mut run, &asked, out)?;
