@@ -255,8 +255,8 @@ async fn foretell(at: &Lab, vm: VmId) -> Result<CopyEstimate> {
     };
     let known = at.clock.timeout(Duration::from_secs(90), known).await;
     let (resident, writes) = known.context("resident memory, and how it is written")?;
-    let downtime_max = MigrationLimits::for_memory(MEMORY).downtime_max;
-    Ok(migration_cost::estimate(&CopyJob::of_vm(resident.min(MEMORY), Cores(0.2), writes, LINK, downtime_max)))
+    let limits = MigrationLimits::for_memory(MEMORY);
+    Ok(migration_cost::estimate(&CopyJob::of_vm(resident.min(MEMORY), Cores(0.2), writes, LINK, &limits)))
 }
 
 async fn real_migration(at: &Lab, vm: VmId, other: VmId) -> Result<()> {

@@ -136,6 +136,7 @@ pub(crate) fn with_names(text: &str, show: &dyn Fn(VmId) -> Option<String>) -> S
 mod tests {
     use super::*;
     use crate::{
+        command::MigrationLimits,
         decide::decide,
         decision::Trigger,
         fixture::{Fleet, vm_id},
@@ -160,7 +161,7 @@ decision 1-1 at 1970-01-12T13:46:40.000Z: regular round, mode auto, policy risk-
 chosen:
   1. move web-1 (00000000-0000-0000-0000-000000000001) from a to b
      because a is at 88 % of its CPU, limit 85 %
-     if done: 0.3010 kWh and 2.1 core-seconds unserved; if left: 0.3059 kWh and 0.0 core-seconds unserved
+     if done: 0.3010 kWh and 2.6 core-seconds unserved; if left: 0.3059 kWh and 0.0 core-seconds unserved
 ";
         assert!(text.starts_with(expected), "{text}");
         assert!(text.contains("not now: "), "{text}");
@@ -168,8 +169,8 @@ chosen:
 
     #[test]
     fn what_came_of_a_copy_stands_beside_what_it_was_reckoned_with() {
-        let limit = Duration::from_millis(500);
-        let job = CopyJob::of_vm(Bytes::from_gib(1), Cores(0.1), Writes::default(), BytesPerSec(1e8), limit);
+        let limits = MigrationLimits::for_memory(Bytes::from_gib(1));
+        let job = CopyJob::of_vm(Bytes::from_gib(1), Cores(0.1), Writes::default(), BytesPerSec(1e8), &limits);
         let stages = StageTimes {
             preparation: Duration::from_millis(400),
             migration: Duration::from_secs(11),
@@ -192,7 +193,7 @@ chosen:
         assert_eq!(
             came_of(Some(&known.reckon(job)), &outcome),
             "completed: copied 1.0 GiB (1.0 GiB reckoned) in 11.7 s (12.2 s reckoned, 24.4 s at most), \
-             paused it for 250 ms (482 ms reckoned)"
+             paused it for 250 ms (400 ms reckoned)"
         );
         assert_eq!(came_of(None, &outcome), "completed: copied 1.0 GiB in 11.7 s, paused it for 250 ms");
         let failed = Outcome { ending: Ending::Failed { reason: "no room".into() }, ..outcome };

@@ -1,7 +1,8 @@
 //! What a live migration by pre-copy takes: one model, stepped by the simulation and run to its end by the objective.
 //!
 //! Memory is copied while the vm runs; what it writes meanwhile is copied again in the next round, until the rest fits
-//! into the allowed pause. Source of the rounds: Liu et al. 2011 and Akoush et al. 2010; what a round leaves to the next is
+//! into the allowed pause, which is when the vm is paused: QEMU does not copy a pass to its end first, so that even a vm that
+//! writes nothing is paused for about as long as is allowed. Source of the rounds: Liu et al. 2011 and Akoush et al. 2010; what a round leaves to the next is
 //! `W (1 - e^(-D t / W))` of a working set `W` written at rate `D`, in place of the usual `min(W, D t)`, because a page
 //! written twice is copied once. Nothing here knows a host, a vm or a policy.
 
@@ -14,7 +15,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    command::Progress,
+    command::{MigrationLimits, Progress},
     outcome::Stage,
     units::{Bytes, BytesPerSec, Cores, seconds},
 };
@@ -35,6 +36,12 @@ pub const SWITCH_OVER: Duration = Duration::from_millis(100);
 /// Shortest pause taken as a target: below it no hypervisor can stop and resume a vm.
 const LEAST_DOWNTIME: Duration = Duration::from_millis(1);
 
+/// Share by which sums of bytes may be off by rounding alone.
+const ROUNDING: f64 = 1e-9;
+
+/// Steps towards the moment at which the rest of a copy fits into the pause: quadratic, so that four leave microseconds.
+const NEWTON_STEPS: u32 = 4;
+
 /// Bytes per second that one core can push through a migration stream without hardware help.
 const BYTES_PER_CORE_SECOND: f64 = 1.2e9;
 
@@ -49,19 +56,29 @@ pub struct CopyJob {
     pub working_set: Bytes,
     /// Rate of the copy.
     pub bandwidth: BytesPerSec,
-    /// Longest pause allowed for the last pages.
+    /// Pause for the last pages that is tried first.
+    #[serde(default)]
+    pub downtime_start: Duration,
+    /// Longest pause that is allowed for them once the copy stalls.
     pub downtime_max: Duration,
 }
 
 impl CopyJob {
-    /// The copy of a vm that holds `memory` and uses `cpu`, at full `bandwidth`; what was not measured of its writes is
-    /// assumed.
-    pub fn of_vm(memory: Bytes, cpu: Cores, writes: Writes, bandwidth: BytesPerSec, downtime_max: Duration) -> Self {
+    /// The copy of a vm that holds `memory` and uses `cpu`, at full `bandwidth` and with the pauses of `limits`; what was not
+    /// measured of its writes is assumed.
+    pub fn of_vm(memory: Bytes, cpu: Cores, writes: Writes, bandwidth: BytesPerSec, limits: &MigrationLimits) -> Self {
         let (rate, set) = assumed_writes(cpu, memory);
         let measured = writes.rate.filter(|rate| rate.is_sane());
         // Of a rate that was measured without a bound all memory may be the set.
         let set = if measured.is_some() { writes.set.unwrap_or(memory) } else { set };
-        Self { memory, dirty_rate: measured.unwrap_or(rate), working_set: set, bandwidth, downtime_max }
+        let (dirty_rate, working_set) = (measured.unwrap_or(rate), set);
+        let (downtime_start, downtime_max) = (limits.downtime_start, limits.downtime_max);
+        Self { memory, dirty_rate, working_set, bandwidth, downtime_start, downtime_max }
+    }
+
+    /// The same copy where the longest pause is allowed at once; `None` where it is from the start.
+    fn relaxed(self) -> Option<Self> {
+        (self.downtime_start < self.downtime_max).then_some(Self { downtime_start: self.downtime_max, ..self })
     }
 }
 
@@ -116,8 +133,17 @@ pub fn estimate(job: &CopyJob) -> CopyEstimate {
     estimate_helped(job, Help::default())
 }
 
-/// What `job` takes with `help` if nothing disturbs it.
+/// What `job` takes with `help` if nothing disturbs it: with the pause that is tried first, and where that is too short, with the
+/// longest.
 pub fn estimate_helped(job: &CopyJob, help: Help) -> CopyEstimate {
+    let first = played(job, help);
+    match job.relaxed() {
+        Some(relaxed) if !first.converges => played(&relaxed, help),
+        _ => first,
+    }
+}
+
+fn played(job: &CopyJob, help: Help) -> CopyEstimate {
     let mut copy = PreCopy::new(*job).helped(help);
     if copy.rate <= 0.0 {
         let forever = seconds(f64::INFINITY);
@@ -171,7 +197,8 @@ pub struct PreCopy {
     working_set: f64,
     dirty_rate: f64,
     rate: f64,
-    downtime_max: f64,
+    /// Longest pause allowed by now, seconds.
+    downtime: f64,
     help: Help,
     throttle: f64,
     /// Bytes that this pass began with.
@@ -197,7 +224,7 @@ impl PreCopy {
             working_set: job.working_set.as_f64().min(memory),
             dirty_rate: sane(job.dirty_rate),
             rate: sane(job.bandwidth),
-            downtime_max: job.downtime_max.max(LEAST_DOWNTIME).as_secs_f64(),
+            downtime: job.downtime_start.max(LEAST_DOWNTIME).as_secs_f64(),
             help: Help::default(),
             throttle: 0.0,
             pass_bytes: memory,
@@ -237,9 +264,9 @@ impl PreCopy {
         self.working_set = set.as_f64().min(self.memory);
     }
 
-    /// A longer (or shorter) pause is allowed from the next round on.
+    /// A longer (or shorter) pause is allowed from now on.
     pub fn allow_downtime(&mut self, longest: Duration) {
-        self.downtime_max = longest.max(LEAST_DOWNTIME).as_secs_f64();
+        self.downtime = longest.max(LEAST_DOWNTIME).as_secs_f64();
     }
 
     /// Lets `span` pass.
@@ -315,22 +342,24 @@ impl PreCopy {
     fn until_next(&self) -> f64 {
         match self.phase {
             Phase::Preparing => self.fixed,
-            Phase::Copying | Phase::Fetching => self.transfer_time(),
+            Phase::Copying => self.pass_time(),
+            Phase::Fetching => self.transfer_time(),
             Phase::Switching if self.fetches => self.fixed,
             Phase::Switching => self.fixed + self.transfer_time(),
             Phase::Done => f64::INFINITY,
         }
     }
 
+    /// Lets `span` seconds pass, and all happen that is due by then.
     fn advance_secs(&mut self, mut span: f64) {
-        while span > 0.0 && self.phase != Phase::Done {
+        while self.phase != Phase::Done {
             let until = self.until_next();
-            let step = if until < span { until } else { span };
-            self.pass(step);
-            span -= step;
-            if until <= step {
-                self.change();
+            if until > span {
+                return self.pass(span);
             }
+            self.pass(until);
+            span -= until;
+            self.change();
         }
     }
 
@@ -341,11 +370,7 @@ impl PreCopy {
             Phase::Preparing => self.fixed -= step,
             Phase::Copying => {
                 self.transfer(step);
-                if self.working_set > 0.0 {
-                    let rate = self.dirty_rate * (1.0 - self.throttle);
-                    let fresh = 1.0 - (-rate * step / self.working_set).exp();
-                    self.dirtied += (self.working_set - self.dirtied) * fresh;
-                }
+                self.dirtied = self.dirtied_after(step);
             }
             Phase::Switching => {
                 self.pause += step;
@@ -358,6 +383,50 @@ impl PreCopy {
             Phase::Fetching => self.transfer(step),
             Phase::Done => {}
         }
+    }
+
+    /// What will have been written since this pass began when it has gone on for `span` seconds.
+    fn dirtied_after(&self, span: f64) -> f64 {
+        if self.working_set <= 0.0 {
+            return self.dirtied;
+        }
+        let fresh = 1.0 - (-self.write_rate() * span / self.working_set).exp();
+        self.dirtied + (self.working_set - self.dirtied) * fresh
+    }
+
+    fn write_rate(&self) -> f64 {
+        self.dirty_rate * (1.0 - self.throttle)
+    }
+
+    /// Seconds until this pass is over, or until what is left of it and what was written meanwhile fit into the pause.
+    fn pass_time(&self) -> f64 {
+        if self.fits() {
+            return 0.0;
+        }
+        let whole = self.transfer_time();
+        let allowed = self.rate * self.downtime;
+        if !whole.is_finite() || self.dirtied_after(whole) > allowed {
+            return whole;
+        }
+        // Newton's method from the end of the pass. The vm finds ever fewer pages that it has not written yet, so that what is to
+        // be copied shrinks ever faster: no step goes too far.
+        let mut at = whole;
+        for _ in 0..NEWTON_STEPS {
+            let dirtied = self.dirtied_after(at);
+            let fresh = if self.working_set > 0.0 { 1.0 - dirtied / self.working_set } else { 0.0 };
+            let shrinks = self.rate - self.write_rate() * fresh;
+            let spare = allowed - dirtied - (self.left - self.rate * at);
+            if shrinks <= 0.0 || spare <= ROUNDING * allowed {
+                break;
+            }
+            at = (at - spare / shrinks).max(0.0);
+        }
+        at
+    }
+
+    /// Whether all that is left can be copied in the pause.
+    fn fits(&self) -> bool {
+        self.left + self.dirtied <= self.rate * self.downtime * (1.0 + ROUNDING)
     }
 
     /// Seconds until what is left is over; infinite while there is no bandwidth.
@@ -387,9 +456,8 @@ impl PreCopy {
 
     /// A pass is over: switches over where the rest fits into the pause or post-copy is due, or else begins the next.
     fn end_pass(&mut self) {
-        self.copied += self.left;
-        self.left = std::mem::take(&mut self.dirtied);
-        let fits = self.left <= self.rate * self.downtime_max;
+        let fits = self.fits();
+        self.left = (self.left + std::mem::take(&mut self.dirtied)).min(self.memory);
         self.fetches = !fits && self.help.post_copy_after.is_some_and(|passes| self.round >= passes);
         if fits || self.fetches {
             (self.phase, self.fixed) = (Phase::Switching, SWITCH_OVER.as_secs_f64());

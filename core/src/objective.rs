@@ -235,8 +235,8 @@ pub fn copy_job(vm: &VmView, from: &HostView, to: &HostView) -> CopyJob {
     let memory = held.unwrap_or(Bytes(u64::MAX)).min(vm.memory_reserved()).max(Bytes::from_mib(1));
     let measured = |sample: &VmSample| Writes { rate: sample.dirty_rate.value(), set: sample.working_set.value() };
     let writes = sample.map(measured).unwrap_or_default();
-    let downtime = vm.record.limits().downtime_max;
-    CopyJob::of_vm(memory, vm.cpu_used().unwrap_or_default(), writes, bandwidth(vm, from, to), downtime)
+    let (cpu, limits) = (vm.cpu_used().unwrap_or_default(), vm.record.limits());
+    CopyJob::of_vm(memory, cpu, writes, bandwidth(vm, from, to), &limits)
 }
 
 /// Of the slower of the two links, what the vm's operator allows.

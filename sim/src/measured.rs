@@ -106,6 +106,7 @@ fn row(set_up: &str, gib: u64, all: &[Measured], (fixed, per_byte): (f64, f64)) 
         dirty_rate: WRITES,
         working_set: memory.scale(0.1),
         bandwidth: BytesPerSec(1.0 / per_byte),
+        downtime_start: std::time::Duration::from_millis(500),
         downtime_max: std::time::Duration::from_millis(500),
     };
     // The line has the model's own set-up in it.

@@ -98,6 +98,14 @@ impl fmt::Display for Rest {
 /// What is left of a copy of which `left` remains, with `within` until its limit: `job` says how the vm writes and how fast the
 /// copy is, `help` how it is made to converge.
 pub fn rest(job: CopyJob, help: Help, left: Bytes, within: Duration, prices: &CopyPrices) -> Rest {
+    let first = played(job, help, left, within, prices);
+    match job.relaxed() {
+        Some(relaxed) if !first.converges => played(relaxed, help, left, within, prices),
+        _ => first,
+    }
+}
+
+fn played(job: CopyJob, help: Help, left: Bytes, within: Duration, prices: &CopyPrices) -> Rest {
     let memory = job.memory.max(left);
     let begun = PreCopy::new(CopyJob { memory, ..job }).helped(help);
     let mut copy = PreCopy { phase: Phase::Copying, round: 1, left: left.as_f64(), fixed: 0.0, ..begun };

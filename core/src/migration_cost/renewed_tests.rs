@@ -22,6 +22,7 @@ fn job() -> CopyJob {
         dirty_rate: BytesPerSec(5e6),
         working_set: Bytes::from_mib(100),
         bandwidth: BytesPerSec(2e8),
+        downtime_start: Duration::from_millis(300),
         downtime_max: Duration::from_millis(500),
     }
 }

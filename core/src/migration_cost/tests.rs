@@ -12,6 +12,7 @@ fn job(mib: u64, dirty_mib: f64, set_mib: u64, bandwidth: f64) -> CopyJob {
         dirty_rate: BytesPerSec(dirty_mib * 1_048_576.0),
         working_set: Bytes::from_mib(set_mib),
         bandwidth: BytesPerSec(bandwidth),
+        downtime_start: Duration::from_millis(300),
         downtime_max: Duration::from_millis(300),
     }
 }
@@ -23,7 +24,27 @@ fn an_idle_vm_takes_one_pass() {
     assert_eq!(estimate.copied, Bytes::from_mib(4096));
     let expected = 4096.0 * 1_048_576.0 / 1.25e9 + 1.1;
     assert!((estimate.duration.as_secs_f64() - expected).abs() < 1e-6);
-    assert_eq!(estimate.downtime, SWITCH_OVER);
+}
+
+/// QEMU pauses the vm as soon as what is left fits into the pause, so that a vm that writes nothing is paused as long as any:
+/// 346 to 401 ms over 200 Mbit/s with 300 ms allowed, whatever it wrote (`migration-cost --link 200`).
+#[test]
+fn a_vm_that_writes_nothing_is_paused_as_long_as_one_that_writes() {
+    for dirty_mib in [0.0, 2.0, 6.0, 10.0] {
+        let pause = estimate(&job(400, dirty_mib, 48, 2.5e7)).downtime.as_secs_f64();
+        assert!((pause - 0.4).abs() < 0.005, "{pause} s at {dirty_mib} MiB/s");
+    }
+    let tiny = estimate(&job(1, 0.0, 0, 2.5e7));
+    assert!(tiny.downtime < Duration::from_millis(145), "all of it takes less: {tiny:?}");
+}
+
+#[test]
+fn the_longest_pause_is_allowed_only_where_the_first_is_too_short() {
+    let plenty = Duration::from_secs(2);
+    let calm = estimate(&CopyJob { downtime_max: plenty, ..job(8192, 10.0, 1024, LINK.get()) });
+    assert!((calm.downtime.as_secs_f64() - 0.4).abs() < 0.005, "{calm:?}");
+    let busy = estimate(&CopyJob { downtime_max: plenty, ..job(8192, 2000.0, 1024, LINK.get()) });
+    assert!(busy.converges && busy.downtime > Duration::from_millis(400), "{busy:?}");
 }
 
 #[test]
@@ -114,6 +135,7 @@ fn stubborn() -> CopyJob {
         dirty_rate: BytesPerSec(3e9),
         working_set: Bytes::from_gib(4),
         bandwidth: BytesPerSec(1e9),
+        downtime_start: Duration::from_millis(300),
         downtime_max: Duration::from_millis(300),
     }
 }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use ballast_core::{
     aftercare::Faring,
-    command::{Command, Order},
+    command::{Command, MigrationLimits, Order},
     decision::Decision,
     id::{DecisionId, Epoch, VmId},
     migration_cost::{CopyFactors, CopyJob, Writes},
@@ -59,7 +59,7 @@ fn what_copies_took_is_known_after_a_checkpoint() {
         Cores(0.5),
         Writes::default(),
         BytesPerSec(1.25e9),
-        Duration::from_millis(500),
+        &MigrationLimits::for_memory(Bytes::from_gib(1)),
     ));
     let copies = (1..=12).flat_map(|number| {
         let intent = OpenIntent { copy: Some(Box::new(reckoned)), ..intent(migrate(number)) };

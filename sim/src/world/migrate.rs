@@ -46,7 +46,8 @@ impl World {
             dirty_rate: moving.dirty_rate(),
             working_set: moving.working_set(),
             bandwidth: self.hosts[from].migration_bandwidth(),
-            downtime_max: limits.downtime_start,
+            downtime_start: limits.downtime_start,
+            downtime_max: limits.downtime_max,
         };
         let all = self.terms.convergence;
         let help = Help { auto_converge: all.auto_converge || limits.auto_converge, ..all };
