@@ -16,7 +16,6 @@ use crate::{
     policy::{Advice, Policy, View},
     preflight::Said,
     proposal::{Action, Expectation, Motive, Move, Proposal},
-    risk::FleetLoad,
     snapshot::Snapshot,
 };
 
@@ -66,13 +65,17 @@ pub fn decide(input: &DecideInput<'_>, policy: &mut dyn Policy) -> Decision {
     let (proposals, straightened) = collapse(proposals, |one| judge(input.view, one));
     notes.extend(straightened);
     notes.extend(refused(input.view.snapshot));
-    let mut guard = Guard::new(input.view.snapshot, input.view.forecasts, input.view.tuning);
+    let mut guard = guard_of(input.view);
     let planning = planner::plan(&mut guard, proposals);
     notes.extend(planning.notes.iter().cloned());
     let mut decision = blank(input, policy.name());
     decision.notes = notes;
     list(&mut decision, planning);
     decision
+}
+
+fn guard_of(view: View<'_>) -> Guard<'_> {
+    Guard::with(view.snapshot, view.tuning, view.load.known(view.snapshot, view.forecasts))
 }
 
 /// What policies were not to propose because agents refused it lately: without it a crowded host would seem forgotten.
@@ -106,9 +109,8 @@ fn ways_back(view: View<'_>) -> Vec<Proposal> {
 
 /// Decides on one move that an operator orders: the same guard, with comfort set aside where that was asked for.
 pub fn decide_manual(input: &DecideInput<'_>, order: &ManualMove) -> Manual {
-    let View { snapshot, forecasts, tuning, .. } = input.view;
     let proposal = manual_proposal(input.view, order);
-    let findings = Guard::new(snapshot, forecasts, tuning).check(&proposal.action, &proposal.motive);
+    let findings = guard_of(input.view).check(&proposal.action, &proposal.motive);
     let may_go = |finding: &Finding| order.set_aside_comfort && finding.can_be_overridden();
     let (set_aside, standing): (Vec<_>, Vec<_>) = findings.into_iter().partition(may_go);
     let mut decision = blank(input, "operator");
@@ -135,9 +137,8 @@ fn manual_proposal(view: View<'_>, order: &ManualMove) -> Proposal {
 
 /// What one move is expected to change, by itself.
 fn judge(view: View<'_>, one: &Move) -> Expectation {
-    let fleet = FleetLoad::of(view.snapshot, view.forecasts);
     let objective = Objective::new(view.snapshot, view.tuning);
-    objective.relocate(std::slice::from_ref(one), &fleet, |host| fleet.host(host).copied())
+    objective.relocate(std::slice::from_ref(one), view.load, |host| view.load.host(host).copied())
 }
 
 fn blank(input: &DecideInput<'_>, policy: &str) -> Decision {

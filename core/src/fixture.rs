@@ -13,6 +13,7 @@ use crate::{
     plan::play,
     policy::View,
     power::PowerCurve,
+    risk::FleetLoad,
     sample::{HostSample, Reading, VmSample, VmState},
     snapshot::{HostMode, HostPower, HostView, InFlight, Snapshot, VmView},
     tuning::Tuning,
@@ -96,7 +97,9 @@ impl Fleet {
     }
 
     pub(crate) fn view(&self) -> View<'_> {
-        View { snapshot: &self.snapshot, forecasts: &self.forecasts, tuning: &self.tuning, seed: 0 }
+        // Whoever has a view in a test does not have to keep what it was added up to.
+        let load = Box::leak(Box::new(FleetLoad::of(&self.snapshot, &self.forecasts)));
+        View { snapshot: &self.snapshot, forecasts: &self.forecasts, load, tuning: &self.tuning, seed: 0 }
     }
 
     pub(crate) fn input(&self, trigger: Trigger) -> DecideInput<'_> {

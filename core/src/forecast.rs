@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -149,8 +150,9 @@ impl VmForecast {
 pub struct Forecasts {
     /// Which forecaster is in use and, where that is not the one that should be, why: as `ewma (lstm: late)`.
     pub method: String,
-    /// By vm; a vm without history has none.
-    pub vms: BTreeMap<VmId, VmForecast>,
+    /// By vm, in the order in which they were asked about; a vm without history has none. One is a kilobyte, so that they lie in one
+    /// piece: a tree would copy each of a hundred thousand once more in every round.
+    pub vms: IndexMap<VmId, VmForecast>,
     /// The vms that the forecaster in use knew too little of: who made their forecast instead.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub others: BTreeMap<VmId, Arc<str>>,
@@ -162,8 +164,10 @@ pub struct Forecasts {
 impl Forecasts {
     /// What `forecaster` says of each of `vms` at `now`.
     pub fn of(forecaster: &dyn Forecaster, vms: impl IntoIterator<Item = VmId>, now: Timestamp) -> Self {
-        let vms = vms.into_iter().filter_map(|vm| Some((vm, forecaster.forecast(vm, now)?))).collect();
-        Self { method: forecaster.name().to_owned(), vms, others: BTreeMap::new(), risk: None }
+        let vms = vms.into_iter();
+        let mut said = IndexMap::with_capacity(vms.size_hint().1.unwrap_or_default());
+        said.extend(vms.filter_map(|vm| Some((vm, forecaster.forecast(vm, now)?))));
+        Self { method: forecaster.name().to_owned(), vms: said, others: BTreeMap::new(), risk: None }
     }
 
     /// Who made the forecast of `vm`: the bare name of a forecaster.

@@ -54,6 +54,7 @@ mod tests {
         forecast::Forecasts,
         id::{DecisionId, Epoch},
         policy::{Advice, LeaveAlone, Policy, View},
+        risk::FleetLoad,
         snapshot::Snapshot,
         tuning::Tuning,
     };
@@ -79,7 +80,8 @@ mod tests {
         logs.expect("the policy in the shadow panicked");
         let mut shadow = Shadow::new(Caught::new("panics".to_owned(), Box::new(|| Some(Box::new(Panics)))));
         let (snapshot, forecasts, tuning) = (Snapshot::default(), Forecasts::default(), Tuning::default());
-        let view = View { snapshot: &snapshot, forecasts: &forecasts, tuning: &tuning, seed: 1 };
+        let load = FleetLoad::of(&snapshot, &forecasts);
+        let view = View { snapshot: &snapshot, forecasts: &forecasts, load: &load, tuning: &tuning, seed: 1 };
         let id = DecisionId { epoch: Epoch(1), number: 1 };
         let input = DecideInput { view, id, trigger: Trigger::Round, mode: Mode::Auto };
         let mut decision = decide(&input, &mut LeaveAlone);

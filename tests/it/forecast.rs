@@ -7,6 +7,7 @@ use ballast_core::{
     id::{DecisionId, Epoch, VmId},
     plan::Model,
     policy::{RiskGreedy, View},
+    risk::FleetLoad,
     sample::{Reading, VmSample},
     units::{Cores, Timestamp},
 };
@@ -69,7 +70,8 @@ fn sample(vm: VmId, at: u64, cores: f64) -> VmSample {
 }
 
 fn decided(model: &Model, forecasts: &Forecasts) -> Decision {
-    let view = View { snapshot: &model.snapshot, forecasts, tuning: &model.tuning, seed: 1 };
+    let load = FleetLoad::of(&model.snapshot, forecasts);
+    let view = View { snapshot: &model.snapshot, forecasts, load: &load, tuning: &model.tuning, seed: 1 };
     let id = DecisionId { epoch: Epoch(1), number: 1 };
     decide(&DecideInput { view, id, trigger: Trigger::Round, mode: Mode::Auto }, &mut RiskGreedy)
 }

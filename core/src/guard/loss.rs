@@ -8,17 +8,16 @@ use crate::{
     units::{Bytes, Cores},
 };
 
-/// What stands against the sleep of `host`, where the loss of one more host is to be borne. Only the largest hosts are
-/// asked: what the rest bears without them it bears without any other. Sums are compared, not placements.
-pub(super) fn loss(guard: &Guard<'_>, host: &HostId) -> Option<Finding> {
+/// What stands against the sleep of a host that leaves the fleet, `rest`, to those `staying`, where the loss of one of them is to be
+/// borne. Only the largest hosts are asked: what the rest bears without them it bears without any other. Sums are compared, not
+/// placements.
+pub(super) fn loss(guard: &Guard<'_>, rest: &HostLoad, staying: &[(&HostId, &HostLoad)]) -> Option<Finding> {
     if !guard.tuning.n_plus_one {
         return None;
     }
-    let staying = || guard.staying(host);
-    let rest = guard.load.pool_over(staying().map(|(_, load)| load));
-    let most_cpu = staying().max_by(|(_, a), (_, b)| a.capacity.total_cmp(&b.capacity));
-    let most_memory = staying().max_by_key(|(_, load)| load.memory_capacity);
-    most_cpu.into_iter().chain(most_memory).find_map(|(lost, load)| unborne(guard, &rest, lost, load))
+    let most_cpu = staying.iter().max_by(|(_, a), (_, b)| a.capacity.total_cmp(&b.capacity));
+    let most_memory = staying.iter().max_by_key(|(_, load)| load.memory_capacity);
+    most_cpu.into_iter().chain(most_memory).find_map(|(lost, load)| unborne(guard, rest, lost, load))
 }
 
 fn unborne(guard: &Guard<'_>, rest: &HostLoad, lost: &HostId, load: &HostLoad) -> Option<Finding> {

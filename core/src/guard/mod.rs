@@ -21,7 +21,7 @@ use crate::{
     forecast::Forecasts,
     id::HostId,
     proposal::{Action, Motive, Move},
-    risk::{FleetLoad, HostLoad, Risk},
+    risk::{HostLoad, KnownLoad, Risk},
     snapshot::{Doubt, HostPower, HostView, Snapshot},
     tuning::Tuning,
     units::{Bytes, count},
@@ -37,7 +37,7 @@ pub struct Guard<'a> {
     snapshot: &'a Snapshot,
     tuning: &'a Tuning,
     risk: Risk,
-    load: FleetLoad<'a>,
+    load: KnownLoad<'a>,
     groups: Groups<'a>,
     /// What is under way.
     flying: Traffic,
@@ -50,13 +50,17 @@ impl<'a> Guard<'a> {
     /// Guards `snapshot`.
     pub fn new(snapshot: &'a Snapshot, forecasts: &Forecasts, tuning: &'a Tuning) -> Self {
         // A policy packs new vms with caution; what is denied to an operator rests on what is known.
-        let (load, groups) = (FleetLoad::as_known(snapshot, forecasts), Groups::of(snapshot));
+        Self::with(snapshot, tuning, KnownLoad::of(snapshot, forecasts))
+    }
+
+    /// Guards `snapshot`, which was added up before.
+    pub fn with(snapshot: &'a Snapshot, tuning: &'a Tuning, load: KnownLoad<'a>) -> Self {
         Self {
             snapshot,
             tuning,
             risk: Risk::of(tuning),
             load,
-            groups,
+            groups: Groups::of(snapshot),
             flying: Traffic::flying(&snapshot.in_flight),
             accepted: Accepted::default(),
             silence: silence(snapshot, tuning),

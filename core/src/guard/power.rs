@@ -8,6 +8,7 @@ use crate::{
     id::HostId,
     inventory::SleepSupport,
     proposal::Motive,
+    risk::HostLoad,
     snapshot::{HostMode, HostPower, HostView},
     units::{Cores, count},
 };
@@ -26,6 +27,8 @@ pub(super) fn sleep(guard: &Guard<'_>, host: &HostId) -> Vec<Finding> {
     let Some(view) = guard.snapshot.hosts.get(host) else {
         return vec![Finding::UnknownHost { host: host.clone() }];
     };
+    let staying: Vec<_> = guard.staying(host).collect();
+    let rest = guard.load.pool_over(staying.iter().map(|(_, load)| *load));
     let rules = [
         doubtful(view),
         not_awake(guard, view),
@@ -33,8 +36,8 @@ pub(super) fn sleep(guard: &Guard<'_>, host: &HostId) -> Vec<Finding> {
         cannot_sleep(view),
         not_empty(guard, host),
         dwell(guard, view),
-        reserve(guard, host),
-        loss(guard, host),
+        reserve(guard, &rest, staying.len()),
+        loss(guard, &rest, &staying),
     ];
     rules.into_iter().flatten().collect()
 }
@@ -83,10 +86,9 @@ fn dwell(guard: &Guard<'_>, host: &HostView) -> Option<Finding> {
     (left > Duration::ZERO).then(|| Finding::PowerDwell { host: host.id().clone(), left })
 }
 
-/// Enough hosts stay awake for the fleet's demand at the risk quantile, with the configured spares.
-fn reserve(guard: &Guard<'_>, host: &HostId) -> Option<Finding> {
-    let mut awake = 0;
-    let rest = guard.load.pool_over(guard.staying(host).inspect(|_| awake += 1).map(|(_, load)| load));
+/// Enough hosts stay awake for the fleet's demand at the risk quantile, with the configured spares. `rest` is the fleet on the
+/// `awake` hosts that stay.
+fn reserve(guard: &Guard<'_>, rest: &HostLoad, awake: usize) -> Option<Finding> {
     let per_host = (rest.capacity / count(awake.max(1))) * guard.tuning.cpu_limit;
     let carrying = hosts_for(rest.ahead(&guard.risk), per_host, awake);
     let needed = carrying.saturating_add(guard.tuning.spare_hosts).max(guard.tuning.min_awake);

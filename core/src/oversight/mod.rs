@@ -292,6 +292,7 @@ impl Oversight {
         let model = self.model.as_ref().filter(|_| standing.is_in_use());
         let answered = model.and_then(|model| model.newest.as_ref()).map(|(_, vms)| vms);
         let mut forecasts = Forecasts { method: self.method(&standing), ..Forecasts::default() };
+        forecasts.vms.reserve(snapshot.vms.len());
         let fallback: Arc<str> = self.fallback.name().into();
         for vm in snapshot.vms.keys() {
             if let Some(said) = answered.and_then(|vms| vms.get(vm)) {

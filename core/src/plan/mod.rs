@@ -26,6 +26,7 @@ use crate::{
     forecast::Forecasts,
     id::{DecisionId, HostId},
     policy::{self, Policy, RiskGreedy, View},
+    risk::FleetLoad,
     snapshot::{HostMode, HostPower, Snapshot},
     tuning::{LEAST_REST, Tuning},
 };
@@ -145,7 +146,8 @@ impl Model {
 
     fn decide(&self, number: usize, policy: &mut dyn Policy) -> Decision {
         let Self { snapshot, forecasts, tuning, seed, .. } = self;
-        let view = View { snapshot, forecasts, tuning, seed: seed.wrapping_add(number as u64) };
+        let load = &FleetLoad::of(snapshot, forecasts);
+        let view = View { snapshot, forecasts, load, tuning, seed: seed.wrapping_add(number as u64) };
         let id = DecisionId { epoch: snapshot.epoch, number: number as u64 };
         decide(&DecideInput { view, id, trigger: Trigger::Round, mode: Mode::Recommend }, policy)
     }

@@ -111,7 +111,7 @@ fn single<'a>(unit: &Unit<'a>) -> Option<&'a VmView> {
 fn propose(board: &mut Board<'_>, slot: usize, aside: &Aside<'_>, gain: Joules) -> Proposal {
     let [from, to] = [aside.from, aside.to].map(|slot| board.slots[slot].host.id().clone());
     let one = Move { vm: aside.goes.first().id(), from, to };
-    let expected = board.objective().relocate(std::slice::from_ref(&one), &board.fleet, |host| board.load_of(host));
+    let expected = board.objective().relocate(std::slice::from_ref(&one), board.fleet, |host| board.load_of(host));
     board.play(&one);
     board.reserve(aside.from, &aside.follows);
     let host = board.slots[slot].host.id().clone();

@@ -80,7 +80,7 @@ impl Slot<'_> {
 pub(super) struct Board<'a> {
     pub(super) view: View<'a>,
     pub(super) risk: Risk,
-    pub(super) fleet: FleetLoad<'a>,
+    pub(super) fleet: &'a FleetLoad<'a>,
     pub(super) slots: Vec<Slot<'a>>,
     pub(super) moved: BTreeSet<VmId>,
     pub(super) bundles: Bundles<'a>,
@@ -98,8 +98,8 @@ pub(super) struct Board<'a> {
 
 impl<'a> Board<'a> {
     pub(super) fn new(view: View<'a>) -> Self {
-        let fleet = FleetLoad::of(view.snapshot, view.forecasts);
-        let slots: Vec<Slot<'a>> = view.snapshot.hosts.values().map(|host| empty_slot(host, &fleet)).collect();
+        let fleet = view.load;
+        let slots: Vec<Slot<'a>> = view.snapshot.hosts.values().map(|host| empty_slot(host, fleet)).collect();
         let (risk, moved) = (Risk::of(view.tuning), BTreeSet::new());
         let everything = fleet.pool(|_| true);
         let (bundles, spread) = (Bundles::of(view.snapshot), BTreeMap::new());

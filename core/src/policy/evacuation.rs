@@ -68,14 +68,14 @@ impl<'a> Draft<'a> {
     /// A unit that was moved has really left the host in `slot`: its place is free.
     pub(super) fn is_gone(&mut self, board: &mut Board<'a>, slot: usize, unit: &Unit<'_>) {
         let slot = &mut board.slots[slot];
-        slot.load = unit.off(slot.load, &board.fleet);
+        slot.load = unit.off(slot.load, board.fleet);
         slot.leaving.clear();
     }
 
     /// What the draft comes to if the host then sleeps.
     pub(super) fn expected(&self, board: &Board<'a>, host: &HostId) -> Expectation {
         let before = |id: &HostId| self.before.iter().find(|(_, slot)| slot.host.id() == id).map(|(_, slot)| slot.load);
-        board.objective().evacuate(host, &self.moves, &board.fleet, before)
+        board.objective().evacuate(host, &self.moves, board.fleet, before)
     }
 
     /// The board is as it was; what is left are the moves.

@@ -37,7 +37,7 @@ pub use greedy::RiskGreedy;
 pub use none::LeaveAlone;
 pub use ranked::Ranked;
 
-use crate::{forecast::Forecasts, proposal::Proposal, snapshot::Snapshot, tuning::Tuning};
+use crate::{forecast::Forecasts, proposal::Proposal, risk::FleetLoad, snapshot::Snapshot, tuning::Tuning};
 
 /// All that a policy may look at.
 #[derive(Debug, Clone, Copy)]
@@ -46,6 +46,8 @@ pub struct View<'a> {
     pub snapshot: &'a Snapshot,
     /// What its vms will want.
     pub forecasts: &'a Forecasts,
+    /// The same added up by host: everybody needs it, so it is added up once.
+    pub load: &'a FleetLoad<'a>,
     /// The numbers to decide by.
     pub tuning: &'a Tuning,
     /// Seed of every random choice.

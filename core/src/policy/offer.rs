@@ -22,7 +22,7 @@ fn moves_of(board: &Board<'_>, unit: &Unit<'_>, to: usize) -> Vec<Move> {
 }
 
 fn expectation(board: &Board<'_>, moves: &[Move]) -> Expectation {
-    board.objective().relocate(moves, &board.fleet, |host| board.load_of(host))
+    board.objective().relocate(moves, board.fleet, |host| board.load_of(host))
 }
 
 /// Proposes the move of one unit and plays it.

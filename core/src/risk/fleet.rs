@@ -1,6 +1,6 @@
 //! The demand on every host of a snapshot; a vm in flight counts on both its hosts.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Deref};
 
 use crate::{
     forecast::{Forecasts, VmForecast},
@@ -20,6 +20,8 @@ pub struct FleetLoad<'a> {
     vms: Loads<'a>,
     /// All vms, each once, on no host.
     demand: HostLoad,
+    /// Every vm has a forecast.
+    foreseen: bool,
 }
 
 impl<'a> FleetLoad<'a> {
@@ -29,8 +31,13 @@ impl<'a> FleetLoad<'a> {
     }
 
     /// Adds up the fleet; vms without a forecast go on as they are.
-    pub fn as_known(snapshot: &'a Snapshot, forecasts: &Forecasts) -> Self {
+    fn as_known(snapshot: &'a Snapshot, forecasts: &Forecasts) -> Self {
         Self::added_up(snapshot, forecasts, VmLoad::as_known)
+    }
+
+    /// The same fleet as [`Self::as_known`] has it; where every vm has a forecast that is no other.
+    pub fn known(&'a self, snapshot: &'a Snapshot, forecasts: &Forecasts) -> KnownLoad<'a> {
+        if self.foreseen { KnownLoad::Shared(self) } else { KnownLoad::of(snapshot, forecasts) }
     }
 
     fn added_up(
@@ -43,7 +50,13 @@ impl<'a> FleetLoad<'a> {
         let mut fleet = Self { names, hosts, residents, ..Self::default() };
         let flights: BTreeMap<VmId, &InFlight> = snapshot.in_flight.iter().map(|one| (one.vm, one)).collect();
         let holding = || snapshot.vms.iter().filter(|(_, vm)| vm.record.state.holds_memory());
-        fleet.vms = Loads::of(holding().map(|(id, vm)| (*id, vm, load_of(vm, forecasts.vms.get(id)))));
+        let mut foreseen = true;
+        fleet.vms = Loads::of(holding().map(|(id, vm)| {
+            let forecast = forecasts.vms.get(id);
+            foreseen &= forecast.is_some();
+            (*id, vm, load_of(vm, forecast))
+        }));
+        fleet.foreseen = foreseen;
         if let Some(measured) = &forecasts.risk {
             fleet.demand.z = Some(measured.fleet_z);
             take_apart(&mut fleet.vms, measured, snapshot);
@@ -101,6 +114,33 @@ impl<'a> FleetLoad<'a> {
     /// The demand of all vms, each counted once, over the capacity of `hosts`.
     pub fn pool_over<'l>(&self, hosts: impl Iterator<Item = &'l HostLoad>) -> HostLoad {
         hosts.fold(self.demand, HostLoad::with_host)
+    }
+}
+
+/// The demand as [`FleetLoad::as_known`] has it, somebody else's where that is the same.
+#[derive(Debug, Clone)]
+pub enum KnownLoad<'a> {
+    /// Added up by somebody else.
+    Shared(&'a FleetLoad<'a>),
+    /// Added up for this.
+    Own(Box<FleetLoad<'a>>),
+}
+
+impl<'a> KnownLoad<'a> {
+    /// Adds up the fleet.
+    pub fn of(snapshot: &'a Snapshot, forecasts: &Forecasts) -> Self {
+        Self::Own(Box::new(FleetLoad::as_known(snapshot, forecasts)))
+    }
+}
+
+impl<'a> Deref for KnownLoad<'a> {
+    type Target = FleetLoad<'a>;
+
+    fn deref(&self) -> &FleetLoad<'a> {
+        match self {
+            Self::Shared(load) => load,
+            Self::Own(load) => load,
+        }
     }
 }
 

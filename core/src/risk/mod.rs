@@ -23,7 +23,7 @@ mod vm;
 pub use calibration::{Calibration, Kept, Z_MAX};
 pub use class::HostClass;
 pub use correlation::Correlations;
-pub use fleet::FleetLoad;
+pub use fleet::{FleetLoad, KnownLoad};
 pub use host::HostLoad;
 pub use host_risk::{HostRisk, RiskReport};
 pub use measured::MeasuredRisk;

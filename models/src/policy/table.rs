@@ -4,7 +4,6 @@
 use std::{sync::Arc, time::Duration};
 
 use ballast_core::{
-    forecast::Forecasts,
     policy::{Advice, Policy, RiskGreedy, View},
     proposal::Motive,
     risk::FleetLoad,
@@ -135,8 +134,7 @@ pub fn shipped() -> Result<Table, TableError> {
 }
 
 /// The state that a fleet is in.
-pub fn state_of(snapshot: &Snapshot, forecasts: &Forecasts) -> usize {
-    let fleet = FleetLoad::of(snapshot, forecasts);
+pub fn state_of(snapshot: &Snapshot, fleet: &FleetLoad<'_>) -> usize {
     let awake =
         |id: &ballast_core::id::HostId| snapshot.hosts.get(id).is_some_and(|host| host.power == HostPower::Awake);
     let pool = fleet.pool(awake);
@@ -202,7 +200,7 @@ impl QTable {
             self.now = Some((since, action));
             return action;
         }
-        let action = self.table.best(state_of(view.snapshot, view.forecasts));
+        let action = self.table.best(state_of(view.snapshot, view.load));
         self.now = Some((at, action));
         action
     }

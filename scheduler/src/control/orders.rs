@@ -9,6 +9,7 @@ use ballast_core::{
     guard::Guard,
     id::{CommandId, DecisionId, HostId, VmId},
     policy::View,
+    risk::FleetLoad,
     snapshot::{Event, HostMode, Snapshot},
 };
 
@@ -35,11 +36,13 @@ impl ControlLoop {
         }
         let settings = &self.shared.settings;
         let (id, tuning) = (self.shared.decision_id(), &settings.tuning);
-        let view = View { snapshot: &snapshot, forecasts: &forecasts, tuning, seed: settings.seed };
         let trigger = Trigger::Operator { who: wish.who.clone(), overridden: false };
-        let input = DecideInput { view, id, trigger, mode: self.shared.mode() };
         let order = decide::ManualMove { vm, to: wish.host, who: wish.who, set_aside_comfort: wish.set_aside };
-        let decide::Manual { mut decision, set_aside } = decide_manual(&input, &order);
+        let decide::Manual { mut decision, set_aside } = {
+            let load = FleetLoad::of(&snapshot, &forecasts);
+            let view = View { snapshot: &snapshot, forecasts: &forecasts, load: &load, tuning, seed: settings.seed };
+            decide_manual(&DecideInput { view, id, trigger, mode: self.shared.mode() }, &order)
+        };
         if !wish.reason.is_empty() {
             decision.notes.push(format!("reason given: {}", wish.reason));
         }

@@ -8,6 +8,7 @@ use ballast_core::{
     early::Waits,
     forecast::Forecasts,
     policy::View,
+    risk::FleetLoad,
     snapshot::Snapshot,
     standby::Failure,
     units::nanos_of,
@@ -75,7 +76,8 @@ impl ControlLoop {
         let (tuning, seed) = (settings.tuning.clone(), settings.seed.wrapping_add(id.number));
         let (policy, shadow) = (Arc::clone(&self.policy), self.shadow.clone());
         let thinking = self.shared.clock.aside(move || {
-            let view = View { snapshot: &snapshot, forecasts: &forecasts, tuning: &tuning, seed };
+            let load = FleetLoad::of(&snapshot, &forecasts);
+            let view = View { snapshot: &snapshot, forecasts: &forecasts, load: &load, tuning: &tuning, seed };
             let input = DecideInput { view, id, trigger, mode };
             // One decision is made at a time, so nobody else holds the policies.
             let (mut decision, failure) = policy.lock().unwrap_or_else(PoisonError::into_inner).decide(&input);

@@ -8,6 +8,7 @@ use ballast_core::{
     id::{DecisionId, Epoch, Seq},
     oversight::{ModelMode, Supervised},
     policy::{Policy, View},
+    risk::FleetLoad,
     snapshot::Snapshot,
     units::Timestamp,
 };
@@ -144,7 +145,8 @@ impl<'a> Feed<'a> {
         self.intake.cycle(&snapshot);
         let forecasts = self.intake.forecasts(&snapshot);
         let seed = self.settings.seed.wrapping_add(self.number);
-        let view = View { snapshot: &snapshot, forecasts: &forecasts, tuning: &self.settings.tuning, seed };
+        let (load, tuning) = (FleetLoad::of(&snapshot, &forecasts), &self.settings.tuning);
+        let view = View { snapshot: &snapshot, forecasts: &forecasts, load: &load, tuning, seed };
         let id = DecisionId { epoch: EPOCH, number: self.number };
         let decision = decide(&DecideInput { view, id, trigger, mode: Mode::Recommend }, &mut *self.policy);
         self.summary.denied += decision.denied.len() as u64;

@@ -18,7 +18,7 @@ use ballast_core::{
     outcome::Ending,
     policy::{Policy, View},
     rates,
-    risk::{HostRisk, Kept},
+    risk::{FleetLoad, HostRisk, Kept},
     sample::{AgentHealth, Batch, HostSample, PowerSource, Reading, VmSample},
     snapshot::{Event, Snapshot},
     units::Timestamp,
@@ -362,7 +362,8 @@ impl<'a> Play<'a> {
         self.forecaster.advance(now);
         let mut forecasts = Forecasts::of(self.forecaster, snapshot.vms.keys().copied(), now);
         self.risk.inform(snapshot, &mut forecasts, &self.pace.tuning);
-        let view = View { snapshot, forecasts: &forecasts, tuning: &self.pace.tuning, seed: self.seed };
+        let load = FleetLoad::of(snapshot, &forecasts);
+        let view = View { snapshot, forecasts: &forecasts, load: &load, tuning: &self.pace.tuning, seed: self.seed };
         let id = DecisionId { epoch: Epoch(1), number: self.next_number() };
         decide(&DecideInput { view, id, trigger, mode: Mode::Auto }, self.policy)
     }

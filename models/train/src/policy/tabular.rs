@@ -167,7 +167,7 @@ impl Policy for Player {
         let action = match self.now.filter(|(since, _)| at.since(*since) < HOLDS) {
             Some((_, action)) => action,
             None => {
-                let state = state_of(view.snapshot, view.forecasts);
+                let state = state_of(view.snapshot, view.load);
                 let by_chance = self.rng.random::<f64>() < self.chance;
                 let action = if by_chance { self.rng.random_range(0..ACTIONS) } else { self.table.best(state) };
                 // The round was counted before it was asked about.

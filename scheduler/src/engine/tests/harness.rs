@@ -74,6 +74,15 @@ impl World {
         self.settle().await;
     }
 
+    /// The same, and its store is gone. It is moved away as a whole: a thread of the store may still write into it, which taking it
+    /// apart would run into.
+    pub(super) async fn lose_store(&mut self) {
+        self.kill().await;
+        let store = self.settings.store_dir();
+        let mut aside = (1..).map(|number| store.with_extension(format!("lost-{number}")));
+        std::fs::rename(&store, aside.find(|path| !path.exists()).unwrap()).unwrap();
+    }
+
     /// Lets every task do what it can do now.
     pub(super) async fn settle(&self) {
         for _ in 0..200 {

@@ -194,8 +194,7 @@ async fn falling_asleep(world: &mut World) -> (Agent, Agent, ballast_core::comma
 
 /// Whether `b` is thought asleep, by an engine that has lost its store.
 async fn sleeps_after_a_restart(world: &mut World) -> bool {
-    world.kill().await;
-    std::fs::remove_dir_all(world.settings.store_dir()).unwrap();
+    world.lose_store().await;
     world.start().await.unwrap();
     let snapshot = world.snapshot().await;
     snapshot.hosts.get(&host("b")).is_some_and(|host| host.power == HostPower::Asleep && host.doubts.is_empty())

@@ -173,8 +173,7 @@ async fn the_forecast_is_warm_after_a_restart_and_cold_without_the_store() {
     world.agent("a", &[7]).await;
     assert!(world.engine().forecasts().await.unwrap().vms.contains_key(&vm(7)), "known from the store");
     world.engine().stop().await;
-    world.kill().await;
-    std::fs::remove_dir_all(world.settings.store_dir()).unwrap();
+    world.lose_store().await;
     world.start().await.unwrap();
     world.agent("a", &[7]).await;
     assert!(!world.engine().forecasts().await.unwrap().vms.contains_key(&vm(7)));

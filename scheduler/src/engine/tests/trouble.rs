@@ -110,8 +110,7 @@ async fn a_store_that_is_deleted_loses_nothing_but_warm_up() {
     let command = a.command().await;
     drop((a, b));
     world.engine().stop().await;
-    world.kill().await;
-    fs::remove_dir_all(world.settings.store_dir()).unwrap();
+    world.lose_store().await;
     world.start().await.unwrap();
     world.pair().await;
     assert_eq!(world.snapshot().await.vms[&vm(7)].locked_by, Some(command.id));
