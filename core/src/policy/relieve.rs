@@ -173,7 +173,7 @@ fn rank(
     }
     let copies = || unit.vms.iter().map(|vm| objective.copy(vm, slot.host, slot.host));
     let converges = copies().all(|copy| copy.converges);
-    let alone = mark.is_clear(board, &unit.off(*remaining, &board.fleet));
+    let alone = mark.is_clear(board, &unit.off(*remaining, board.fleet));
     let data = copies().map(|copy| copy.copied).sum::<Bytes>().max(Bytes(1)).as_f64();
     let resting = unit.vms.iter().any(|vm| board.is_resting(vm));
     Some((resting, !converges, !alone, if alone { data } else { data / relief }, unit.first().id()))

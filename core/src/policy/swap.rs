@@ -135,7 +135,7 @@ fn data(board: &Board<'_>, objective: &Objective<'_>, slot: usize, out: &VmView,
 fn propose(board: &mut Board<'_>, slot: usize, out: VmId, other: usize, back: VmId, motive: &Motive) -> Proposal {
     let (here, there) = (board.slots[slot].host.id().clone(), board.slots[other].host.id().clone());
     let both = [Move { vm: out, from: here.clone(), to: there.clone() }, Move { vm: back, from: there, to: here }];
-    let expected = board.objective().relocate(&both, &board.fleet, |host| board.load_of(host));
+    let expected = board.objective().relocate(&both, board.fleet, |host| board.load_of(host));
     both.iter().for_each(|one| board.play(one));
     Proposal { action: Action::Swap(both), motive: motive.clone(), expected }
 }

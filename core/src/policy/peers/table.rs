@@ -137,7 +137,7 @@ impl<'a> Table<'a> {
             before.moves.push(one);
             places.refresh(self, to);
         }
-        let expected = self.board.objective().evacuate(&host, &before.moves, &self.board.fleet, |id| before.load(id));
+        let expected = self.board.objective().evacuate(&host, &before.moves, self.board.fleet, |id| before.load(id));
         if !pays(&expected) {
             return before.restore(self, places);
         }

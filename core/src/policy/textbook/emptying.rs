@@ -67,7 +67,7 @@ fn evacuate(round: &mut Round<'_, '_>, slot: usize) -> Option<Proposal> {
         tried.play(round, Move { vm: vm.id(), from: host.clone(), to: round.board.slots[to].host.id().clone() }, to);
     }
     let before = |id: &_| tried.slots.iter().find(|(_, slot)| slot.host.id() == id).map(|(_, slot)| slot.load);
-    let expected = round.board.objective().evacuate(&host, &tried.moves, &round.board.fleet, before);
+    let expected = round.board.objective().evacuate(&host, &tried.moves, round.board.fleet, before);
     let motive = Motive::Consolidation { host: host.clone() };
     Some(Proposal { action: Action::Evacuate { host, moves: tried.moves }, motive, expected })
 }

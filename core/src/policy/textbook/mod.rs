@@ -89,7 +89,7 @@ impl Policy for Textbook {
             return advice;
         };
         let board = Board::new(view);
-        self.histories.observe(view.snapshot, &board.fleet);
+        self.histories.observe(view.snapshot, board.fleet);
         let mut round = Round::new(rule, board, &self.histories);
         relief::relieve(&mut round, &mut advice);
         drain(&mut round, &mut advice);
