@@ -25,7 +25,7 @@ const PRIOR: usize = 3;
 /// A factor beyond this, or its inverse, is a fault of the measurement.
 const FACTOR_MAX: f64 = 20.0;
 
-/// What is left of memory after 28 of the [`MAX_ROUNDS`] passes, each half of the one before: two to the power of 28.
+/// What is left of memory after 28 of the [`super::MAX_ROUNDS`] passes, each half of the one before: two to the power of 28.
 const LAST_OF_HALVES: f64 = 1.0 / 268_435_456.0;
 
 /// Longest preparation or finish that is believed, seconds.
