@@ -2,9 +2,9 @@
 //!
 //! Memory is copied while the vm runs; what it writes meanwhile is copied again in the next round, until the rest fits
 //! into the allowed pause, which is when the vm is paused: QEMU does not copy a pass to its end first, so that even a vm that
-//! writes nothing is paused for about as long as is allowed. Source of the rounds: Liu et al. 2011 and Akoush et al. 2010; what a round leaves to the next is
-//! `W (1 - e^(-D t / W))` of a working set `W` written at rate `D`, in place of the usual `min(W, D t)`, because a page
-//! written twice is copied once. Nothing here knows a host, a vm or a policy.
+//! writes nothing is paused for about as long as is allowed. Source of the rounds: Liu et al. 2011 and Akoush et al. 2010; what
+//! a round leaves to the next is `W (1 - e^(-D t / W))` of a working set `W` written at rate `D`, in place of the usual
+//! `min(W, D t)`, because a page written twice is copied once. Nothing here knows a host, a vm or a policy.
 
 mod experience;
 mod renewed;

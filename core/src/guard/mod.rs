@@ -53,7 +53,7 @@ impl<'a> Guard<'a> {
         Self::with(snapshot, tuning, KnownLoad::of(snapshot, forecasts))
     }
 
-    /// Guards `snapshot`, which was added up before.
+    /// Guards `snapshot`, of which somebody has added up the `load`.
     pub fn with(snapshot: &'a Snapshot, tuning: &'a Tuning, load: KnownLoad<'a>) -> Self {
         Self {
             snapshot,
