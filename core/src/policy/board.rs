@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     aftercare::Care,
     id::{HostId, VmId},
-    inventory::CpuNeed,
     objective::Objective,
     policy::{
         View,
@@ -18,62 +17,12 @@ use crate::{
     proposal::Move,
     risk::{FleetLoad, HostLoad, Risk, VmLoad},
     sample::VmState,
-    snapshot::{HostMode, HostPower, HostView, InFlight, VmView},
+    snapshot::{HostPower, InFlight, VmView},
     tuning::{LEAST_REST, Tuning},
     units::{Bytes, Cores},
 };
 
-/// One host on the board.
-#[derive(Debug, Clone)]
-pub(super) struct Slot<'a> {
-    pub(super) host: &'a HostView,
-    /// What counts on it, proposed arrivals included.
-    pub(super) load: HostLoad,
-    /// Load that will be gone once the migrations under way have ended.
-    pub(super) leaving: Vec<VmLoad>,
-    /// Vms on it that are not leaving.
-    pub(super) settled: Vec<&'a VmView>,
-    /// Vms that are arriving, or proposed to.
-    pub(super) arriving: usize,
-    /// Anti-affinity groups of the vms that count here.
-    groups: BTreeMap<&'a str, usize>,
-    /// A proposal of this round takes vms off it.
-    pub(super) gives: bool,
-    /// To be emptied by a proposal of this round.
-    pub(super) emptied: bool,
-    /// To be woken by a proposal of this round.
-    pub(super) woken: bool,
-    /// Watts for the room it offers, relative to the best host of the fleet: 1 is best, more is worse.
-    pub(super) cost: f64,
-}
-
-impl Slot<'_> {
-    /// The load without what is already leaving.
-    pub(super) fn remaining(&self) -> HostLoad {
-        self.leaving.iter().fold(self.load, |load, vm| load.without(vm))
-    }
-
-    /// True where it is in use and awake, or will soon be.
-    pub(super) fn is_up(&self) -> bool {
-        let waking = self.host.power == HostPower::Waking || self.woken;
-        self.host.is_eligible_target() || (waking && self.host.mode == HostMode::Active)
-    }
-
-    /// True where no vm is on it, leaving it or coming.
-    pub(super) fn is_empty(&self) -> bool {
-        self.load.vms == 0
-    }
-
-    /// True where vms are on it to stay, or coming.
-    pub(super) fn is_inhabited(&self) -> bool {
-        !self.settled.is_empty() || self.arriving > 0
-    }
-
-    /// True where it sleeps, may be used, and is not being woken.
-    pub(super) fn could_wake(&self) -> bool {
-        self.host.power == HostPower::Asleep && self.host.mode == HostMode::Active && !self.woken
-    }
-}
+pub(super) use super::slot::Slot;
 
 /// The fleet as the round has it so far.
 #[derive(Debug, Clone)]
@@ -99,7 +48,7 @@ pub(super) struct Board<'a> {
 impl<'a> Board<'a> {
     pub(super) fn new(view: View<'a>) -> Self {
         let fleet = view.load;
-        let slots: Vec<Slot<'a>> = view.snapshot.hosts.values().map(|host| empty_slot(host, fleet)).collect();
+        let slots: Vec<Slot<'a>> = view.snapshot.hosts.values().map(|host| Slot::empty(host, fleet)).collect();
         let (risk, moved) = (Risk::of(view.tuning), BTreeSet::new());
         let everything = fleet.pool(|_| true);
         let (bundles, spread) = (Bundles::of(view.snapshot), BTreeMap::new());
@@ -303,7 +252,7 @@ impl<'a> Board<'a> {
     /// Whether the host has what the vm needs and nobody but `leaving` forbids it.
     fn suits(&self, slot: usize, vm: &VmView, leaving: Option<&VmView>) -> bool {
         let host = self.slots[slot].host;
-        suits(&self.slots[slot], vm, leaving)
+        self.slots[slot].suits(vm, leaving)
             && self.view.snapshot.refused_move(vm.id(), host.id()).is_none()
             && vm.record.labels.spread.iter().all(|group| {
                 let domain = host.inventory.fails_with();
@@ -452,23 +401,6 @@ impl<'a> Board<'a> {
     }
 }
 
-fn empty_slot<'a>(host: &'a HostView, fleet: &FleetLoad<'a>) -> Slot<'a> {
-    let load = fleet.host(host.id()).copied().unwrap_or_default();
-    let (leaving, settled) = (Vec::new(), Vec::new());
-    Slot {
-        host,
-        load,
-        leaving,
-        settled,
-        arriving: 0,
-        groups: BTreeMap::new(),
-        gives: false,
-        emptied: false,
-        woken: false,
-        cost: 1.0,
-    }
-}
-
 /// How much each resource weighs: the square of how scarce it is, so that the one which runs out first decides.
 fn weights_of([cpu, memory]: [f64; 2]) -> [f64; 2] {
     let whole = cpu * cpu + memory * memory;
@@ -483,22 +415,4 @@ fn marginal(slots: &[Slot<'_>]) -> f64 {
     };
     let least = slots.iter().filter(|slot| slot.is_up()).map(of).fold(f64::INFINITY, f64::min);
     if least.is_finite() { least } else { 0.0 }
-}
-
-/// Whether the host has what the vm needs and nobody on it but `leaving` forbids it.
-fn suits(slot: &Slot<'_>, vm: &VmView, leaving: Option<&VmView>) -> bool {
-    let (record, host) = (&vm.record, &slot.host.inventory);
-    let labels = &record.labels;
-    let cpu = match &record.cpu {
-        CpuNeed::Any => true,
-        CpuNeed::Model(model) => host.cpu_models.contains(model),
-        CpuNeed::SameAs(model) => host.cpu_model == *model,
-    };
-    cpu && (labels.pinned_to.is_empty() || labels.pinned_to.contains(&host.host))
-        && record.networks.is_subset(&host.networks)
-        && record.storages.is_subset(&host.storages)
-        && labels.anti_affinity.iter().all(|group| {
-            let there = slot.groups.get(group.as_str()).copied().unwrap_or_default();
-            there <= usize::from(leaving.is_some_and(|other| other.record.labels.anti_affinity.contains(group)))
-        })
 }

@@ -28,6 +28,7 @@ mod replace;
 #[cfg(test)]
 mod replace_tests;
 mod shelf;
+mod slot;
 mod swap;
 #[cfg(test)]
 mod tests;
