@@ -76,9 +76,13 @@ impl CopyJob {
         Self { memory, dirty_rate, working_set, bandwidth, downtime_start, downtime_max }
     }
 
-    /// The same copy where the longest pause is allowed at once; `None` where it is from the start.
-    fn relaxed(self) -> Option<Self> {
-        (self.downtime_start < self.downtime_max).then_some(Self { downtime_start: self.downtime_max, ..self })
+    /// What `play` makes of it with the pause that is tried first, and where that does not converge, with the longest.
+    fn eased<T>(self, play: impl Fn(Self) -> T, converges: impl Fn(&T) -> bool) -> T {
+        let first = play(self);
+        if converges(&first) || self.downtime_start >= self.downtime_max {
+            return first;
+        }
+        play(Self { downtime_start: self.downtime_max, ..self })
     }
 }
 
@@ -133,18 +137,13 @@ pub fn estimate(job: &CopyJob) -> CopyEstimate {
     estimate_helped(job, Help::default())
 }
 
-/// What `job` takes with `help` if nothing disturbs it: with the pause that is tried first, and where that is too short, with the
-/// longest.
+/// What `job` takes with `help` if nothing disturbs it.
 pub fn estimate_helped(job: &CopyJob, help: Help) -> CopyEstimate {
-    let first = played(job, help);
-    match job.relaxed() {
-        Some(relaxed) if !first.converges => played(&relaxed, help),
-        _ => first,
-    }
+    job.eased(|job| played(job, help), |copy| copy.converges)
 }
 
-fn played(job: &CopyJob, help: Help) -> CopyEstimate {
-    let mut copy = PreCopy::new(*job).helped(help);
+fn played(job: CopyJob, help: Help) -> CopyEstimate {
+    let mut copy = PreCopy::new(job).helped(help);
     if copy.rate <= 0.0 {
         let forever = seconds(f64::INFINITY);
         return CopyEstimate { duration: forever, downtime: forever, ..CopyEstimate::default() };

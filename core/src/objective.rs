@@ -75,12 +75,6 @@ impl<'a> Objective<'a> {
         CopyEstimate { converges: copy.converges && in_time, ..copy }
     }
 
-    /// Whether that copy converges within its limit: the answer of [`Self::copy`], for next to nothing where there is no doubt.
-    pub fn copy_ends(&self, vm: &VmView, from: &HostView, to: &HostView) -> bool {
-        let within = vm.record.limits().completion_timeout;
-        self.snapshot.copying.surely_ends(&copy_job(vm, from, to), within) || self.copy(vm, from, to).converges
-    }
-
     /// What that copy costs while it goes on: the CPU both ends spend on it, and what its vm loses.
     pub fn copy_prices(&self, vm: &VmView, from: &HostView, to: &HostView) -> CopyPrices {
         CopyPrices {

@@ -25,9 +25,6 @@ const PRIOR: usize = 3;
 /// A factor beyond this, or its inverse, is a fault of the measurement.
 const FACTOR_MAX: f64 = 20.0;
 
-/// What is left of memory after 28 of the [`super::MAX_ROUNDS`] passes, each half of the one before: two to the power of 28.
-const LAST_OF_HALVES: f64 = 1.0 / 268_435_456.0;
-
 /// Longest preparation or finish that is believed, seconds.
 const FIXED_MAX: f64 = 60.0;
 
@@ -83,18 +80,6 @@ impl CopyFactors {
         let fixed = self.preparation.saturating_add(self.finish);
         let duration = fixed.saturating_add(scaled(copying, self.amount)).saturating_add(downtime);
         CopyEstimate { duration, downtime, copied: plain.copied.scale(self.amount), ..plain }
-    }
-
-    /// Whether `job` converges within that time beyond doubt: where the vm writes half of what is copied at most, each pass is half
-    /// of the one before, so that all of them together are twice its memory. Of any other nothing is said.
-    pub fn surely_ends(&self, job: &CopyJob, within: Duration) -> bool {
-        let rate = job.bandwidth.get() * self.speed;
-        let halves = job.dirty_rate.get() <= rate / 2.0;
-        let all_fits = job.memory.as_f64() * LAST_OF_HALVES <= rate * job.downtime_start.as_secs_f64();
-        let pause = (job.downtime_start + SWITCH_OVER).as_secs_f64() * self.pause.max(1.0);
-        let copying = 2.0 * job.memory.as_f64() / rate * self.amount.max(1.0);
-        let fixed = self.preparation.max(PREPARATION) + self.finish;
-        halves && all_fits && fixed.as_secs_f64() + copying + pause <= within.as_secs_f64()
     }
 
     /// The copy as it is reckoned with when it is ordered.
@@ -230,8 +215,6 @@ fn middle(mut values: Vec<f64>) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::{super::Writes, *};
     use crate::{
         command::MigrationLimits,
@@ -297,27 +280,6 @@ mod tests {
         assert!(off(expected.duration.as_secs_f64(), took.as_secs_f64()) < 0.05, "{expected:?}, {took:?}");
         assert!(off(expected.downtime.as_secs_f64(), came.downtime.unwrap().as_secs_f64()) < 0.15, "{expected:?}");
         assert!(off(expected.copied.as_f64(), came.copied.as_f64()) < 0.05, "{expected:?}");
-    }
-
-    proptest! {
-        #[test]
-        fn what_surely_ends_is_reckoned_to_end_in_time(
-            (mib, dirty, set, rate) in (1u64..65_536, 0.0..2e9, 0u64..16_384, 1e6..5e9),
-            (speed, amount, pause) in (0.1..3.0, 0.3..3.0, 0.3..3.0),
-            within in 1u64..2000,
-        ) {
-            let limits = MigrationLimits::for_memory(Bytes::from_mib(mib));
-            let writes = Writes { rate: Some(BytesPerSec(dirty)), set: Some(Bytes::from_mib(set)) };
-            let job = CopyJob::of_vm(Bytes::from_mib(mib), Cores(0.5), writes, BytesPerSec(rate), &limits);
-            let factors = CopyFactors { copies: 5, speed, amount, pause, ..CopyFactors::default() };
-            let within = Duration::from_secs(within);
-            for factors in [factors, CopyFactors::default()] {
-                if factors.surely_ends(&job, within) {
-                    let copy = factors.estimate(&job);
-                    prop_assert!(copy.converges && copy.duration <= within, "{copy:?}");
-                }
-            }
-        }
     }
 
     #[test]

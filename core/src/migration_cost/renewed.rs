@@ -98,11 +98,7 @@ impl fmt::Display for Rest {
 /// What is left of a copy of which `left` remains, with `within` until its limit: `job` says how the vm writes and how fast the
 /// copy is, `help` how it is made to converge.
 pub fn rest(job: CopyJob, help: Help, left: Bytes, within: Duration, prices: &CopyPrices) -> Rest {
-    let first = played(job, help, left, within, prices);
-    match job.relaxed() {
-        Some(relaxed) if !first.converges => played(relaxed, help, left, within, prices),
-        _ => first,
-    }
+    job.eased(|job| played(job, help, left, within, prices), |rest| rest.converges)
 }
 
 fn played(job: CopyJob, help: Help, left: Bytes, within: Duration, prices: &CopyPrices) -> Rest {

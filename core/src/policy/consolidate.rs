@@ -116,8 +116,9 @@ pub(super) fn candidates(board: &Board<'_>) -> Vec<usize> {
 }
 
 fn may_be_emptied(board: &Board<'_>, objective: &Objective<'_>, slot: &Slot<'_>) -> bool {
-    let can_go =
-        |vm: &&VmView| board.is_movable(vm) && !board.is_resting(vm) && objective.copy_ends(vm, slot.host, slot.host);
+    let can_go = |vm: &&VmView| {
+        board.is_movable(vm) && !board.is_resting(vm) && objective.copy(vm, slot.host, slot.host).converges
+    };
     let sleeps = slot.host.inventory.sleep != SleepSupport::None;
     let open = slot.host.is_eligible_target() && sleeps && slot.arriving == 0 && !slot.settled.is_empty();
     open && slot.settled.iter().all(can_go)

@@ -30,7 +30,7 @@ pub(super) fn mend(board: &mut Board<'_>, advice: &mut Advice) {
 /// Whether it may be moved, and its copy would end: no host is woken for a move that nobody will order.
 fn can_go(board: &Board<'_>, vm: &VmView) -> bool {
     let host = board.slot_of(&vm.host).map(|slot| board.slots[slot].host);
-    let ends = |host| board.objective().copy_ends(vm, host, host);
+    let ends = |host| board.objective().copy(vm, host, host).converges;
     board.is_movable(vm) && host.is_some_and(ends)
 }
 

@@ -76,7 +76,7 @@ fn wish<'a>(board: &Board<'a>, slot: usize, unit: Unit<'a>) -> Option<(Joules, u
     if most(board, slot, &unit) < Joules(board.tuning().min_gain_joules) {
         return None;
     }
-    let converges = |vm| board.objective().copy_ends(vm, board.slots[slot].host, board.slots[slot].host);
+    let converges = |vm| board.objective().copy(vm, board.slots[slot].host, board.slots[slot].host).converges;
     let rested = unit.vms.iter().all(|vm| !board.is_resting(vm) && converges(vm));
     let to = rested.then(|| nearer(board, slot, &unit)).flatten()?;
     let gain = offer(board, &unit, to).gain;
