@@ -44,7 +44,7 @@ pub(super) struct HostState {
     /// The vms of its newest batch.
     metered: Vec<VmId>,
     pub(super) heard_at: Option<Timestamp>,
-    connected: bool,
+    pub(super) connected: bool,
     /// When the link opened or, without one, when the host was first heard of.
     known_since: Timestamp,
     power: HostPower,

@@ -8,7 +8,7 @@ use crate::{
     units::Timestamp,
 };
 
-use super::{FleetState, Notes};
+use super::{FleetState, Notes, host::HostState};
 
 /// One migration that is ordered and not settled.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +24,19 @@ pub(super) struct Move {
     source_seen: u32,
     /// Complete inventories of the destination since it ended.
     destination_seen: u32,
+}
+
+/// What the two hosts of a migration say of its vm in their newest inventories.
+#[derive(Debug, Clone, Copy)]
+struct Said {
+    /// The source claims it running or paused.
+    at_source: bool,
+    /// The destination claims it running or paused.
+    at_destination: bool,
+    /// Both inventories are complete.
+    complete: bool,
+    /// Both hosts are linked, so that what changes on them is heard.
+    linked: bool,
 }
 
 /// What the inventories say of a migration that ended.
@@ -77,10 +90,10 @@ impl Move {
         }
     }
 
-    /// Where the vm is, if that can be told; `at_*`: whether that host claims it running or paused; `complete`:
-    /// whether both hosts' newest inventories are.
-    fn verdict(&self, at_source: bool, at_destination: bool, complete: bool) -> Option<Verdict> {
+    /// Where the vm is, if that can be told.
+    fn verdict(&self, said: Said) -> Option<Verdict> {
         let ending = self.ending.as_ref()?;
+        let Said { at_source, at_destination, complete, linked } = said;
         let seen = |source, destination| complete && self.source_seen >= source && self.destination_seen >= destination;
         let stayed = matches!(ending, Ending::Failed { .. } | Ending::Cancelled { .. } | Ending::Abandoned { .. });
         match (at_source, at_destination) {
@@ -90,6 +103,8 @@ impl Move {
             (true, false) if stayed => Some(Verdict::AtSource),
             // "Completed", but the source insists: once is an inventory from before, twice is the truth.
             (true, false) if seen(if *ending == Ending::Completed { 2 } else { 1 }, 1) => Some(Verdict::AtSource),
+            // A host whose link is lost may have started it anew since.
+            (false, false) if !linked => None,
             (false, false) if seen(2, 2) || (*ending == Ending::VmGone && seen(1, 1)) => Some(Verdict::Gone),
             _ => None,
         }
@@ -113,9 +128,15 @@ impl FleetState {
             let claim = self.vms.get(&one.vm).and_then(|vm| vm.claims.get(host));
             claim.is_some_and(|c| c.missing == 0 && matches!(c.record.state, VmState::Running | VmState::Paused))
         };
-        let complete = |host| self.hosts.get(host).is_some_and(|host| host.inventory.complete);
-        let both_complete = complete(&one.source) && complete(&one.destination);
-        one.verdict(claims(&one.source), claims(&one.destination), both_complete)
+        let both = |holds: fn(&HostState) -> bool| {
+            [&one.source, &one.destination].into_iter().all(|host| self.hosts.get(host).is_some_and(holds))
+        };
+        one.verdict(Said {
+            at_source: claims(&one.source),
+            at_destination: claims(&one.destination),
+            complete: both(|host| host.inventory.complete),
+            linked: both(|host| host.connected),
+        })
     }
 
     fn unlock(&mut self, command: CommandId, verdict: Verdict, now: Timestamp, notes: &mut Notes) -> Option<VmId> {

@@ -217,6 +217,21 @@ fn a_vm_deleted_while_it_moved_is_forgotten_when_both_hosts_say_so() {
 }
 
 #[test]
+fn a_vm_is_not_gone_while_a_host_that_may_have_started_it_anew_is_not_linked() {
+    let mut stage = two_hosts();
+    stage.event(migrate(7, 1, "a", "b"));
+    stage.event(ended(7, Ending::VmGone));
+    stage.lists("a", &[]);
+    stage.disconnect("a");
+    stage.lists("b", &[]);
+    assert!(locked(&stage), "what the source said is as old as its link");
+    stage.connect(inventory("a", &[(1, Running)]));
+    stage.lists("b", &[]);
+    assert_eq!(place(&stage, 1).as_deref(), Some("a"));
+    assert!(!locked(&stage));
+}
+
+#[test]
 fn a_vm_that_returns_after_its_removal_has_a_later_generation() {
     let mut stage = two_hosts();
     let before = stage.snapshot().vms[&vm(1)].generation;
