@@ -21,6 +21,7 @@ mod fixture;
 pub mod fleet;
 pub mod forecast;
 pub mod guard;
+pub mod hindsight;
 pub mod history;
 pub mod id;
 pub mod inventory;

@@ -108,6 +108,13 @@ impl<'a> Objective<'a> {
         self.judge(moves, Some(host), vms, load)
     }
 
+    /// What the copies of `moves` alone cost, as a gain that is less than nothing.
+    pub fn copies(&self, moves: &[Move]) -> Expectation {
+        let mut expected = Expectation::default();
+        self.add_copies(moves, &mut expected);
+        self.settled(expected)
+    }
+
     /// What waking `host` changes for the demand and capacity of `short`, which it joins.
     pub fn wake(&self, host: &HostView, short: &HostLoad) -> Expectation {
         let (power, horizon) = (&host.inventory.power, self.tuning.horizon);

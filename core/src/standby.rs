@@ -1,7 +1,8 @@
 //! A policy with the greedy rule standing by for when it fails.
 //!
-//! A learned policy may be of anyone's making. Where it panics, or moves vms without end, the greedy rule decides that very round,
-//! and for half an hour; then it may try again, and where it fails again it waits twice as long, a day at most.
+//! A learned policy may be of anyone's making. Where it panics, moves vms without end, or does harm by moves that it expects to
+//! gain, the greedy rule decides that very round, and for half an hour; then it may try again, and where it fails again it waits
+//! twice as long, a day at most.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -11,6 +12,7 @@ use std::{
 use crate::{
     decide::{DecideInput, decide},
     decision::Decision,
+    hindsight::{Hindsight, Settled, Track},
     oversight::words,
     policy::{Policy, RiskGreedy},
     restless::Restless,
@@ -33,6 +35,17 @@ pub struct Failure {
     pub what: String,
     /// Until when it is not asked.
     pub until: Timestamp,
+}
+
+/// What comes of one round.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decided {
+    /// The decision.
+    pub decision: Decision,
+    /// That the policy has failed just now.
+    pub failure: Option<Failure>,
+    /// What earlier decisions have gained, where that is settled by now.
+    pub settled: Vec<Settled>,
 }
 
 /// A policy whose panics are caught: what it knew is thrown away with it, and it is begun anew.
@@ -75,6 +88,8 @@ impl Caught {
 pub struct Standby {
     policy: Caught,
     restless: Restless,
+    hindsight: Hindsight,
+    track: Track,
     failures: u32,
     failed_at: Timestamp,
     rests_until: Timestamp,
@@ -84,11 +99,21 @@ impl Standby {
     /// That policy, with the greedy rule standing by.
     pub fn new(policy: Caught) -> Self {
         let (failed_at, rests_until) = (Timestamp::EPOCH, Timestamp::EPOCH);
-        Self { policy, restless: Restless::default(), failures: 0, failed_at, rests_until }
+        let (restless, hindsight, track) = (Restless::default(), Hindsight::default(), Track::default());
+        Self { policy, restless, hindsight, track, failures: 0, failed_at, rests_until }
     }
 
-    /// What the policy decides, or the greedy rule where it fails, rests or cannot be made; and whether it has failed just now.
-    pub fn decide(&mut self, input: &DecideInput<'_>) -> (Decision, Option<Failure>) {
+    /// What the policy decides, or the greedy rule where it fails, rests or cannot be made; whether it has failed just now; and
+    /// what has come of earlier decisions, whoever made them.
+    pub fn decide(&mut self, input: &DecideInput<'_>) -> Decided {
+        let settled = self.hindsight.look(input.view);
+        self.track.add(settled.iter().cloned());
+        let (decision, failure) = self.choose(input);
+        self.hindsight.took(&decision, input.view);
+        Decided { decision, failure, settled }
+    }
+
+    fn choose(&mut self, input: &DecideInput<'_>) -> (Decision, Option<Failure>) {
         let now = input.view.snapshot.taken_at;
         if now < self.rests_until {
             return (self.instead(input), None);
@@ -96,7 +121,8 @@ impl Standby {
         let decided = self.policy.decide(input).map(|decided| {
             let decision = decided?;
             let too_many = self.restless.took(&decision, input.view.snapshot.vms.len());
-            too_many.map_or(Ok(decision), Err)
+            let wrong = too_many.or_else(|| self.track.verdict(self.policy.name(), now));
+            wrong.map_or(Ok(decision), Err)
         });
         match decided {
             Some(Ok(decision)) => {
@@ -109,6 +135,8 @@ impl Standby {
                 let rest = REST.saturating_mul(1 << self.failures.min(16)).min(REST_MAX);
                 (self.failed_at, self.rests_until) = (now, now.after(rest));
                 self.failures = self.failures.saturating_add(1);
+                // What it did before this does not count against it again.
+                self.track.clear();
                 (self.instead(input), Some(Failure { what, until: self.rests_until }))
             }
             None => (self.instead(input), None),
@@ -159,6 +187,42 @@ mod tests {
         }
     }
 
+    /// Moves a vm where there is no room for it, and expects to gain.
+    struct Wishful;
+
+    impl Policy for Wishful {
+        fn name(&self) -> &'static str {
+            "wishful"
+        }
+
+        fn propose(&mut self, view: View<'_>) -> Advice {
+            let mut advice = ToAndFro.propose(view);
+            advice.proposals[0].expected.overload_if_left = 100.0;
+            advice
+        }
+    }
+
+    #[test]
+    fn one_that_does_harm_by_what_it_expects_to_gain_has_failed() {
+        let mut fleet = Fleet::new(&[("a", &[1.0, 1.0]), ("b", &[2.0; 3])]);
+        fleet.tuning.vm_cool_down = Duration::ZERO;
+        let mut standby = Standby::new(Caught::new("wishful".to_owned(), Box::new(|| Some(Box::new(Wishful)))));
+        let failed = (1..=120).find_map(|_| {
+            let Decided { decision, failure, settled } = standby.decide(&fleet.input(Trigger::Round));
+            assert!(settled.iter().all(|one| one.policy == "wishful"));
+            // Slowly enough not to be restless.
+            fleet.obey(&decision, 5 * MINUTE);
+            failure.map(|failure| failure.what)
+        });
+        let what = failed.unwrap();
+        assert!(
+            what.starts_with("20 proposals of the last day cost ") && what.contains(" where they were to gain "),
+            "{what}"
+        );
+        let Decided { decision, .. } = standby.decide(&fleet.input(Trigger::Round));
+        assert_eq!(decision.policy, RiskGreedy::NAME);
+    }
+
     /// After how many minutes a policy that moves one vm in every round has failed, in that mode, within two hours.
     fn minutes_until_it_fails(mode: Mode) -> Option<u32> {
         let mut fleet = Fleet::new(&[("a", &[1.0, 1.0]), ("b", &[2.0; 3])]);
@@ -166,7 +230,7 @@ mod tests {
         let mut standby = Standby::new(Caught::new("to-and-fro".to_owned(), Box::new(|| Some(Box::new(ToAndFro)))));
         (1..=120).find(|_| {
             let input = DecideInput { mode, ..fleet.input(Trigger::Round) };
-            let (decision, failure) = standby.decide(&input);
+            let Decided { decision, failure, .. } = standby.decide(&input);
             fleet.obey(&decision, MINUTE);
             let what = failure.map(|failure| failure.what);
             assert!(what.as_ref().is_none_or(|what| what.starts_with("33 moves of 5 vms within an hour")), "{what:?}");
@@ -217,7 +281,8 @@ mod tests {
 
         fn after(&mut self, span: Duration) -> (Decision, Option<Failure>) {
             self.fleet.snapshot.taken_at = self.fleet.snapshot.taken_at.after(span);
-            self.standby.decide(&self.fleet.input(Trigger::Round))
+            let Decided { decision, failure, .. } = self.standby.decide(&self.fleet.input(Trigger::Round));
+            (decision, failure)
         }
     }
 

@@ -11,7 +11,13 @@ use std::{
     time::Duration,
 };
 
-use ballast_core::{oversight::Report, risk::RiskReport, shadow::Tally, units::nanos_of};
+use ballast_core::{
+    hindsight::{Gains, Settled},
+    oversight::Report,
+    risk::RiskReport,
+    shadow::Tally,
+    units::nanos_of,
+};
 
 use crate::engine::Impairment;
 
@@ -102,6 +108,7 @@ struct Tables {
     preflights: BTreeMap<&'static str, u64>,
     preflight_refusals: BTreeMap<&'static str, u64>,
     given_up: BTreeMap<&'static str, u64>,
+    gains: BTreeMap<&'static str, Gains>,
     journal: Option<String>,
     log: Option<String>,
     store: Option<String>,
@@ -246,6 +253,16 @@ impl Counters {
     /// Moves that were ordered to stop because they were not worth going on with, by reason.
     pub fn given_up(&self) -> BTreeMap<&'static str, u64> {
         self.tables().given_up.clone()
+    }
+
+    /// It is known what a proposal has gained.
+    pub fn settled(&self, one: &Settled) {
+        self.tables().gains.entry(one.kind()).or_default().add(one);
+    }
+
+    /// What proposals have gained, by kind.
+    pub fn gains(&self) -> BTreeMap<&'static str, Gains> {
+        self.tables().gains.clone()
     }
 
     /// Preflights by answer.

@@ -11,6 +11,7 @@ use std::{
 use ballast_core::{
     command::Progress,
     decision::Decision,
+    hindsight::Settled,
     id::{CommandId, DecisionId},
     migration_cost::Rest,
     outcome::{Outcome, Stage},
@@ -71,7 +72,7 @@ impl History {
         let mut kept = self.lock();
         let bound = kept.decisions_max;
         let ring = if decision.chosen.steps.is_empty() { &mut kept.empty } else { &mut kept.decisions };
-        ring.push_back(DecisionRecord { decision, executed });
+        ring.push_back(DecisionRecord { decision, executed, came: Vec::new() });
         if ring.len() > bound {
             ring.pop_front();
         }
@@ -82,6 +83,14 @@ impl History {
         let mut kept = self.lock();
         if let Some(known) = kept.decisions.iter_mut().rev().find(|known| known.decision.id == id) {
             known.executed = true;
+        }
+    }
+
+    /// It is known what a decision's moves have gained.
+    pub(crate) fn settled(&self, came: &Settled) {
+        let mut kept = self.lock();
+        if let Some(known) = kept.decisions.iter_mut().rev().find(|known| known.decision.id == came.decision) {
+            known.came.push(came.clone());
         }
     }
 

@@ -7,15 +7,16 @@ use ballast_core::{
     decision::{Decision, Mode, Trigger},
     early::Waits,
     forecast::Forecasts,
+    hindsight::Settled,
     policy::View,
     risk::FleetLoad,
     snapshot::Snapshot,
-    standby::Failure,
+    standby::{Decided, Failure},
     units::nanos_of,
 };
 
 use super::{ControlLoop, intents, needs_relief};
-use crate::{counters::Counters, dispatch::Plan};
+use crate::{counters::Counters, dispatch::Plan, journal::Record};
 
 impl ControlLoop {
     /// Decides if anything is to be decided at all.
@@ -80,20 +81,21 @@ impl ControlLoop {
             let view = View { snapshot: &snapshot, forecasts: &forecasts, load: &load, tuning: &tuning, seed };
             let input = DecideInput { view, id, trigger, mode };
             // One decision is made at a time, so nobody else holds the policies.
-            let (mut decision, failure) = policy.lock().unwrap_or_else(PoisonError::into_inner).decide(&input);
+            let mut decided = policy.lock().unwrap_or_else(PoisonError::into_inner).decide(&input);
             let tally = shadow.map(|shadow| {
                 let mut shadow = shadow.lock().unwrap_or_else(PoisonError::into_inner);
-                shadow.compare(&input, &mut decision);
+                shadow.compare(&input, &mut decided.decision);
                 shadow.tally().clone()
             });
-            (decision, failure, tally)
+            (decided, tally)
         });
         match thinking.await {
-            Ok((decision, failure, tally)) => {
+            Ok((Decided { decision, failure, settled }, tally)) => {
                 if let Some(Failure { what, until }) = failure {
                     tracing::error!(what, %until, policy = settings.policy, "the policy failed; the greedy rule decides; please report it");
                 }
                 self.shared.counters.set_shadow(tally);
+                self.settle(settled).await;
                 Some(decision)
             }
             Err(error) => {
@@ -101,6 +103,21 @@ impl ControlLoop {
                 None
             }
         }
+    }
+
+    /// Keeps what earlier decisions have gained. Where it cannot be journalled, which is counted and logged there, it is known
+    /// until the next start.
+    async fn settle(&self, settled: Vec<Settled>) {
+        if settled.is_empty() {
+            return;
+        }
+        for one in &settled {
+            tracing::info!(decision = %one.decision, policy = one.policy, "a decision has {one}");
+            self.shared.counters.settled(one);
+            self.shared.history.settled(one);
+        }
+        let records = settled.into_iter().map(|one| Record::Settled { came: Box::new(one) }).collect();
+        drop(self.journal.write(records).await);
     }
 
     /// Keeps a decision, and in mode auto has it carried out.

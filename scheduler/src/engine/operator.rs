@@ -5,6 +5,7 @@ use ballast_core::{
     decision::{Decision, Mode},
     finding::Finding,
     forecast::VmForecast,
+    hindsight::Settled,
     id::{CommandId, DecisionId, HostId, InvalidId, VmId},
     migration_cost::{Reckoned, Rest},
     outcome::Outcome,
@@ -53,6 +54,8 @@ pub struct DecisionRecord {
     pub decision: Decision,
     /// Whether orders were given for it.
     pub executed: bool,
+    /// What its moves have gained within their horizon, proposal by proposal, once that is over.
+    pub came: Vec<Settled>,
 }
 
 /// A decision with all its reasons.

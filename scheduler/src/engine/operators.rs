@@ -6,6 +6,7 @@ use ballast_core::{
     decision::Mode,
     explain::{came_of, explain},
     forecast::Forecasts,
+    hindsight::Settled,
     id::{CommandId, DecisionId, HostId, VmId},
     outcome::{Ending, Stage},
     snapshot::{HostMode, Snapshot},
@@ -135,7 +136,7 @@ impl Engine {
         let known = history.decision(decision).ok_or_else(|| OperatorError::UnknownId { id: id.to_owned() })?;
         let migrations = history.migrations_of(decision);
         let name = |vm: VmId| migrations.iter().find(|one| one.vm == vm).map(|one| one.name.clone());
-        let text = format!("{}{}", explain(&known.decision, &name), came_true(&migrations));
+        let text = format!("{}{}{}", explain(&known.decision, &name), came_true(&migrations), gained(&known.came));
         Ok(Explanation { text, decision: known.decision, migrations })
     }
 
@@ -220,6 +221,7 @@ impl Engine {
             commands_open: get(&counters.commands_open),
             outcomes: counters.outcomes(),
             given_up: counters.given_up(),
+            gains: counters.gains(),
             preflights: counters.preflights(),
             preflight_refusals: counters.preflight_refusals(),
             reports_unknown: get(&counters.reports_unknown),
@@ -227,6 +229,12 @@ impl Engine {
             downtime_total: Duration::from_nanos(get(&counters.downtime_nanos)),
         })
     }
+}
+
+/// What a decision's moves have gained, in words; nothing while that is open.
+fn gained(came: &[Settled]) -> String {
+    let lines: String = came.iter().map(|one| format!("  - {one}\n")).collect();
+    if lines.is_empty() { lines } else { format!("\nwhat it gained by the demand that came:\n{lines}") }
 }
 
 /// What came of a decision's moves beside what they were reckoned with, in words; nothing where there were none.

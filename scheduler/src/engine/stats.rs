@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use ballast_core::{decision::Mode, id::Epoch, oversight::Report, risk::RiskReport, shadow::Tally};
+use ballast_core::{decision::Mode, hindsight::Gains, id::Epoch, oversight::Report, risk::RiskReport, shadow::Tally};
 
 /// Why the engine does less than it should; each is shown until it is over.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,6 +130,8 @@ pub struct EngineStats {
     pub outcomes: BTreeMap<(&'static str, &'static str), u64>,
     /// Moves ordered to stop because what was left of them was not worth it, by reason (`cost`, `not_converging`).
     pub given_up: BTreeMap<&'static str, u64>,
+    /// What moves for gain have gained by the demand that came, by kind (`relief`, `round`).
+    pub gains: BTreeMap<&'static str, Gains>,
     /// Reports of commands that are not in the journal.
     pub reports_unknown: u64,
     /// Bytes copied by ended migrations.

@@ -175,13 +175,18 @@ impl Ledger {
             Record::Decision { decision } => {
                 push_bounded(
                     &mut self.decisions,
-                    DecisionRecord { decision: (**decision).clone(), executed: false },
+                    DecisionRecord { decision: (**decision).clone(), executed: false, came: Vec::new() },
                     self.kept_max,
                 );
             }
             Record::Executed { decision, .. } => {
                 if let Some(known) = self.decisions.iter_mut().rev().find(|known| known.decision.id == *decision) {
                     known.executed = true;
+                }
+            }
+            Record::Settled { came } => {
+                if let Some(known) = self.decisions.iter_mut().rev().find(|known| known.decision.id == came.decision) {
+                    known.came.push((**came).clone());
                 }
             }
             Record::Intent { intent } => self.intend(intent),

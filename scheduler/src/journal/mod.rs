@@ -8,6 +8,7 @@ mod writer;
 
 use ballast_core::{
     decision::{Decision, Mode},
+    hindsight::Settled,
     id::{CommandId, DecisionId, Epoch, HostId},
     inventory::Inventory,
     outcome::Outcome,
@@ -72,6 +73,11 @@ pub enum Record {
     Goodbye {
         /// Which.
         id: CommandId,
+    },
+    /// What a decision's moves have gained within their horizon.
+    Settled {
+        /// Beside what was expected.
+        came: Box<Settled>,
     },
     /// A command ended. A second one of the same command replaces an unresolved first.
     Outcome {

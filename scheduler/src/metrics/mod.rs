@@ -41,6 +41,7 @@ mod certificates;
 mod engine;
 mod fleet;
 mod forecast;
+mod gains;
 pub mod http;
 pub mod names;
 mod risk;
@@ -170,6 +171,7 @@ impl Metrics {
             moment.register_collector(Box::new(engine::Counts(Arc::clone(&look))));
             moment.register_collector(Box::new(forecast::Forecasting(Arc::clone(&look))));
             moment.register_collector(Box::new(risk::Promises(Arc::clone(&look))));
+            moment.register_collector(Box::new(gains::Gained(Arc::clone(&look))));
             moment.register_collector(Box::new(shadow::Compared(Arc::clone(&look))));
             moment.register_collector(Box::new(fleet::Fleet { look, now, per_vm: self.per_vm }));
             text::encode_registry(&mut text, &moment)?;

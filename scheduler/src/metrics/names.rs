@@ -45,6 +45,10 @@ names! {
     SHADOW_STEPS = "ballast_shadow_steps";
     /// What the objective expected of each policy's steps.
     SHADOW_GAIN = "ballast_shadow_gain_joules";
+    /// Proposals of which it is known what they gained, by kind.
+    SETTLED = "ballast_gains_settled";
+    /// What was expected of them, and what came.
+    GAIN = "ballast_gain_joules";
     /// Time of the newest round.
     ROUND_SECONDS = "ballast_round_duration_seconds";
     /// Decisions, by content.

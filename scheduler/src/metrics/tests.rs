@@ -198,7 +198,7 @@ fn decision(number: u64) -> DecisionRecord {
         denied: vec![Denial { proposal, findings }],
         notes: Vec::new(),
     };
-    DecisionRecord { decision, executed: true }
+    DecisionRecord { decision, executed: true, came: Vec::new() }
 }
 
 #[test]
@@ -248,4 +248,14 @@ fn a_completed_migration_shows_its_time_and_its_pause() {
     let text = text_of(&metrics);
     has(&text, "ballast_migration_duration_seconds_sum 3.0");
     has(&text, "ballast_migration_downtime_seconds_sum 0.25");
+}
+
+#[test]
+fn gains_are_shown_beside_what_was_expected_also_where_there_is_none_yet() {
+    let metrics = Metrics::new(false);
+    metrics.take_look(look(Vec::new()), PERIOD);
+    let text = text_of(&metrics);
+    has(&text, "ballast_gains_settled_total{kind=\"relief\"} 0");
+    has(&text, "ballast_gain_joules{kind=\"round\",which=\"came\"} 0.0");
+    has(&text, "ballast_gain_joules{kind=\"round\",which=\"expected\"} 0.0");
 }

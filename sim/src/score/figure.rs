@@ -81,6 +81,7 @@ pub const FIGURES: &[Figure] = &[
     share("answered_share", "ANSWERED %", 2, |score| score.answered_share),
     plain("latency_p95_ms", "LATENCY p95 ms", 0, |score| score.latency_p95_ms),
     plain("denied", "DENIED", 0, |score| number(score.denied)),
+    share("came_true", "CAME TRUE %", 0, |score| score.came_true),
     share("broken_share", "BROKEN %", 2, |score| score.broken_share),
 ];
 

@@ -19,11 +19,12 @@ pub mod stats;
 
 use std::time::Duration;
 
-use ballast_core::{forecast::Forecaster, policy::Policy, risk::Kept, tuning::Tuning};
+use ballast_core::{forecast::Forecaster, hindsight::Gains, policy::Policy, risk::Kept, tuning::Tuning};
 
 pub use result::Score;
 
 use cycles::Cycles;
+use play::Deciding;
 
 use crate::{
     ledger::{Ledger, Tally},
@@ -71,6 +72,8 @@ pub struct Played {
     pub tally: Tally,
     /// Proposals that the guard denied.
     pub denied: u64,
+    /// What moves for gain have gained by the demand that came, where that is settled.
+    pub gains: Gains,
     /// Promises that were made and broken, where risk is measured.
     pub kept: Option<Kept>,
     /// Time that decisions took, each.
@@ -120,7 +123,8 @@ pub fn play(
     }
     let (world, deciding) = play.end();
     let (ledger, tally) = (world.ledger(), world.tally().clone());
-    Played { ledger, tally, denied: deciding.denied, kept: deciding.kept, deciding: deciding.took }
+    let Deciding { took, denied, gains, kept } = deciding;
+    Played { ledger, tally, denied, gains, kept, deciding: took }
 }
 
 /// The cost of the fleet under `policy` with the forecasts of `forecaster`.

@@ -13,6 +13,7 @@ use ballast_core::{
     early::{self, Waits},
     fleet::{FleetSettings, FleetState},
     forecast::{Forecaster, Forecasts},
+    hindsight::{Gains, Hindsight},
     id::{CommandId, DecisionId, Epoch, HostId, Seq, VmId},
     inventory::Inventory,
     outcome::Ending,
@@ -45,6 +46,8 @@ pub(super) struct Deciding {
     pub(super) took: Cycles,
     /// Proposals that the guard denied.
     pub(super) denied: u64,
+    /// What moves for gain have gained by the demand that came, where that is settled.
+    pub(super) gains: Gains,
     /// Promises that were made and broken, where risk is measured.
     pub(super) kept: Option<Kept>,
 }
@@ -74,6 +77,7 @@ pub(super) struct Play<'a> {
     looks: BTreeSet<Timestamp>,
     /// Some host used more than the limit at its newest reading.
     is_any_hot: bool,
+    hindsight: Hindsight,
     deciding: Deciding,
 }
 
@@ -109,6 +113,7 @@ impl<'a> Play<'a> {
             waits: None,
             looks: BTreeSet::new(),
             is_any_hot: false,
+            hindsight: Hindsight::default(),
             deciding: Deciding::default(),
         }
     }
@@ -365,7 +370,10 @@ impl<'a> Play<'a> {
         let load = FleetLoad::of(snapshot, &forecasts);
         let view = View { snapshot, forecasts: &forecasts, load: &load, tuning: &self.pace.tuning, seed: self.seed };
         let id = DecisionId { epoch: Epoch(1), number: self.next_number() };
-        decide(&DecideInput { view, id, trigger, mode: Mode::Auto }, self.policy)
+        self.hindsight.look(view).iter().for_each(|settled| self.deciding.gains.add(settled));
+        let decision = decide(&DecideInput { view, id, trigger, mode: Mode::Auto }, self.policy);
+        self.hindsight.took(&decision, view);
+        decision
     }
 
     fn next_number(&mut self) -> u64 {

@@ -65,6 +65,8 @@ pub struct Score {
     pub latency_p95_ms: Option<f64>,
     /// What the policy proposed and the guard denied.
     pub denied: u64,
+    /// What moves for gain gained by the demand that came, as a share of what was expected of them.
+    pub came_true: Option<f64>,
     /// Share of promises that were broken: five minutes of a host in which its vms asked for more than they were reckoned
     /// with; where risk is measured.
     pub broken_share: Option<f64>,
@@ -107,6 +109,7 @@ impl Score {
             answered_share: some_ratio(ledger.answered, ledger.requests),
             latency_p95_ms: tally.latencies.percentile(0.95).map(millis),
             denied: played.denied,
+            came_true: played.gains.share(),
             broken_share: played.kept.filter(|kept| kept.promises > 0).map(|kept| kept.share()),
         }
     }

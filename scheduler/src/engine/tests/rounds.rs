@@ -84,3 +84,29 @@ async fn a_policy_in_the_shadow_is_asked_and_compared_and_nothing_comes_of_it() 
         "{decision:?}"
     );
 }
+
+#[tokio::test]
+async fn what_a_decision_gained_is_explained_counted_and_remembered_over_a_restart() {
+    let mut world = World::stopped(Mode::Auto);
+    world.settings.tuning.horizon = Duration::from_secs(600);
+    world.start().await.unwrap();
+    let (mut a, mut b, first) = first_of_two_moves(&world).await;
+    a.finish(&first, Ending::Completed).await;
+    b.now_holds(&[1, 2, 3, 7]).await;
+    a.now_holds(&[8]).await;
+    for _ in 0..130 {
+        a.beat(0.2).await;
+        b.beat(1.7).await;
+        world.pass(Duration::from_secs(5)).await;
+    }
+    let gains = world.engine().stats().await.unwrap().gains["round"];
+    assert_eq!(gains.settled, 1, "{gains:?}");
+    let gained = |world: &World| {
+        let text = world.engine().explain(&first.id.to_string()).unwrap().text;
+        text.split_once("what it gained by the demand that came:\n  - gained ").map(|(_, gained)| gained.to_owned())
+    };
+    let told = gained(&world).unwrap();
+    assert!(told.contains(" by 1 vm: "), "{told}");
+    world.restart().await;
+    assert_eq!(gained(&world), Some(told));
+}
