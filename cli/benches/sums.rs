@@ -18,7 +18,7 @@ use std::{
 use anyhow::Context as _;
 use ballast_core::{
     ewma::EwmaForecaster,
-    forecast::{Forecaster, Moments, STEP, STEPS, VmForecast},
+    forecast::{Ahead, Forecaster, Moments, STEP, STEPS, VmForecast},
     id::VmId,
     policy::LeaveAlone,
     sample::VmSample,
@@ -83,9 +83,13 @@ impl Forecaster for Listener {
     }
 
     fn forecast(&self, vm: VmId, now: Timestamp) -> Option<VmForecast> {
-        let forecast = self.inner.forecast(vm, now)?;
-        self.log().said.insert((vm, slot(now)), std::array::from_fn(|step| forecast.cpu.moments(step)));
-        Some(forecast)
+        self.inner.forecast(vm, now)
+    }
+
+    fn ahead(&self, vm: VmId, now: Timestamp) -> Option<Ahead> {
+        let ahead = self.inner.ahead(vm, now)?;
+        self.log().said.insert((vm, slot(now)), std::array::from_fn(|step| ahead.moments(step)));
+        Some(ahead)
     }
 }
 

@@ -9,7 +9,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
-    forecast::{Forecaster, LEVELS, NORMAL, Quantiles, ResourceForecast, STEP, STEPS, VmForecast},
+    forecast::{Ahead, Forecaster, LEVELS, NORMAL, Quantiles, ResourceForecast, STEP, STEPS, VmForecast},
     id::VmId,
     sample::{Reading, VmSample},
     units::{Bytes, BytesPerSec, Cores, Timestamp},
@@ -135,13 +135,18 @@ impl Track {
         self.values > 1 && self.newest.since(self.oldest) >= KNOWN_FOR
     }
 
-    fn forecast(&self) -> ResourceForecast {
-        let steps = STEPS.map(|step| {
+    fn steps(&self) -> [Quantiles; STEPS.len()] {
+        let (mean, now) = (self.mean(), self.spread());
+        STEPS.map(|step| {
             let ahead = STEP.as_secs_f64() * crate::units::count(step);
-            let spread = self.spread() * (1.0 + ahead / SPREAD_DOUBLES.as_secs_f64()).sqrt();
+            let spread = now * (1.0 + ahead / SPREAD_DOUBLES.as_secs_f64()).sqrt();
             // Below zero too: cut off, they would no longer be those of a normal distribution with this mean.
-            Quantiles(NORMAL.map(|z| self.mean() + z * spread))
-        });
+            Quantiles(NORMAL.map(|z| mean + z * spread))
+        })
+    }
+
+    fn forecast(&self) -> ResourceForecast {
+        let steps = self.steps();
         let (max_30_min, max_60_min) = (self.highest(&Z_MAX_OF_6), self.highest(&Z_MAX_OF_12));
         ResourceForecast { steps, max_30_min, max_60_min, sums: None }
     }
@@ -201,6 +206,11 @@ impl Forecaster for EwmaForecaster {
             storage: tracks.storage.forecast(),
             network: tracks.network.forecast(),
         })
+    }
+
+    fn ahead(&self, vm: VmId, _now: Timestamp) -> Option<Ahead> {
+        let tracks = self.vms.get(&vm).filter(|tracks| tracks.cpu.is_known())?;
+        Some(Ahead { steps: tracks.cpu.steps(), sums: None })
     }
 }
 

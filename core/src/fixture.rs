@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::{
     decide::DecideInput,
     decision::{Decision, Mode, Trigger},
-    forecast::{Forecasts, NORMAL, Quantiles, ResourceForecast, VmForecast},
+    forecast::{Ahead, Forecasts, NORMAL, Quantiles},
     id::{BootId, CommandId, DecisionId, Epoch, Generation, HostId, VmId},
     inventory::{CpuNeed, Inventory, SleepSupport, VmLabels, VmRecord},
     plan::play,
@@ -137,11 +137,10 @@ impl Fleet {
     }
 }
 
-pub(crate) fn forecast_of(median: f64, q95: f64) -> VmForecast {
+pub(crate) fn forecast_of(median: f64, q95: f64) -> Ahead {
     let deviation = median * (q95 - 1.0) / NORMAL[3];
     let quantiles = Quantiles(NORMAL.map(|z| median + z * deviation));
-    let cpu = ResourceForecast { steps: [quantiles; 3], max_30_min: quantiles, max_60_min: quantiles, sums: None };
-    VmForecast { cpu, ..VmForecast::default() }
+    Ahead { steps: [quantiles; 3], sums: None }
 }
 
 fn host(name: &str) -> HostView {

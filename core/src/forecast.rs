@@ -117,6 +117,29 @@ pub struct ResourceForecast {
 }
 
 impl ResourceForecast {
+    /// The part that decisions read.
+    pub fn ahead(&self) -> Ahead {
+        Ahead { steps: self.steps, sums: self.sums }
+    }
+}
+
+/// What decisions read of a vm's forecast: the CPU that it will want, in cores. A round takes one of every vm, and this is a fifth
+/// of a [`VmForecast`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Ahead {
+    /// The value at each of [`STEPS`].
+    pub steps: [Quantiles; STEPS.len()],
+    /// Mean and deviation at each of [`STEPS`], where the forecaster knows more of them than its quantiles tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sums: Option<[Moments; STEPS.len()]>,
+}
+
+impl Ahead {
+    /// Of a vm that is known to go on using so much.
+    pub fn steady(cpu: Cores) -> Self {
+        Self { steps: [Quantiles::certain(cpu.get()); STEPS.len()], sums: None }
+    }
+
     /// Mean and deviation at a step, by its place in [`STEPS`].
     pub fn moments(&self, step: usize) -> Moments {
         self.sums.map_or_else(|| self.steps[step].moments(), |sums| sums[step])
@@ -150,9 +173,9 @@ impl VmForecast {
 pub struct Forecasts {
     /// Which forecaster is in use and, where that is not the one that should be, why: as `ewma (lstm: late)`.
     pub method: String,
-    /// By vm, in the order in which they were asked about; a vm without history has none. One is a kilobyte, so that they lie in one
-    /// piece: a tree would copy each of a hundred thousand once more in every round.
-    pub vms: IndexMap<VmId, VmForecast>,
+    /// By vm, in the order in which they were asked about; a vm without history has none. They lie in one piece: a tree would copy
+    /// each of a hundred thousand once more in every round.
+    pub vms: IndexMap<VmId, Ahead>,
     /// The vms that the forecaster in use knew too little of: who made their forecast instead.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub others: BTreeMap<VmId, Arc<str>>,
@@ -166,7 +189,7 @@ impl Forecasts {
     pub fn of(forecaster: &dyn Forecaster, vms: impl IntoIterator<Item = VmId>, now: Timestamp) -> Self {
         let vms = vms.into_iter();
         let mut said = IndexMap::with_capacity(vms.size_hint().1.unwrap_or_default());
-        said.extend(vms.filter_map(|vm| Some((vm, forecaster.forecast(vm, now)?))));
+        said.extend(vms.filter_map(|vm| Some((vm, forecaster.ahead(vm, now)?))));
         Self { method: forecaster.name().to_owned(), vms: said, others: BTreeMap::new(), risk: None }
     }
 
@@ -203,6 +226,11 @@ pub trait Forecaster: Send {
 
     /// The forecast for one vm at `now`; `None` while too little is known.
     fn forecast(&self, vm: VmId, now: Timestamp) -> Option<VmForecast>;
+
+    /// The part of the forecast that decisions read: what [`Self::forecast`] says of CPU, for who can say that with less work.
+    fn ahead(&self, vm: VmId, now: Timestamp) -> Option<Ahead> {
+        self.forecast(vm, now).map(|said| said.cpu.ahead())
+    }
 
     /// Works off, for all vms at once, what was observed up to `now`; called once per cycle before [`Self::forecast`].
     fn advance(&mut self, _now: Timestamp) {}

@@ -13,7 +13,7 @@ use std::{
 };
 
 use ballast_core::{
-    forecast::Forecasts,
+    forecast::{Forecasts, VmForecast},
     id::{BootId, HostId, Seq, VmId},
     inventory::Inventory,
     oversight::DemandStep,
@@ -55,7 +55,7 @@ enum Request {
     Event(Box<Event>),
     Snapshot(oneshot::Sender<Arc<Snapshot>>),
     View(oneshot::Sender<(Arc<Snapshot>, Arc<Forecasts>)>),
-    History { vm: VmId, reply: oneshot::Sender<Vec<DemandStep>> },
+    Outlook { vm: VmId, now: Timestamp, reply: oneshot::Sender<(Option<VmForecast>, Vec<DemandStep>)> },
     Model { loaded: Loaded, reply: oneshot::Sender<Result<bool, String>> },
     Save(oneshot::Sender<()>),
 }
@@ -119,10 +119,10 @@ impl State {
 }
 
 impl State {
-    /// What a vm used in the last two hours.
-    pub(crate) async fn history(&self, vm: VmId) -> Option<Vec<DemandStep>> {
+    /// What a vm is expected to want at `now`, where that is known, and what it used in the last two hours.
+    pub(crate) async fn outlook(&self, vm: VmId, now: Timestamp) -> Option<(Option<VmForecast>, Vec<DemandStep>)> {
         let (reply, answer) = oneshot::channel();
-        self.requests.send(Request::History { vm, reply }).await.ok()?;
+        self.requests.send(Request::Outlook { vm, now, reply }).await.ok()?;
         answer.await.ok()
     }
 
@@ -237,7 +237,10 @@ impl StateTask {
                 let forecasts = Arc::new(self.intake.forecasts(&snapshot));
                 drop(reply.send((snapshot, forecasts)));
             }
-            Request::History { vm, reply } => drop(reply.send(self.intake.forecaster.oversight.history(vm))),
+            Request::Outlook { vm, now, reply } => {
+                let oversight = &self.intake.forecaster.oversight;
+                drop(reply.send((oversight.forecast(vm, now), oversight.history(vm))));
+            }
             Request::Model { loaded, reply } => self.take_model(loaded, reply),
             Request::Save(done) => self.save(Some(done)),
         }

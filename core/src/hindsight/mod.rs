@@ -34,6 +34,9 @@ use wager::Wager;
 /// Time between two looks beyond which nobody knows what was between them.
 const BLIND: Duration = Duration::from_secs(15 * 60);
 
+/// Time between two looks: a busy fleet is decided on every few seconds, and an hour does not have to be added up so finely.
+const LOOK_INTERVAL: Duration = Duration::from_secs(60);
+
 /// What is gained, by kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Gain {
@@ -151,11 +154,16 @@ pub struct Hindsight {
 }
 
 impl Hindsight {
-    /// Looks at the fleet: adds what each proposal has gained since the look before, and gives what is settled by it. One none of
-    /// whose vms has arrived is forgotten, and so is all that was open where the look before was too long ago.
+    /// Looks at the fleet, where the look before is long enough ago: adds what each proposal has gained since, and gives what is
+    /// settled by it. One none of whose vms has arrived is forgotten, and so is all that was open where it is too long ago.
     pub fn look(&mut self, view: View<'_>) -> Vec<Settled> {
         let now = view.snapshot.taken_at;
-        let span = now.since(self.looked_at.replace(now).unwrap_or(now));
+        let before = *self.looked_at.get_or_insert(now);
+        let span = now.since(before);
+        if span < LOOK_INTERVAL {
+            return Vec::new();
+        }
+        self.looked_at = Some(now);
         if span > BLIND {
             self.open.clear();
         }

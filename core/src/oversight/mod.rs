@@ -289,22 +289,33 @@ impl Oversight {
     /// fallback.
     pub fn forecasts(&self, snapshot: &Snapshot) -> Forecasts {
         let standing = self.standing();
-        let model = self.model.as_ref().filter(|_| standing.is_in_use());
-        let answered = model.and_then(|model| model.newest.as_ref()).map(|(_, vms)| vms);
+        let answered = self.answered(&standing);
         let mut forecasts = Forecasts { method: self.method(&standing), ..Forecasts::default() };
         forecasts.vms.reserve(snapshot.vms.len());
         let fallback: Arc<str> = self.fallback.name().into();
         for vm in snapshot.vms.keys() {
             if let Some(said) = answered.and_then(|vms| vms.get(vm)) {
-                forecasts.vms.insert(*vm, *said);
-            } else if let Some(said) = self.fallback.forecast(*vm, snapshot.taken_at) {
+                forecasts.vms.insert(*vm, said.cpu.ahead());
+            } else if let Some(said) = self.fallback.ahead(*vm, snapshot.taken_at) {
                 forecasts.vms.insert(*vm, said);
-                if model.is_some() {
+                if standing.is_in_use() {
                     forecasts.others.insert(*vm, Arc::clone(&fallback));
                 }
             }
         }
         forecasts
+    }
+
+    /// What one vm is expected to want, of all resources, by whom [`Self::forecasts`] goes.
+    pub fn forecast(&self, vm: VmId, now: Timestamp) -> Option<VmForecast> {
+        let said = self.answered(&self.standing()).and_then(|vms| vms.get(&vm)).copied();
+        said.or_else(|| self.fallback.forecast(vm, now))
+    }
+
+    /// What the model says, where it is in use.
+    fn answered(&self, standing: &Standing) -> Option<&BTreeMap<VmId, VmForecast>> {
+        let model = self.model.as_ref().filter(|_| standing.is_in_use())?;
+        model.newest.as_ref().map(|(_, vms)| vms)
     }
 
     /// The last two hours of a vm, oldest first.

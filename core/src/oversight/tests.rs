@@ -203,7 +203,7 @@ fn a_model_that_knows_is_used_once_it_has_been_better_for_a_day_and_not_before()
     play.pass(HOURS(4));
     assert_eq!(play.method(), "seer");
     let forecast = play.forecasts().vms[&vm_id(1)];
-    assert_eq!(forecast.cpu.steps[0], about(demand(slot_of(play.now()))));
+    assert_eq!(forecast.steps[0], about(demand(slot_of(play.now()))));
     let notes = play.notes();
     assert!(notes.len() == 1 && !notes[0].is_warning && notes[0].text.contains("is used now"), "{notes:?}");
 }
@@ -286,7 +286,7 @@ fn forecasts_that_cannot_be_open_the_breaker_at_once_and_reach_nobody() {
         let mut play = Play::with(4, ModelMode::Active, Seer::new(manner).0);
         play.pass(MINUTE * 5);
         assert_eq!(play.method(), words);
-        let cpu = play.forecasts().vms[&vm_id(1)].cpu;
+        let cpu = play.forecasts().vms[&vm_id(1)];
         assert!(cpu.steps[0].0.iter().all(|value| *value < 8.0), "{cpu:?}");
         assert!(play.notes().iter().any(|note| note.is_warning));
     }
@@ -542,7 +542,7 @@ proptest! {
         prop_assert_eq!(&one, &other);
         for (forecasts, _) in one {
             for forecast in forecasts.vms.values() {
-                for quantiles in forecast.cpu.steps.iter().chain([&forecast.memory.max_60_min]) {
+                for quantiles in &forecast.steps {
                     prop_assert!(quantiles.0.iter().all(|value| value.is_finite()) && quantiles.median() >= 0.0);
                     prop_assert!(quantiles.0.windows(2).all(|pair| pair[0] <= pair[1]));
                 }

@@ -11,7 +11,7 @@ use uuid::Builder;
 
 use crate::{
     ewma::EwmaForecaster,
-    forecast::{Forecaster, Forecasts, VmForecast},
+    forecast::{Ahead, Forecaster, Forecasts},
     id::{BootId, CommandId, Epoch, Generation, HostId, VmId},
     inventory::{CpuNeed, Inventory, VmLabels, VmRecord},
     plan::{
@@ -325,7 +325,7 @@ fn forecasts(file: &PlanFile, snapshot: &mut Snapshot) -> Forecasts {
     let mut forecasts = Forecasts::of(&forecaster, snapshot.vms.keys().copied(), snapshot.taken_at);
     for (id, vm) in &snapshot.vms {
         // Who gives one value means that it holds.
-        let told = || vm.cpu_used().map(VmForecast::steady);
+        let told = || vm.cpu_used().map(Ahead::steady);
         if let (None, Some(steady)) = (forecasts.vms.get(id), told()) {
             forecasts.vms.insert(*id, steady);
         }

@@ -61,7 +61,7 @@ fn recent_use_is_forecast_and_says_how_long_a_host_is_over() {
     let vms: Vec<String> = (0..4).map(|index| vm(&format!("v{index}"), "a", &steady, "")).collect();
     let model = Model::of(&file(&two_hosts(), &vms.join(","), r#""period_seconds": 10,"#)).unwrap();
     let forecast = &model.forecasts.vms[&vm_named("v0")];
-    assert!((forecast.cpu.steps[0].median() - 3.9).abs() < 1e-9);
+    assert!((forecast.steps[0].median() - 3.9).abs() < 1e-9);
     let host = |name: &str| &model.snapshot.hosts[&HostId::new(name).unwrap()];
     assert!(host("a").overloaded_for >= Duration::from_secs(3600));
     assert_eq!(host("b").overloaded_for, Duration::ZERO);

@@ -15,7 +15,7 @@ use crate::{
         shelf::{End, Shelves},
     },
     proposal::Move,
-    risk::{FleetLoad, HostLoad, Risk, VmLoad},
+    risk::{Asking, FleetLoad, HostLoad, Risk, VmLoad},
     sample::VmState,
     snapshot::{HostPower, InFlight, VmView},
     tuning::{LEAST_REST, Tuning},
@@ -144,18 +144,18 @@ impl<'a> Board<'a> {
         let snapshot = self.view.snapshot;
         let flights: BTreeMap<VmId, &InFlight> = snapshot.in_flight.iter().map(|flight| (flight.vm, flight)).collect();
         for slot in 0..self.slots.len() {
-            let host = self.slots[slot].host.id();
-            let residents: Vec<(&VmView, VmLoad)> =
-                self.fleet.residents_at(slot).map(|(vm, load)| (vm, *load)).collect();
-            for (view, load) in residents {
-                let flight = flights.get(&view.id());
-                self.note_spread(view, slot, true);
+            let (host, fleet) = (self.slots[slot].host.id(), self.fleet);
+            for Asking { id, vm, load, is_grouped } in fleet.residents_at(slot) {
+                if is_grouped {
+                    self.note_spread(vm, slot, true);
+                    let (groups, apart) = (&mut self.slots[slot].groups, &vm.record.labels.anti_affinity);
+                    apart.iter().for_each(|group| *groups.entry(group).or_default() += 1);
+                }
                 let slot = &mut self.slots[slot];
-                view.record.labels.anti_affinity.iter().for_each(|group| *slot.groups.entry(group).or_default() += 1);
-                match flight {
+                match flights.get(&id) {
                     Some(flight) if flight.destination == *host => slot.arriving += 1,
-                    Some(_) => slot.leaving.push(load),
-                    None => slot.settled.push(view),
+                    Some(_) => slot.leaving.push(*load),
+                    None => slot.settled.push(vm),
                 }
             }
         }

@@ -161,8 +161,8 @@ fn two_hours_after_the_load_jumps_by_half_promises_are_kept_again() {
         for host in 0..HOSTS {
             let vm = VmId(uuid::Uuid::from_u128(host as u128));
             let used = (level * (1.0 + 0.02 * common + 0.1 * luck.heavy())).max(0.0);
-            if let Some(forecast) = forecaster.forecast(vm, at) {
-                let Moments { mean, deviation } = forecast.cpu.moments(0);
+            if let Some(forecast) = forecaster.ahead(vm, at) {
+                let Moments { mean, deviation } = forecast.moments(0);
                 now.count(used > mean + z[step] * deviation);
             }
             forecaster.observe(&VmSample {

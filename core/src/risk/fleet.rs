@@ -1,11 +1,19 @@
 //! The demand on every host of a snapshot; a vm in flight counts on both its hosts.
 
-use std::{collections::BTreeMap, ops::Deref};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Deref,
+};
 
 use crate::{
-    forecast::{Forecasts, VmForecast},
+    forecast::{Ahead, Forecasts},
     id::{HostId, VmId},
-    risk::{HostLoad, MeasuredRisk, VmLoad, correlation::bundles, loads::Loads, names::Names},
+    risk::{
+        HostLoad, MeasuredRisk, VmLoad,
+        correlation::bundles,
+        loads::{Asking, Loads},
+        names::Names,
+    },
     snapshot::{HostView, InFlight, Snapshot, VmView},
 };
 
@@ -20,8 +28,8 @@ pub struct FleetLoad<'a> {
     vms: Loads<'a>,
     /// All vms, each once, on no host.
     demand: HostLoad,
-    /// Every vm has a forecast.
-    foreseen: bool,
+    /// Positions of the vms that have no forecast.
+    unforeseen: Vec<usize>,
 }
 
 impl<'a> FleetLoad<'a> {
@@ -37,33 +45,64 @@ impl<'a> FleetLoad<'a> {
 
     /// The same fleet as [`Self::as_known`] has it; where every vm has a forecast that is no other.
     pub fn known(&'a self, snapshot: &'a Snapshot, forecasts: &Forecasts) -> KnownLoad<'a> {
-        if self.foreseen { KnownLoad::Shared(self) } else { KnownLoad::of(snapshot, forecasts) }
+        if self.unforeseen.is_empty() {
+            KnownLoad::Shared(self)
+        } else if forecasts.risk.is_some() {
+            // Of what a bundle has in common each member's part depends on all the others'.
+            KnownLoad::of(snapshot, forecasts)
+        } else {
+            KnownLoad::Own(Box::new(self.with_unforeseen_as_known(snapshot)))
+        }
+    }
+
+    /// A fleet always has some vm that is too young for a forecast: only the hosts of such are added up anew, in the same order.
+    fn with_unforeseen_as_known(&self, snapshot: &'a Snapshot) -> Self {
+        let mut fleet = self.clone();
+        let flights = flights(snapshot);
+        let mut concerned = BTreeSet::new();
+        for position in &self.unforeseen {
+            let (vm, load) = fleet.vms.at_mut(*position);
+            *load = VmLoad::as_known(vm, None);
+            concerned.extend(places(vm, flights.get(&vm.id()).copied()).filter_map(|host| fleet.names.position(host)));
+        }
+        for host in concerned {
+            let (name, load) = &mut fleet.hosts[host];
+            let Some(view) = snapshot.hosts.get(*name) else { continue };
+            *load = HostLoad { base: load.base, ..HostLoad::empty(view) };
+            fleet.residents[host].iter().for_each(|vm| load.add(fleet.vms.at(*vm).load));
+        }
+        fleet.demand = HostLoad::default();
+        fleet.vms.iter().for_each(|one| fleet.demand.add(one.load));
+        fleet
     }
 
     fn added_up(
         snapshot: &'a Snapshot,
         forecasts: &Forecasts,
-        load_of: impl Fn(&VmView, Option<&VmForecast>) -> VmLoad,
+        load_of: impl Fn(&VmView, Option<&Ahead>) -> VmLoad,
     ) -> Self {
         let hosts: Vec<_> = snapshot.hosts.iter().map(|(id, host)| (id, empty(host, forecasts))).collect();
         let (names, residents) = (Names::of(snapshot.hosts.keys()), vec![Vec::new(); hosts.len()]);
         let mut fleet = Self { names, hosts, residents, ..Self::default() };
-        let flights: BTreeMap<VmId, &InFlight> = snapshot.in_flight.iter().map(|one| (one.vm, one)).collect();
+        let flights = flights(snapshot);
         let holding = || snapshot.vms.iter().filter(|(_, vm)| vm.record.state.holds_memory());
-        let mut foreseen = true;
-        fleet.vms = Loads::of(holding().map(|(id, vm)| {
-            let forecast = forecasts.vms.get(id);
-            foreseen &= forecast.is_some();
+        let mut unforeseen = Vec::new();
+        let mut next = 0;
+        fleet.vms = Loads::of(holding().enumerate().map(|(position, (id, vm))| {
+            let forecast = forecast_of(forecasts, *id, &mut next);
+            if forecast.is_none() {
+                unforeseen.push(position);
+            }
             (*id, vm, load_of(vm, forecast))
         }));
-        fleet.foreseen = foreseen;
+        fleet.unforeseen = unforeseen;
         if let Some(measured) = &forecasts.risk {
             fleet.demand.z = Some(measured.fleet_z);
             take_apart(&mut fleet.vms, measured, snapshot);
         }
-        for (position, (vm, load)) in fleet.vms.iter().enumerate() {
+        for (position, Asking { id, vm, load, .. }) in fleet.vms.iter().enumerate() {
             fleet.demand.add(load);
-            for host in places(vm, flights.get(&vm.id()).copied()).filter_map(|host| fleet.names.position(host)) {
+            for host in places(vm, flights.get(&id).copied()).filter_map(|host| fleet.names.position(host)) {
                 fleet.hosts[host].1.add(load);
                 fleet.residents[host].push(position);
             }
@@ -97,11 +136,11 @@ impl<'a> FleetLoad<'a> {
     /// The vms that count on a host, in order of id.
     pub fn residents(&self, host: &HostId) -> impl Iterator<Item = VmId> {
         let positions = self.names.position(host).map(|position| self.residents[position].as_slice());
-        positions.unwrap_or_default().iter().map(|vm| self.vms.at(*vm).0.id())
+        positions.unwrap_or_default().iter().map(|vm| self.vms.at(*vm).id)
     }
 
     /// The vms that count on the host at `position`, in order of id, and what each asks for.
-    pub fn residents_at(&self, position: usize) -> impl Iterator<Item = (&'a VmView, &VmLoad)> {
+    pub fn residents_at(&self, position: usize) -> impl Iterator<Item = Asking<'_, 'a>> {
         self.residents[position].iter().map(|vm| self.vms.at(*vm))
     }
 
@@ -144,6 +183,15 @@ impl<'a> Deref for KnownLoad<'a> {
     }
 }
 
+/// The forecast of a vm. Most lie in the order of the vms, so that it is the one at `next`.
+fn forecast_of<'f>(forecasts: &'f Forecasts, vm: VmId, next: &mut usize) -> Option<&'f Ahead> {
+    let found = forecasts.vms.get_index(*next).filter(|(id, _)| **id == vm).map(|(_, ahead)| (*next, ahead));
+    let (position, ahead) =
+        found.or_else(|| forecasts.vms.get_full(&vm).map(|(position, _, ahead)| (position, ahead)))?;
+    *next = position + 1;
+    Some(ahead)
+}
+
 /// A host without vms, with the z that was measured for its class.
 fn empty(host: &HostView, forecasts: &Forecasts) -> HostLoad {
     let z = forecasts.risk.as_ref().map(|measured| measured.z_of(&host.inventory));
@@ -165,9 +213,42 @@ fn take_apart(vms: &mut Loads<'_>, measured: &MeasuredRisk, snapshot: &Snapshot)
     }
 }
 
+fn flights(snapshot: &Snapshot) -> BTreeMap<VmId, &InFlight> {
+    snapshot.in_flight.iter().map(|one| (one.vm, one)).collect()
+}
+
 /// Every host on which a vm counts, each once.
 fn places<'a>(vm: &'a VmView, flight: Option<&'a InFlight>) -> impl Iterator<Item = &'a HostId> {
     let source = flight.map(|one| &one.source).filter(|host| **host != vm.host);
     let destination = flight.map(|one| &one.destination).filter(|host| **host != vm.host && Some(*host) != source);
     std::iter::once(&vm.host).chain(source).chain(destination)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::fixture::{Fleet, vm_id};
+
+    proptest! {
+        #[test]
+        fn what_is_known_of_a_fleet_with_young_vms_is_the_same_as_if_it_were_added_up_anew(
+            used in prop::collection::vec(prop::collection::vec(0.0..4.0f64, 0..5), 1..5),
+            young in prop::collection::btree_set(1..20u32, 0..6),
+            flying in prop::option::of(1..20u32),
+        ) {
+            let names = ["a", "b", "c", "d"];
+            let hosts: Vec<(&str, &[f64])> = names.into_iter().zip(used.iter().map(Vec::as_slice)).collect();
+            let mut fleet = Fleet::new(&hosts);
+            fleet.forecast(1.4);
+            fleet.forecasts.vms.retain(|vm, _| !young.iter().any(|number| vm_id(*number) == *vm));
+            if let Some(number) = flying.filter(|number| fleet.snapshot.vms.contains_key(&vm_id(*number))) {
+                fleet.fly(number, "a");
+            }
+            let load = FleetLoad::of(&fleet.snapshot, &fleet.forecasts);
+            let known = load.known(&fleet.snapshot, &fleet.forecasts);
+            prop_assert_eq!(&*known, &FleetLoad::as_known(&fleet.snapshot, &fleet.forecasts));
+        }
+    }
 }

@@ -169,7 +169,7 @@ fn a_host_of_clones_is_riskier_than_a_host_of_strangers() {
     }));
     let load = FleetLoad::of(&fleet.snapshot, &fleet.forecasts);
     let spread = |host| load.host(&host_id(host)).unwrap().spread(1, 0.1);
-    let one = forecast_of(1.0, 1.5).cpu.steps[0].moments().deviation;
+    let one = forecast_of(1.0, 1.5).steps[0].moments().deviation;
     let (clones, strangers) = (spread("clones") / one, spread("strangers") / one);
     // Eight clones stray by nearly eight deviations together (0.9² of it is common), eight strangers by the root of eight.
     assert!((5.5..8.0).contains(&clones), "{clones}");

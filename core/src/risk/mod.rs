@@ -26,6 +26,7 @@ pub use correlation::Correlations;
 pub use fleet::{FleetLoad, KnownLoad};
 pub use host::HostLoad;
 pub use host_risk::{HostRisk, RiskReport};
+pub use loads::Asking;
 pub use measured::MeasuredRisk;
 pub use promise::PROMISED_FOR;
 pub use vm::VmLoad;

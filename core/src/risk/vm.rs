@@ -1,7 +1,7 @@
 //! What one vm asks of its host, now and at each forecast step: what [`super::HostLoad`] adds up.
 
 use crate::{
-    forecast::{Moments, STEPS, VmForecast},
+    forecast::{Ahead, Moments, STEPS},
     risk::{MOMENTS, Risk},
     sample::VmSample,
     snapshot::VmView,
@@ -34,7 +34,7 @@ pub struct VmLoad {
 
 impl VmLoad {
     /// The demand of `vm`. Without a forecast it is as [`Self::as_known`] has it, give or take much.
-    pub fn of(vm: &VmView, forecast: Option<&VmForecast>) -> Self {
+    pub fn of(vm: &VmView, forecast: Option<&Ahead>) -> Self {
         let load = Self::as_known(vm, forecast);
         let deviation = if forecast.is_some() { load.deviation } else { unknown(load.mean[0], vm.record.vcpus) };
         Self { deviation, ..load }
@@ -42,15 +42,15 @@ impl VmLoad {
 
     /// The demand of `vm`. Without a forecast it is taken to go on as it is; without a sample too, to use every vCPU it has,
     /// for what is unknown must not look idle.
-    pub fn as_known(vm: &VmView, forecast: Option<&VmForecast>) -> Self {
+    pub fn as_known(vm: &VmView, forecast: Option<&Ahead>) -> Self {
         let ceiling = if vm.record.vcpus == 0 { f64::INFINITY } else { f64::from(vm.record.vcpus) };
-        let fallback = forecast.map_or(f64::from(vm.record.vcpus), |known| known.cpu.steps[0].median());
+        let fallback = forecast.map_or(f64::from(vm.record.vcpus), |known| known.steps[0].median());
         let now = vm.sample.as_ref().and_then(wanted).map_or(fallback, Cores::get).clamp(0.0, ceiling);
         let (mean, deviation, memory) = ([now; MOMENTS], [0.0; MOMENTS], vm.memory_reserved());
         let mut load = Self { mean, deviation, own: 1.0, shared: 1.0, ceiling, memory };
         let Some(known) = forecast else { return load };
         for step in 0..STEPS.len() {
-            let Moments { mean, deviation } = known.cpu.moments(step);
+            let Moments { mean, deviation } = known.moments(step);
             if mean.is_finite() && deviation.is_finite() {
                 load.mean[step + 1] = mean.clamp(0.0, ceiling);
                 load.deviation[step + 1] = deviation;

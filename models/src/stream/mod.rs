@@ -12,7 +12,7 @@ mod vm;
 use std::{collections::BTreeMap, sync::Arc};
 
 use ballast_core::{
-    forecast::{Forecaster, StateRefused, VmForecast},
+    forecast::{Ahead, Forecaster, StateRefused, VmForecast},
     history::slot_of,
     id::VmId,
     sample::VmSample,
@@ -99,6 +99,10 @@ impl Forecaster for Streaming {
 
     fn forecast(&self, vm: VmId, _now: Timestamp) -> Option<VmForecast> {
         self.vms.get(&vm)?.forecast(*self.sizes.get(&vm)?)
+    }
+
+    fn ahead(&self, vm: VmId, _now: Timestamp) -> Option<Ahead> {
+        self.vms.get(&vm)?.ahead(*self.sizes.get(&vm)?)
     }
 
     fn advance(&mut self, now: Timestamp) {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use ballast_core::{
-    forecast::{LEVELS, Moments, Quantiles, ResourceForecast, STEPS, VmForecast},
+    forecast::{Ahead, LEVELS, Moments, Quantiles, ResourceForecast, STEPS, VmForecast},
     history::Observed,
     sample::VmSample,
 };
@@ -126,19 +126,30 @@ impl Followed {
     pub(super) fn forecast(&self, size: Size) -> Option<VmForecast> {
         let answer = self.answer.as_ref().filter(|answer| is_known(answer))?;
         let of = |resource: Resource, scale: f64| resource_forecast(resource, &answer[resource as usize], scale);
-        let cpu = of(Resource::Cpu, size.vcpus);
-        let sums = Some(self.residuals.corrected(moments(&cpu), size.vcpus));
         Some(VmForecast {
-            cpu: ResourceForecast { sums, ..cpu },
+            cpu: self.cpu(answer, size),
             memory: of(Resource::Memory, size.memory),
             storage: of(Resource::Storage, 1.0),
             network: of(Resource::Network, 1.0),
         })
     }
+
+    /// The part of it that decisions read.
+    pub(super) fn ahead(&self, size: Size) -> Option<Ahead> {
+        let answer = self.answer.as_ref().filter(|answer| is_known(answer))?;
+        Some(self.cpu(answer, size).ahead())
+    }
+
+    fn cpu(&self, answer: &Answer, size: Size) -> ResourceForecast {
+        let cpu = resource_forecast(Resource::Cpu, &answer[Resource::Cpu as usize], size.vcpus);
+        let sums = Some(self.residuals.corrected(moments(&cpu), size.vcpus));
+        ResourceForecast { sums, ..cpu }
+    }
 }
 
 fn moments(forecast: &ResourceForecast) -> [Moments; STEPS.len()] {
-    std::array::from_fn(|step| forecast.moments(step))
+    let ahead = forecast.ahead();
+    std::array::from_fn(|step| ahead.moments(step))
 }
 
 fn resource_forecast(resource: Resource, targets: &[[f32; LEVELS.len()]; TARGETS], scale: f64) -> ResourceForecast {

@@ -147,11 +147,12 @@ impl Engine {
     pub async fn outlook(&self, named: &str) -> Result<Outlook, OperatorError> {
         let (snapshot, forecasts) = self.inner.state.view().await.ok_or(OperatorError::Stopping)?;
         let vm = find_vm(&snapshot, named)?;
-        let history = self.inner.state.history(vm).await.ok_or(OperatorError::Stopping)?;
+        let at = snapshot.taken_at;
+        let (forecast, history) = self.inner.state.outlook(vm, at).await.ok_or(OperatorError::Stopping)?;
         let name = snapshot.vms.get(&vm).map(|view| view.record.name.clone()).unwrap_or_default();
         let source = forecasts.source(vm).to_owned();
-        let (method, forecast) = (forecasts.method.clone(), forecasts.vms.get(&vm).copied());
-        Ok(Outlook { vm, name, at: snapshot.taken_at, method, source, forecast, history })
+        let method = forecasts.method.clone();
+        Ok(Outlook { vm, name, at, method, source, forecast, history })
     }
 
     /// Loads the forecaster's model anew. What came of it is logged.

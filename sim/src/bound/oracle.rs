@@ -101,7 +101,10 @@ mod tests {
         let forecast = oracle.forecast(scenario.vms()[5].vm, now).unwrap();
         let truth = scenario.demand(5, 900.0, 3);
         assert_eq!(forecast.cpu.steps[0], Quantiles::certain(truth.cpu));
-        assert_eq!(forecast.cpu.moments(0), ballast_core::forecast::Moments { mean: truth.cpu, deviation: 0.0 });
+        assert_eq!(
+            forecast.cpu.ahead().moments(0),
+            ballast_core::forecast::Moments { mean: truth.cpu, deviation: 0.0 }
+        );
         assert!(forecast.cpu.max_60_min.median() >= forecast.cpu.max_30_min.median());
         assert!(forecast.cpu.max_30_min.median() >= truth.cpu);
         assert_eq!(oracle.forecast(VmId::default(), now), None);

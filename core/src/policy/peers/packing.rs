@@ -82,7 +82,7 @@ impl Packing {
 
 /// Median and distance to the 95 % quantile at the next step.
 fn interval(view: View<'_>, vm: &VmView) -> Ask {
-    let step = view.forecasts.vms.get(&vm.id()).map(|known| known.cpu.steps[0]);
+    let step = view.forecasts.vms.get(&vm.id()).map(|known| known.steps[0]);
     let known = step.map(|step| (step.median(), step.q95() - step.median()));
     match known.filter(|(cores, radius)| cores.is_finite() && radius.is_finite()) {
         Some((cores, radius)) => Ask { cores: cores.max(0.0), radius: radius.max(0.0) },
