@@ -1,3 +1,5 @@
+//! A wager from its order to what came of it, and when a policy is told to have done harm.
+
 use std::time::Duration;
 
 use super::*;
