@@ -107,6 +107,10 @@ pub(crate) fn expectations(expected: &Expectation) -> Vec<String> {
     if far != near {
         lines.push(format!("the distance to users is worth {:.0} J if done, {:.0} J if left", near.get(), far.get()));
     }
+    let (left, done) = (expected.waiting_if_left, expected.waiting_if_done);
+    if left != done {
+        lines.push(format!("what new vms wait is worth {:.0} J if done, {:.0} J if left", done.get(), left.get()));
+    }
     if !expected.copy_time.is_zero() {
         let (time, pause) = (expected.copy_time.as_secs_f64(), expected.downtime.as_millis());
         lines.push(format!("copies {} in {time:.1} s, pauses a vm for up to {pause} ms", expected.copied));

@@ -28,6 +28,7 @@ pub mod inventory;
 pub mod journal;
 pub mod migration;
 pub mod migration_cost;
+pub mod newcomers;
 pub mod objective;
 pub mod outcome;
 pub mod oversight;

@@ -53,7 +53,7 @@ pub fn plan(guard: &mut Guard<'_>, mut proposals: Vec<Proposal>) -> Planning {
 fn urgency(motive: &Motive) -> u8 {
     match motive {
         Motive::Operator { .. } | Motive::Overload { .. } => 0,
-        Motive::Shortage { .. } | Motive::Spare { .. } => 1,
+        Motive::Shortage { .. } | Motive::Spare { .. } | Motive::Waiting { .. } => 1,
         Motive::Balance { .. } => 2,
         Motive::Regret { .. }
         | Motive::Drain { .. }

@@ -149,6 +149,11 @@ pub enum Motive {
         /// The host or fault domain that they share.
         place: String,
     },
+    /// Vms that come would wait for a host to wake.
+    Waiting {
+        /// Seconds that they are expected to wait within the horizon, all together, if none is woken.
+        seconds: f64,
+    },
     /// The vm is on a host that its pins do not name.
     Pin {
         /// That host.
@@ -206,6 +211,7 @@ impl fmt::Display for Motive {
             Self::Spare { host } => write!(f, "the awake hosts could not bear the loss of {host}"),
             Self::Bundle { group } => write!(f, "the vms of bundle {group} belong on one host"),
             Self::Apart { group, place } => write!(f, "vms of group {group} share {place} and are to be kept apart"),
+            Self::Waiting { seconds } => write!(f, "vms that come would wait {seconds:.0} s for a host"),
             Self::Pin { host } => write!(f, "it is pinned to other hosts than {host}"),
             Self::Nearer { users, from_ms, to_ms } => {
                 write!(f, "its users, {users}, are {to_ms:.0} ms away there and {from_ms:.0} ms here")
@@ -236,6 +242,12 @@ pub struct Expectation {
     /// The same if it is left.
     #[serde(default, skip_serializing_if = "is_nothing")]
     pub distance_if_left: Joules,
+    /// Price of the time that new vms are expected to wait for a host if it is done; nothing where waiting has no price.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub waiting_if_done: Joules,
+    /// The same if it is left.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub waiting_if_left: Joules,
     /// Time the copies take together.
     pub copy_time: Duration,
     /// Longest pause of a vm.
@@ -257,11 +269,20 @@ impl Expectation {
             overload_if_left: self.overload_if_left + other.overload_if_left,
             distance_if_done: self.distance_if_done + other.distance_if_done,
             distance_if_left: self.distance_if_left + other.distance_if_left,
+            waiting_if_done: self.waiting_if_done + other.waiting_if_done,
+            waiting_if_left: self.waiting_if_left + other.waiting_if_left,
             copy_time: self.copy_time.saturating_add(other.copy_time),
             downtime: self.downtime.max(other.downtime),
             copied: self.copied.saturating_add(other.copied),
             gain: self.gain + other.gain,
         }
+    }
+
+    /// The same with what new vms are expected to wait, at its price, in the place of what was said of that before.
+    #[must_use]
+    pub fn with_waiting(self, left: Joules, done: Joules) -> Self {
+        let before = self.waiting_if_left - self.waiting_if_done;
+        Self { waiting_if_left: left, waiting_if_done: done, gain: self.gain - before + (left - done), ..self }
     }
 
     /// Not doing it, where doing it is what is expected anyhow.
@@ -274,6 +295,8 @@ impl Expectation {
             overload_if_left: self.overload_if_done,
             distance_if_done: self.distance_if_left,
             distance_if_left: self.distance_if_done,
+            waiting_if_done: self.waiting_if_left,
+            waiting_if_left: self.waiting_if_done,
             gain: Joules::ZERO - self.gain,
             ..Self::default()
         }

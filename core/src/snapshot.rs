@@ -11,6 +11,7 @@ use crate::{
     id::{BootId, CommandId, Epoch, Generation, HostId, VmId},
     inventory::{Inventory, VmRecord},
     migration_cost::CopyFactors,
+    newcomers::Newcomers,
     preflight::{Refused, Said},
     sample::{HostSample, VmSample},
     units::{Bytes, Cores, Timestamp},
@@ -212,6 +213,9 @@ pub struct Snapshot {
     /// Vms that are watched since they moved, or left alone since they were moved back.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub aftercare: Cares,
+    /// Vms that came lately.
+    #[serde(default)]
+    pub newcomers: Arc<Newcomers>,
 }
 
 impl Snapshot {

@@ -61,6 +61,7 @@ fn gain(planned: &Planned) -> Option<Joules> {
         | Motive::Replacement { .. }
         | Motive::Shortage { .. }
         | Motive::Spare { .. }
+        | Motive::Waiting { .. }
         | Motive::Bundle { .. }
         | Motive::Apart { .. }
         | Motive::Pin { .. }

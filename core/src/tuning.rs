@@ -89,6 +89,9 @@ pub struct Tuning {
     pub migration_slowdown: f64,
     /// Gain below which a consolidation is not worth the disturbance, in joules.
     pub min_gain_joules: f64,
+    /// Price of a second that a vm waits for a host to wake before it can start, in joules. Nothing unless set: then room is kept
+    /// awake for such as came within the last day, where that is worth its energy.
+    pub waiting_joules_per_second: f64,
     /// Where users are, and what it is worth to be near them. Nothing unless set.
     #[serde(skip_serializing_if = "is_unset")]
     pub proximity: Proximity,
@@ -125,6 +128,7 @@ impl Default for Tuning {
             overload_joules_per_core_second: 500.0,
             migration_slowdown: 0.1,
             min_gain_joules: 1000.0,
+            waiting_joules_per_second: 0.0,
             proximity: Proximity::default(),
         }
     }
@@ -151,6 +155,8 @@ impl Tuning {
         share("silent_share_max", self.silent_share_max, 0.0, 1.0, "a share from 0 to 1 is needed");
         share("migration_slowdown", self.migration_slowdown, 0.0, 1.0, "a share from 0 to 1 is needed");
         share("min_gain_joules", self.min_gain_joules, 0.0, 1e12, "joules from 0 to 1e12 are needed");
+        let waiting = self.waiting_joules_per_second;
+        share("waiting_joules_per_second", waiting, 0.0, 1e9, "joules from 0 to 1e9 are needed");
         let distance = self.proximity.joules_per_core_second_ms;
         share("proximity.joules_per_core_second_ms", distance, 0.0, 1e6, "joules from 0 to 1e6 are needed");
         let price = self.overload_joules_per_core_second;

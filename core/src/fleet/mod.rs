@@ -10,6 +10,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -19,9 +20,10 @@ use crate::{
     id::{CommandId, Epoch, Generation, HostId, VmId},
     inventory::Inventory,
     migration_cost::CopyFactors,
+    newcomers::Newcomers,
     outcome::{Ending, Outcome},
     preflight,
-    sample::VmSample,
+    sample::{self, VmSample},
     snapshot::{Event, HostMode},
     units::Timestamp,
 };
@@ -73,6 +75,7 @@ pub struct FleetState {
     copying: CopyFactors,
     refused: preflight::Memory,
     aftercare: aftercare::Memory,
+    newcomers: Arc<Newcomers>,
 }
 
 impl FleetState {
@@ -91,6 +94,7 @@ impl FleetState {
             copying: CopyFactors::default(),
             refused: preflight::Memory::default(),
             aftercare: aftercare::Memory::default(),
+            newcomers: Arc::default(),
         }
     }
 
@@ -149,8 +153,9 @@ impl FleetState {
     /// Takes an inventory: first what the host holds, then what that settles, then where each touched vm is.
     fn inventory(&mut self, inventory: &Inventory, now: Timestamp, notes: &mut Notes) {
         let host = self.host_entry(inventory, now);
-        let before = std::sync::Arc::clone(&host.inventory);
+        let before = Arc::clone(&host.inventory);
         host.take_inventory(inventory, now);
+        self.note_newcomers(&before, inventory, now);
         self.refused.host_changed(&before, inventory);
         let mut touched = self.take_claims(inventory);
         if inventory.complete {
@@ -163,6 +168,20 @@ impl FleetState {
             self.resolve(vm, now, notes);
         }
         self.note_emptiness(&concerned, now);
+    }
+
+    /// Notes the vms that a host did not hold before and that ran nowhere else: they were started. What a host holds when it is first
+    /// heard of, or after it was away, says nothing of when it came.
+    fn note_newcomers(&mut self, before: &Inventory, inventory: &Inventory, now: Timestamp) {
+        let is_known = before.boot == inventory.boot && before.complete;
+        let held = |vm| before.vms.iter().any(|known| known.vm == vm && known.state.holds_memory());
+        let ran = |vm| self.vms.get(&vm).is_some_and(|vm| vm.record().state.holds_memory());
+        let running = inventory.vms.iter().filter(|record| is_known && record.state == sample::VmState::Running);
+        let started = running.filter(|one| !held(one.vm) && !ran(one.vm) && self.move_of(one.vm).is_none());
+        let came: Vec<_> = started.map(|record| record.memory_max).collect();
+        let newcomers = Arc::make_mut(&mut self.newcomers);
+        newcomers.watch(now);
+        came.into_iter().for_each(|memory| newcomers.came(memory, now));
     }
 
     /// Both hosts of every migration that has ended: settling one empties or fills them, whichever told of it last.

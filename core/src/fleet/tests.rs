@@ -498,3 +498,30 @@ fn a_wish_for_a_host_waits_for_it_to_connect() {
     stage.connect(inventory("a", &[]));
     assert_eq!(stage.snapshot().hosts[&host("a")].mode, HostMode::Draining);
 }
+
+/// How many vms the snapshot has as come lately.
+fn newcomers(stage: &Stage) -> f64 {
+    use crate::newcomers::Room;
+    let (newcomers, hour) = (stage.snapshot().newcomers, std::time::Duration::from_secs(3600));
+    let wake = std::time::Duration::from_secs(1);
+    // Without any room every vm that came waits for one second.
+    newcomers.waiting(&Room::default(), wake, hour, stage.now)
+}
+
+#[test]
+fn a_vm_that_is_started_is_a_newcomer_and_one_that_was_there_or_moves_is_none() {
+    let mut stage = two_hosts();
+    assert_eq!(newcomers(&stage), 0.0, "they were there when their host was first heard of");
+    stage.lists("b", &[(2, Running), (3, crate::sample::VmState::ShutOff)]);
+    assert_eq!(newcomers(&stage), 1.0);
+    stage.lists("b", &[(2, Running), (3, Running)]);
+    assert_eq!(newcomers(&stage), 2.0, "one that was shut off is started");
+    stage.event(migrate(7, 1, "a", "b"));
+    stage.lists("a", &[]);
+    stage.lists("b", &[(1, Running), (2, Running), (3, Running)]);
+    assert_eq!(newcomers(&stage), 2.0, "one of ours moved");
+    stage.event(ended(7, Ending::Completed));
+    stage.lists("b", &[(2, Running), (3, Running)]);
+    stage.lists("a", &[(1, Running)]);
+    assert_eq!(newcomers(&stage), 2.0, "somebody moved it back");
+}

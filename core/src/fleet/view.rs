@@ -29,6 +29,7 @@ impl FleetState {
             in_flight: self.moves.all().map(Move::in_flight).collect(),
             copying: self.copying,
             refused: self.refused.at(now),
+            newcomers: std::sync::Arc::clone(&self.newcomers),
             aftercare: self.aftercare.at(now, |vm| self.vms.get(&vm).map(|vm| vm.host.clone())),
         }
     }

@@ -48,7 +48,10 @@ fn not_asleep(host: &HostView) -> Option<Finding> {
 
 /// Need wakes a host at once; only what could wait has to.
 fn wake_dwell(guard: &Guard<'_>, host: &HostView, motive: &Motive) -> Option<Finding> {
-    let needed = matches!(motive, Motive::Overload { .. } | Motive::Shortage { .. } | Motive::Spare { .. });
+    let needed = matches!(
+        motive,
+        Motive::Overload { .. } | Motive::Shortage { .. } | Motive::Spare { .. } | Motive::Waiting { .. }
+    );
     if needed { None } else { dwell(guard, host) }
 }
 

@@ -95,6 +95,7 @@ fn is_for_gain(motive: &Motive) -> bool {
         Motive::Drain { .. }
         | Motive::Shortage { .. }
         | Motive::Spare { .. }
+        | Motive::Waiting { .. }
         | Motive::Bundle { .. }
         | Motive::Apart { .. }
         | Motive::Pin { .. }

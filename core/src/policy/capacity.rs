@@ -6,7 +6,7 @@ use crate::{
         Advice,
         board::{Board, Slot},
         consolidate::HEADROOM,
-        loss,
+        loss, waiting,
     },
     proposal::{Action, Motive, Proposal},
     units::Joules,
@@ -48,6 +48,22 @@ pub(super) fn wake_ahead(board: &mut Board<'_>, advice: &mut Advice) -> bool {
     }
 }
 
+/// Proposes to wake hosts for vms that may come, as long as each saves them more waiting than it costs.
+pub(super) fn wake_for_newcomers(board: &mut Board<'_>, advice: &mut Advice) {
+    for slot in board.wakeable() {
+        let (pool, _) = board.pool(|_, _| true);
+        let host = board.slots[slot].host;
+        let expected = waiting::awake(board, slot, board.objective().wake(host, &pool));
+        if expected.waiting_if_left <= expected.waiting_if_done || expected.gain <= Joules(0.0) {
+            return;
+        }
+        let seconds = expected.waiting_if_left.get() / board.tuning().waiting_joules_per_second;
+        let action = Action::Wake { host: host.id().clone() };
+        advice.proposals.push(Proposal { action, motive: Motive::Waiting { seconds }, expected });
+        board.slots[slot].woken = true;
+    }
+}
+
 /// Proposes to put hosts to sleep that have been empty long enough, the least efficient first.
 pub(super) fn sleep_idle(board: &mut Board<'_>, advice: &mut Advice) {
     let mut idle: Vec<usize> = (0..board.slots.len()).filter(|slot| may_sleep(board, &board.slots[*slot])).collect();
@@ -62,7 +78,13 @@ pub(super) fn sleep_idle(board: &mut Board<'_>, advice: &mut Advice) {
             return;
         }
         let host = board.slots[slot].host;
-        let (expected, break_even) = (board.objective().sleep(host, &rest), host.inventory.power.break_even());
+        let break_even = host.inventory.power.break_even();
+        let expected = waiting::asleep(board, slot, board.objective().sleep(host, &rest));
+        if expected.waiting_if_done > expected.waiting_if_left && expected.gain <= Joules(0.0) {
+            advice.notes.push(format!("{} is empty, but vms that come would wait for it: it stays awake", host.id()));
+            (rest, hosts) = (rest.with_host(&board.slots[slot].load), hosts + 1);
+            continue;
+        }
         if expected.gain <= Joules(0.0) || board.tuning().horizon < break_even {
             let (id, seconds) = (host.id(), break_even.as_secs());
             advice.notes.push(format!("{id} is empty, but its sleep pays only after {seconds} s: it stays awake"));

@@ -9,7 +9,7 @@ use crate::{
         Advice, aside,
         board::{Board, Slot},
         evacuation::{Evacuation, planned, units_of},
-        loss,
+        loss, waiting,
     },
     proposal::{Action, Expectation, Motive, Proposal},
     risk::HostLoad,
@@ -190,7 +190,8 @@ fn evacuate(board: &mut Board<'_>, slot: usize, judge: &mut dyn Judge) -> Result
     let mut plans: Vec<Evacuation> = Vec::with_capacity(levels.len());
     for level in levels {
         // More caution where less finds no room finds none either.
-        let Some(plan) = planned(board, slot, &units, *level) else { break };
+        let Some(mut plan) = planned(board, slot, &units, *level) else { break };
+        plan.expected = waiting::asleep(board, slot, plan.expected);
         if plans.last().is_none_or(|before| before.moves != plan.moves) {
             plans.push(plan);
         }

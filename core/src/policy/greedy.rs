@@ -41,6 +41,9 @@ pub(super) fn round(view: View<'_>, judge: &mut dyn Judge) -> Advice {
     let mut advice = Advice::default();
     let unhelped = relieve::relieve(&mut board, &mut advice);
     let short = capacity::wake_ahead(&mut board, &mut advice);
+    if !short {
+        capacity::wake_for_newcomers(&mut board, &mut advice);
+    }
     bundle::mend(&mut board, &mut advice);
     misplaced::mend(&mut board, &mut advice);
     let homeless = drain::drain(&mut board, &mut advice);

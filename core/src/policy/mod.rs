@@ -33,6 +33,9 @@ mod swap;
 #[cfg(test)]
 mod tests;
 pub mod textbook;
+mod waiting;
+#[cfg(test)]
+mod waiting_tests;
 
 pub use greedy::RiskGreedy;
 pub use none::LeaveAlone;

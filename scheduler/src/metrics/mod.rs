@@ -307,6 +307,7 @@ fn motive_name(motive: &Motive, trigger: &Trigger) -> &'static str {
         (_, Motive::Nearer { .. }) => "nearer",
         (_, Motive::Regret { .. }) => "regret",
         (_, Motive::Shortage { .. } | Motive::Spare { .. }) => "shortage",
+        (_, Motive::Waiting { .. }) => "waiting",
         (_, Motive::Idle { .. }) => "idle",
     }
 }

@@ -78,6 +78,7 @@ pub const FIGURES: &[Figure] = &[
     plain("fault_domain_breach_h", "BREACH h", 2, |score| Some(score.fault_domain_breach_h)),
     plain("mean_user_rtt_ms", "RTT ms", 2, |score| score.mean_user_rtt_ms),
     plain("start_wait_p95_s", "WAIT p95 s", 1, |score| score.start_wait_p95_s),
+    plain("start_wait_mean_s", "WAIT s", 2, |score| score.start_wait_mean_s),
     share("answered_share", "ANSWERED %", 2, |score| score.answered_share),
     plain("latency_p95_ms", "LATENCY p95 ms", 0, |score| score.latency_p95_ms),
     plain("denied", "DENIED", 0, |score| number(score.denied)),

@@ -59,6 +59,8 @@ pub struct Score {
     pub mean_user_rtt_ms: Option<f64>,
     /// 95th percentile of the time between a vm's arrival and its start, seconds.
     pub start_wait_p95_s: Option<f64>,
+    /// Mean time between a vm's arrival and its start, seconds.
+    pub start_wait_mean_s: Option<f64>,
     /// Share of the requests to services that were answered in time.
     pub answered_share: Option<f64>,
     /// 95th percentile of the time a service's answer took, milliseconds.
@@ -106,6 +108,7 @@ impl Score {
             fault_domain_breach_h: ledger.breach_seconds / 3600.0,
             mean_user_rtt_ms: some_ratio(ledger.users_rtt_core_seconds * 1000.0, ledger.users_core_seconds),
             start_wait_p95_s: tally.start_waits.percentile(0.95).map(|wait| wait.as_secs_f64()),
+            start_wait_mean_s: (tally.start_waits.total() > 0.0).then(|| tally.start_waits.mean().as_secs_f64()),
             answered_share: some_ratio(ledger.answered, ledger.requests),
             latency_p95_ms: tally.latencies.percentile(0.95).map(millis),
             denied: played.denied,
