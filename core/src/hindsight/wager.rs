@@ -29,7 +29,7 @@ pub(super) struct Wager {
     /// Time over which it was judged.
     horizon: Duration,
     about: About,
-    /// That host has been seen asleep.
+    /// The host that it empties has been seen asleep.
     slept: bool,
     expected: Gain,
     came: Gain,
@@ -165,7 +165,7 @@ impl Wager {
     pub(super) fn look(&mut self, view: View<'_>, span: Duration) {
         let (mut without, empties) = (BTreeMap::new(), self.empties().cloned());
         for leg in self.legs.iter_mut().filter(|leg| leg.ended.is_none()) {
-            match place(&leg.one, empties.as_ref(), view) {
+            match place(leg, empties.as_ref(), view) {
                 Place::NotYet => {}
                 Place::Elsewhere => leg.ended = Some(view.snapshot.taken_at),
                 Place::There => {
@@ -216,7 +216,7 @@ impl Wager {
     }
 }
 
-fn place(one: &Move, empties: Option<&HostId>, view: View<'_>) -> Place {
+fn place(Leg { one, arrived, .. }: &Leg, empties: Option<&HostId>, view: View<'_>) -> Place {
     let Some(vm) = view.snapshot.vms.get(&one.vm) else { return Place::Elsewhere };
     let has_source = view.snapshot.hosts.get(&one.from).is_some_and(|host| {
         // Whoever else empties a host: that it could not sleep with this vm on it is not the doing of this move.
@@ -226,7 +226,7 @@ fn place(one: &Move, empties: Option<&HostId>, view: View<'_>) -> Place {
         _ if !has_source => Place::Elsewhere,
         _ if vm.locked_by.is_some() => Place::NotYet,
         host if *host == one.to => Place::There,
-        host if *host == one.from => Place::NotYet,
+        host if *host == one.from && !arrived => Place::NotYet,
         _ => Place::Elsewhere,
     }
 }
