@@ -58,5 +58,8 @@ pub(crate) fn list(out: &mut dyn Write, rows: &[DecisionRow]) -> io::Result<()> 
 pub(crate) fn explained(said: &v1::ExplainResponse) -> anyhow::Result<Value> {
     let decision: Value = serde_json::from_str(&said.decision_json).context("the scheduler's decision is not JSON")?;
     let migrations = rows::<_, MigrationRow>(&said.migrations);
-    Ok(json!({ "decision": decision, "text": said.text, "migrations": migrations }))
+    // A scheduler of an older version says nothing of that.
+    let came = if said.came_json.is_empty() { "[]" } else { &said.came_json };
+    let came: Value = serde_json::from_str(came).context("the scheduler's account of what came is not JSON")?;
+    Ok(json!({ "decision": decision, "text": said.text, "migrations": migrations, "came": came }))
 }

@@ -239,7 +239,9 @@ fn an_explanation_ends_with_what_became_of_it() {
         decision_json: "{\"policy\":\"risk-greedy\"}".into(),
         text: "decision 3-4\n".into(),
         migrations: vec![migration(None)],
+        came_json: "[{\"moved\":2}]".into(),
     });
+    assert_eq!(json_of(&said)["came"][0]["moved"], 2);
     assert!(text(&said).starts_with("decision 3-4\n\nwhat became of it:\nMIGRATION"), "{}", text(&said));
     assert_eq!(json_of(&said)["decision"]["policy"], "risk-greedy");
 }

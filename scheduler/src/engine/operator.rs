@@ -67,6 +67,8 @@ pub struct Explanation {
     pub text: String,
     /// Its migrations.
     pub migrations: Vec<MigrationRecord>,
+    /// What its moves have gained, where that is known.
+    pub came: Vec<Settled>,
 }
 
 /// What a vm is expected to want.

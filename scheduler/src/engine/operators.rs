@@ -137,7 +137,7 @@ impl Engine {
         let migrations = history.migrations_of(decision);
         let name = |vm: VmId| migrations.iter().find(|one| one.vm == vm).map(|one| one.name.clone());
         let text = format!("{}{}{}", explain(&known.decision, &name), came_true(&migrations), gained(&known.came));
-        Ok(Explanation { text, decision: known.decision, migrations })
+        Ok(Explanation { text, decision: known.decision, migrations, came: known.came })
     }
 
     /// What a vm is expected to want, who says so, and what it used in the last two hours.

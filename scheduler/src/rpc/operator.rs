@@ -171,6 +171,7 @@ impl Operator for OperatorService {
             decision_json: json(&explanation.decision)?,
             text: explanation.text,
             migrations: explanation.migrations.into_iter().map(views::migration).collect(),
+            came_json: json(&explanation.came)?,
         })
     }
 }

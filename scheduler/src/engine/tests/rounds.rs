@@ -107,6 +107,7 @@ async fn what_a_decision_gained_is_explained_counted_and_remembered_over_a_resta
     };
     let told = gained(&world).unwrap();
     assert!(told.contains(" by 1 vm: "), "{told}");
+    assert_eq!(world.engine().explain(&first.id.to_string()).unwrap().came.len(), 1);
     world.restart().await;
     assert_eq!(gained(&world), Some(told));
 }
