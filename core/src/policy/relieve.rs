@@ -84,13 +84,14 @@ fn relieve_host(board: &mut Board<'_>, slot: usize, load: f64, advice: &mut Advi
     }
     let motive = Motive::Overload { host: host.clone(), load, limit: board.tuning().cpu_limit };
     let choices = choices(board, slot, &mark);
+    let is_over = board.slots[slot].load.now() > mark.limit;
     let mut stuck = None;
     let mut taken = 0;
     for unit in &choices {
         if taken >= VMS_PER_HOST || mark.is_clear(board, &board.slots[slot].remaining()) {
             break;
         }
-        match target(board, unit) {
+        match target(board, unit, is_over) {
             Some(to) => {
                 advice.proposals.push(propose(board, unit, to, &motive));
                 taken += unit.vms.len();
@@ -179,9 +180,20 @@ fn rank(
     Some((resting, !converges, !alone, if alone { data } else { data / relief }, unit.first().id()))
 }
 
-/// Where relief goes: a host that stays comfortable, or else one that stays below its limit.
-fn target(board: &Board<'_>, unit: &Unit<'_>) -> Option<usize> {
+/// Where relief goes: a host that stays comfortable, or else one that stays below its limit. How far a vm without a forecast may
+/// stray is a guess, and that its host `is_over` its limit now is none: where the guess leaves no room, it goes where it fits as
+/// it is.
+fn target(board: &mut Board<'_>, unit: &Unit<'_>, is_over: bool) -> Option<usize> {
     let tuning = board.tuning();
     let any = |_: &Slot<'_>| true;
-    board.best_target(unit, tuning.cpu_fill_limit, any).or_else(|| board.best_target(unit, tuning.cpu_limit, any))
+    let sure = board.best_target(unit, tuning.cpu_fill_limit, any);
+    let sure = sure.or_else(|| board.best_target(unit, tuning.cpu_limit, any));
+    let forecasts = &board.view.forecasts.vms;
+    if sure.is_some() || !is_over || unit.vms.iter().all(|vm| forecasts.contains_key(&vm.id())) {
+        return sure;
+    }
+    let times = std::mem::replace(&mut board.risk.times, 0.0);
+    let found = board.best_target(unit, tuning.cpu_limit, any);
+    board.risk.times = times;
+    found
 }

@@ -91,6 +91,19 @@ fn relieved(relief_share: f64) -> usize {
 }
 
 #[test]
+fn an_overloaded_host_of_young_vms_is_relieved_to_where_one_fits_as_it_is() {
+    let mut fleet = Fleet::new(&[("a", &[3.5; 4]), ("b", &[3.5, 3.5, 1.5])]);
+    let moves = |fleet: &Fleet| {
+        let relief = |one: &&crate::proposal::Proposal| matches!(one.action, Action::Relocate(_));
+        advise(fleet).proposals.iter().filter(relief).count()
+    };
+    fleet.forecast(1.6);
+    assert_eq!(moves(&fleet), 0, "that they may want much more is foreseen");
+    fleet.forecasts.vms.clear();
+    assert_eq!(moves(&fleet), 1, "that they may is a guess");
+}
+
+#[test]
 fn a_forecast_beyond_all_a_host_has_is_relieved_ahead() {
     assert_eq!(relieved(1.0), 1);
 }
