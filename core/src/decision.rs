@@ -118,6 +118,20 @@ pub struct Plan {
     pub steps: Vec<Planned>,
 }
 
+impl Plan {
+    /// What the steps carry out: each proposal's motive and expectation once, with its steps.
+    pub fn proposals(&self) -> Vec<(&Motive, &Expectation, Vec<&Step>)> {
+        let mut found: Vec<(&Motive, &Expectation, Vec<&Step>)> = Vec::new();
+        for Planned { step, motive, expected, .. } in &self.steps {
+            match found.iter_mut().find(|known| (known.0, known.1) == (motive, expected)) {
+                Some((_, _, steps)) => steps.push(step),
+                None => found.push((motive, expected, vec![step])),
+            }
+        }
+        found
+    }
+}
+
 /// A proposal that the guard refused.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Denial {

@@ -42,6 +42,11 @@ impl Newcomers {
         self.since.get_or_insert(now);
     }
 
+    /// True once it is seen who comes.
+    pub fn is_watched(&self) -> bool {
+        self.since.is_some()
+    }
+
     /// A vm that needs so much memory has come.
     pub fn came(&mut self, memory: Bytes, now: Timestamp) {
         self.came.push_back(Newcomer { at: now, memory });

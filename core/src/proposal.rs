@@ -189,6 +189,30 @@ pub enum Motive {
     },
 }
 
+impl Motive {
+    /// Whether it is the objective that asks for it: what an operator wants, or what a rule does, need not gain.
+    pub fn is_for_gain(&self) -> bool {
+        match self {
+            Self::Overload { .. }
+            | Self::Balance { .. }
+            | Self::Consolidation { .. }
+            | Self::Room { .. }
+            | Self::Replacement { .. }
+            | Self::Nearer { .. } => true,
+            Self::Drain { .. }
+            | Self::Shortage { .. }
+            | Self::Spare { .. }
+            | Self::Waiting { .. }
+            | Self::Bundle { .. }
+            | Self::Apart { .. }
+            | Self::Pin { .. }
+            | Self::Idle { .. }
+            | Self::Regret { .. }
+            | Self::Operator { .. } => false,
+        }
+    }
+}
+
 impl fmt::Display for Motive {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -4,8 +4,7 @@
 //! anything. What it would have gained is the objective's figure for both: what was expected, not what came.
 
 use crate::{
-    decision::{Decision, Planned, Step},
-    proposal::{Expectation, Motive},
+    decision::{Decision, Plan, Step},
     units::Joules,
 };
 
@@ -35,8 +34,8 @@ impl Comparison {
             both: both as u64,
             only_active: (of_active.len() - both) as u64,
             only_shadow,
-            gain_active: gain(&active.chosen.steps),
-            gain_shadow: gain(&shadow.chosen.steps),
+            gain_active: gain(&active.chosen),
+            gain_shadow: gain(&shadow.chosen),
         }
     }
 
@@ -55,14 +54,8 @@ impl Comparison {
 }
 
 /// What the objective expects of a plan: each proposal once, however many steps it has.
-fn gain(steps: &[Planned]) -> Joules {
-    let mut seen: Vec<(&Motive, &Expectation)> = Vec::new();
-    for Planned { motive, expected, .. } in steps {
-        if !seen.contains(&(motive, expected)) {
-            seen.push((motive, expected));
-        }
-    }
-    seen.into_iter().map(|(_, expected)| expected.gain).sum()
+fn gain(plan: &Plan) -> Joules {
+    plan.proposals().into_iter().map(|(_, expected, _)| expected.gain).sum()
 }
 
 /// How the policy in the shadow has done since the start. A wish that is not carried out counts in every round that has it.
@@ -132,7 +125,7 @@ mod tests {
         let decision = decided(&mut RiskGreedy);
         let steps = &decision.chosen.steps;
         assert!(steps.len() > 1 && steps.iter().all(|step| step.expected == steps[0].expected), "{decision:?}");
-        assert_eq!(gain(steps), steps[0].expected.gain);
+        assert_eq!(gain(&decision.chosen), steps[0].expected.gain);
     }
 
     #[test]

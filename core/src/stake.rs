@@ -52,22 +52,11 @@ fn gain(planned: &Planned) -> Option<Joules> {
         return None;
     }
     let gain = match &planned.motive {
-        Motive::Consolidation { .. } | Motive::Nearer { .. } | Motive::Balance { .. } | Motive::Overload { .. } => {
-            planned.expected.gain
-        }
         // What it makes room for counts as well.
         Motive::Room { gain, .. } => *gain,
-        Motive::Drain { .. }
-        | Motive::Replacement { .. }
-        | Motive::Shortage { .. }
-        | Motive::Spare { .. }
-        | Motive::Waiting { .. }
-        | Motive::Bundle { .. }
-        | Motive::Apart { .. }
-        | Motive::Pin { .. }
-        | Motive::Idle { .. }
-        | Motive::Regret { .. }
-        | Motive::Operator { .. } => return None,
+        Motive::Replacement { .. } => return None,
+        motive if motive.is_for_gain() => planned.expected.gain,
+        _ => return None,
     };
     (gain > Joules::ZERO).then_some(gain)
 }

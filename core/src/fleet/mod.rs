@@ -177,11 +177,14 @@ impl FleetState {
         let held = |vm| before.vms.iter().any(|known| known.vm == vm && known.state.holds_memory());
         let ran = |vm| self.vms.get(&vm).is_some_and(|vm| vm.record().state.holds_memory());
         let running = inventory.vms.iter().filter(|record| is_known && record.state == sample::VmState::Running);
-        let started = running.filter(|one| !held(one.vm) && !ran(one.vm) && self.move_of(one.vm).is_none());
+        let started = running.filter(|one| !ran(one.vm) && !held(one.vm) && self.move_of(one.vm).is_none());
         let came: Vec<_> = started.map(|record| record.memory_max).collect();
-        let newcomers = Arc::make_mut(&mut self.newcomers);
-        newcomers.watch(now);
-        came.into_iter().for_each(|memory| newcomers.came(memory, now));
+        // Most inventories bring nobody, and what a snapshot holds would be copied for nothing.
+        if !came.is_empty() || !self.newcomers.is_watched() {
+            let newcomers = Arc::make_mut(&mut self.newcomers);
+            newcomers.watch(now);
+            came.into_iter().for_each(|memory| newcomers.came(memory, now));
+        }
     }
 
     /// Both hosts of every migration that has ended: settling one empties or fills them, whichever told of it last.

@@ -3,12 +3,12 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
-    decision::{Decision, Planned, Step, Trigger},
+    decision::{Decision, Step, Trigger},
     id::{DecisionId, HostId},
     objective::Objective,
     policy::View,
     power::PowerCurve,
-    proposal::{Motive, Move},
+    proposal::{Expectation, Motive, Move},
     risk::HostLoad,
     snapshot::{HostPower, VmView},
     units::{Joules, Timestamp, count},
@@ -68,46 +68,17 @@ enum Place {
 
 /// Every proposal of a decision that was to gain something by moving vms.
 pub(super) fn of(decision: &Decision, view: View<'_>) -> Vec<Wager> {
-    let mut found: Vec<(&Planned, Vec<Move>)> = Vec::new();
-    for planned in &decision.chosen.steps {
-        let Step::Migrate(one) = &planned.step else { continue };
-        let same = |(known, _): &&mut (&Planned, Vec<Move>)| {
-            known.motive == planned.motive && known.expected == planned.expected
-        };
-        match found.iter_mut().find(same) {
-            Some((_, moves)) => moves.push(one.clone()),
-            None if is_for_gain(&planned.motive) => found.push((planned, vec![one.clone()])),
-            None => {}
-        }
-    }
-    found.into_iter().map(|(planned, moves)| Wager::new(decision, planned, moves, view)).collect()
-}
-
-/// Whether it is the objective that asks for it: what an operator wants, or what a rule does, need not gain.
-fn is_for_gain(motive: &Motive) -> bool {
-    match motive {
-        Motive::Overload { .. }
-        | Motive::Balance { .. }
-        | Motive::Consolidation { .. }
-        | Motive::Room { .. }
-        | Motive::Replacement { .. }
-        | Motive::Nearer { .. } => true,
-        Motive::Drain { .. }
-        | Motive::Shortage { .. }
-        | Motive::Spare { .. }
-        | Motive::Waiting { .. }
-        | Motive::Bundle { .. }
-        | Motive::Apart { .. }
-        | Motive::Pin { .. }
-        | Motive::Idle { .. }
-        | Motive::Regret { .. }
-        | Motive::Operator { .. } => false,
-    }
+    let of_proposal = |(motive, expected, steps): (&Motive, &Expectation, Vec<&Step>)| {
+        let moved = |step: &&Step| if let Step::Migrate(one) = step { Some(one.clone()) } else { None };
+        let moves: Vec<Move> = steps.iter().filter_map(moved).collect();
+        (motive.is_for_gain() && !moves.is_empty()).then(|| Wager::new(decision, motive, expected, moves, view))
+    };
+    decision.chosen.proposals().into_iter().filter_map(of_proposal).collect()
 }
 
 impl Wager {
-    fn new(decision: &Decision, planned: &Planned, moves: Vec<Move>, view: View<'_>) -> Self {
-        let about = match &planned.motive {
+    fn new(decision: &Decision, motive: &Motive, expected: &Expectation, moves: Vec<Move>, view: View<'_>) -> Self {
+        let about = match motive {
             Motive::Consolidation { host } => About::Empties(host.clone()),
             Motive::Replacement { hosts } => {
                 let emptied = moves.first().map(|one| &one.from).filter(|from| hosts.contains(from));
@@ -129,7 +100,7 @@ impl Wager {
             horizon: view.tuning.horizon,
             about,
             slept: false,
-            expected: Gain::of(&planned.expected),
+            expected: Gain::of(expected),
             came: Gain::default(),
             legs: moves.into_iter().map(leg).collect(),
         }

@@ -112,6 +112,14 @@ impl<'a> Board<'a> {
         self.weights[0] * cpu + self.weights[1] * memory
     }
 
+    /// What `look` finds where `times` the risk is taken.
+    pub(super) fn at_risk<T>(&mut self, times: f64, look: impl FnOnce(&mut Self) -> T) -> T {
+        let before = std::mem::replace(&mut self.risk.times, times);
+        let found = look(self);
+        self.risk.times = before;
+        found
+    }
+
     pub(super) fn tuning(&self) -> &'a Tuning {
         self.view.tuning
     }

@@ -80,14 +80,13 @@ pub(super) fn sleep_idle(board: &mut Board<'_>, advice: &mut Advice) {
         let host = board.slots[slot].host;
         let break_even = host.inventory.power.break_even();
         let expected = waiting::asleep(board, slot, board.objective().sleep(host, &rest));
-        if expected.waiting_if_done > expected.waiting_if_left && expected.gain <= Joules(0.0) {
-            advice.notes.push(format!("{} is empty, but vms that come would wait for it: it stays awake", host.id()));
-            (rest, hosts) = (rest.with_host(&board.slots[slot].load), hosts + 1);
-            continue;
-        }
         if expected.gain <= Joules(0.0) || board.tuning().horizon < break_even {
-            let (id, seconds) = (host.id(), break_even.as_secs());
-            advice.notes.push(format!("{id} is empty, but its sleep pays only after {seconds} s: it stays awake"));
+            let why = if expected.waiting_if_done > expected.waiting_if_left && expected.gain <= Joules(0.0) {
+                "vms that come would wait for it".to_owned()
+            } else {
+                format!("its sleep pays only after {} s", break_even.as_secs())
+            };
+            advice.notes.push(format!("{} is empty, but {why}: it stays awake", host.id()));
             (rest, hosts) = (rest.with_host(&board.slots[slot].load), hosts + 1);
             continue;
         }

@@ -89,11 +89,9 @@ impl<'a> Draft<'a> {
 pub(super) fn planned(board: &mut Board<'_>, slot: usize, units: &[Unit<'_>], level: f64) -> Option<Evacuation> {
     let host = board.slots[slot].host.id().clone();
     let mut draft = Draft::emptying(board, slot);
-    board.risk.times = level;
-    let is_whole = draft.place_all(board, units, |board, unit| {
-        board.best_target(unit, board.tuning().cpu_fill_limit, Slot::is_inhabited)
-    });
-    board.risk.times = 1.0;
+    let to =
+        |board: &Board<'_>, unit: &Unit<'_>| board.best_target(unit, board.tuning().cpu_fill_limit, Slot::is_inhabited);
+    let is_whole = board.at_risk(level, |board| draft.place_all(board, units, to));
     let outcome = is_whole.then(|| {
         let takers: Vec<HostLoad> = draft.before.iter().skip(1).map(|(taker, _)| board.slots[*taker].load).collect();
         (draft.expected(board, &host), takers)

@@ -192,8 +192,5 @@ fn target(board: &mut Board<'_>, unit: &Unit<'_>, is_over: bool) -> Option<usize
     if sure.is_some() || !is_over || unit.vms.iter().all(|vm| forecasts.contains_key(&vm.id())) {
         return sure;
     }
-    let times = std::mem::replace(&mut board.risk.times, 0.0);
-    let found = board.best_target(unit, tuning.cpu_limit, any);
-    board.risk.times = times;
-    found
+    board.at_risk(0.0, |board| board.best_target(unit, tuning.cpu_limit, any))
 }
