@@ -37,10 +37,22 @@ pub struct VmCounters {
     pub disk_read_ops: Option<u64>,
     /// Write operations.
     pub disk_write_ops: Option<u64>,
+    /// Time that reads took, all of them, nanoseconds.
+    pub disk_read_nanos: Option<u64>,
+    /// Time that writes took, all of them, nanoseconds.
+    pub disk_write_nanos: Option<u64>,
     /// Bytes received from the network.
     pub net_rx_bytes: Option<u64>,
     /// Bytes sent to the network.
     pub net_tx_bytes: Option<u64>,
+    /// Packets received.
+    pub net_rx_packets: Option<u64>,
+    /// Packets sent.
+    pub net_tx_packets: Option<u64>,
+    /// Packets for it that were dropped or damaged.
+    pub net_rx_lost: Option<u64>,
+    /// Packets of it that were dropped or damaged.
+    pub net_tx_lost: Option<u64>,
     /// Memory written per second, where it was measured lately.
     pub dirty_rate: Option<BytesPerSec>,
     /// Memory it writes again and again, where that was measured lately.

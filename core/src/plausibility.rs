@@ -9,7 +9,7 @@ use crate::{
     id::VmId,
     inventory::Inventory,
     sample::{Batch, HostSample, Pressure, Reading, VmSample},
-    units::{Bytes, BytesPerSec, Cores, OpsPerSec, Ratio, Watts},
+    units::{Bytes, BytesPerSec, Cores, OpsPerSec, PacketsPerSec, Ratio, Seconds, Watts},
 };
 
 /// So many absurd readings of one batch are named; of the rest, the number.
@@ -21,8 +21,10 @@ const CORES_MAX: f64 = 65_536.0;
 const MEMORY_MAX: f64 = 1_152_921_504_606_846_976.0;
 /// More than any bus or network carries for one vm: 1.6 Tbit/s.
 const RATE_MAX: f64 = 2e11;
-/// More operations than any storage does for one vm.
+/// More operations than any storage does for one vm, and more packets than any network carries for it.
 const OPS_MAX: f64 = 1e9;
+/// Longer than any operation of storage takes before somebody gives it up: an hour.
+const LATENCY_MAX: f64 = 3600.0;
 /// More power than any single host draws.
 const POWER_MAX: f64 = 100_000.0;
 /// How far a share may lie outside of 0 to 1 by rounding; it is then taken as the nearer end.
@@ -136,6 +138,12 @@ fn screen_vm(sample: &mut VmSample, most: VmLimits, host_memory: f64, absurd: &m
     absurd.check("net_tx", &mut sample.net_tx, BytesPerSec::get, RATE_MAX);
     absurd.check("dirty_rate", &mut sample.dirty_rate, BytesPerSec::get, RATE_MAX);
     absurd.check("working_set", &mut sample.working_set, Bytes::as_f64, most.memory);
+    absurd.check("disk_read_latency", &mut sample.disk_read_latency, Seconds::get, LATENCY_MAX);
+    absurd.check("disk_write_latency", &mut sample.disk_write_latency, Seconds::get, LATENCY_MAX);
+    absurd.check("net_rx_packets", &mut sample.net_rx_packets, PacketsPerSec::get, OPS_MAX);
+    absurd.check("net_tx_packets", &mut sample.net_tx_packets, PacketsPerSec::get, OPS_MAX);
+    absurd.check("net_rx_lost", &mut sample.net_rx_lost, PacketsPerSec::get, OPS_MAX);
+    absurd.check("net_tx_lost", &mut sample.net_tx_lost, PacketsPerSec::get, OPS_MAX);
 }
 
 /// Names absurd readings and takes them away.

@@ -5,15 +5,21 @@
 use crate::{
     counters::VmCounters,
     sample::{Reading, VmSample},
-    units::{Bytes, BytesPerSec, Cores, OpsPerSec, Ratio},
+    units::{Bytes, BytesPerSec, Cores, OpsPerSec, PacketsPerSec, Ratio, Seconds},
 };
+
+/// One of the counters.
+type Counter = fn(&VmCounters) -> Option<u64>;
 
 /// The sample that `now` makes with the reading `before` it. Rates are missing where there is none, where the vm was
 /// started or moved in between, or where time did not pass; a single counter that went back (a device was unplugged, a
 /// counter wrapped) makes its own rate missing.
 pub fn vm_sample(before: Option<&VmCounters>, now: &VmCounters) -> VmSample {
     let pair = before.and_then(|before| Pair::of(before, now));
-    let rate = |counter: fn(&VmCounters) -> Option<u64>| Reading::measured(pair.as_ref().and_then(|p| p.rate(counter)));
+    let rate = |counter: Counter| Reading::measured(pair.as_ref().and_then(|p| p.rate(counter)));
+    let latency = |nanos: Counter, operations: Counter| {
+        Reading::measured(pair.as_ref().and_then(|pair| pair.latency(nanos, operations)))
+    };
     VmSample {
         vm: now.vm,
         taken_at: now.taken_at,
@@ -31,6 +37,12 @@ pub fn vm_sample(before: Option<&VmCounters>, now: &VmCounters) -> VmSample {
         net_tx: rate(|c| c.net_tx_bytes).map(BytesPerSec),
         dirty_rate: Reading::measured(now.dirty_rate),
         working_set: Reading::measured(now.working_set),
+        disk_read_latency: latency(|c| c.disk_read_nanos, |c| c.disk_read_ops),
+        disk_write_latency: latency(|c| c.disk_write_nanos, |c| c.disk_write_ops),
+        net_rx_packets: rate(|c| c.net_rx_packets).map(PacketsPerSec),
+        net_tx_packets: rate(|c| c.net_tx_packets).map(PacketsPerSec),
+        net_rx_lost: rate(|c| c.net_rx_lost).map(PacketsPerSec),
+        net_tx_lost: rate(|c| c.net_tx_lost).map(PacketsPerSec),
     }
 }
 
@@ -52,12 +64,12 @@ impl<'a> Pair<'a> {
     }
 
     /// How much a counter rose; `None` where it fell or was not read.
-    fn rise(&self, counter: impl Fn(&VmCounters) -> Option<u64>) -> Option<f64> {
+    fn rise(&self, counter: Counter) -> Option<f64> {
         let rise = counter(self.now)?.checked_sub(counter(self.before)?)?;
         Some(Bytes(rise).as_f64())
     }
 
-    fn rate(&self, counter: impl Fn(&VmCounters) -> Option<u64>) -> Option<f64> {
+    fn rate(&self, counter: Counter) -> Option<f64> {
         Some(self.rise(counter)? / self.seconds)
     }
 
@@ -67,6 +79,12 @@ impl<'a> Pair<'a> {
         let ran = self.rise(|c| c.vcpu_time_nanos)?;
         let wanted = waited + ran;
         Some(Ratio(if wanted > 0.0 { waited / wanted } else { 0.0 }))
+    }
+
+    /// Mean time of an operation; who asked for none did not wait.
+    fn latency(&self, nanos: Counter, operations: Counter) -> Option<Seconds> {
+        let (took, count) = (self.rise(nanos)?, self.rise(operations)?);
+        Some(Seconds(if count > 0.0 { took / count / 1e9 } else { 0.0 }))
     }
 }
 
@@ -127,6 +145,20 @@ mod tests {
     fn cpu_time_that_falls_is_a_new_life() {
         let now = VmCounters { net_rx_bytes: Some(50), ..counters(15, 4) };
         assert_no_rates(Some(&counters(10, 5)), &now);
+    }
+
+    #[test]
+    fn an_operation_of_storage_took_its_mean_and_who_asked_for_none_did_not_wait() {
+        let after = |seconds, reads, nanos| VmCounters {
+            disk_read_ops: Some(reads),
+            disk_read_nanos: Some(nanos),
+            disk_write_ops: Some(7),
+            disk_write_nanos: Some(100),
+            ..counters(seconds, 10)
+        };
+        let sample = vm_sample(Some(&after(10, 100, 5)), &after(15, 110, 20_000_005));
+        assert_eq!(sample.disk_read_latency, Reading::Measured(Seconds(0.002)));
+        assert_eq!(sample.disk_write_latency, Reading::Measured(Seconds::ZERO));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     id::{BootId, HostId, Seq, VmId},
-    units::{Bytes, BytesPerSec, Cores, OpsPerSec, Ratio, Timestamp, Watts},
+    units::{Bytes, BytesPerSec, Cores, OpsPerSec, PacketsPerSec, Ratio, Seconds, Timestamp, Watts},
 };
 
 /// A value and how it came to be known.
@@ -152,6 +152,18 @@ pub enum VmState {
 }
 
 impl VmState {
+    /// In a word, as tables and JSON name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Incoming => "incoming",
+            Self::ShutOff => "shut_off",
+            Self::Crashed => "crashed",
+            Self::Unknown => "unknown",
+        }
+    }
+
     /// True where it takes memory of its host: all but shut off. Such a vm keeps its host awake.
     pub fn holds_memory(self) -> bool {
         self != Self::ShutOff
@@ -194,6 +206,24 @@ pub struct VmSample {
     /// Memory that it writes again and again, where that was measured lately.
     #[serde(default)]
     pub working_set: Reading<Bytes>,
+    /// Mean time that a read from storage took; nothing of it where none was made.
+    #[serde(default)]
+    pub disk_read_latency: Reading<Seconds>,
+    /// Mean time that a write to storage took; nothing of it where none was made.
+    #[serde(default)]
+    pub disk_write_latency: Reading<Seconds>,
+    /// Packets received.
+    #[serde(default)]
+    pub net_rx_packets: Reading<PacketsPerSec>,
+    /// Packets sent.
+    #[serde(default)]
+    pub net_tx_packets: Reading<PacketsPerSec>,
+    /// Packets for it that were dropped or damaged.
+    #[serde(default)]
+    pub net_rx_lost: Reading<PacketsPerSec>,
+    /// Packets of it that were dropped or damaged.
+    #[serde(default)]
+    pub net_tx_lost: Reading<PacketsPerSec>,
 }
 
 /// All that one host reported at one tick.

@@ -140,6 +140,16 @@ quantity!(
     " op/s"
 );
 quantity!(
+    /// A rate of network packets per second.
+    PacketsPerSec,
+    " packets/s"
+);
+quantity!(
+    /// A time that was measured, in seconds; one that is given is a [`Duration`].
+    Seconds,
+    " s"
+);
+quantity!(
     /// A share, 0 to 1 unless said otherwise.
     Ratio,
     ""

@@ -21,7 +21,12 @@ use crate::telemetry_log::{Content, LogRecord, SEGMENT_KIND};
 pub const HEADER: &str = "received_at_unix_nanos,taken_at_unix_nanos,host,seq,vm,cpu_used_cores,cpu_capacity_cores,\
 steal_ratio,memory_used_bytes,memory_capacity_bytes,power_watts,disk_read_bytes_per_second,\
 disk_write_bytes_per_second,net_rx_bytes_per_second,net_tx_bytes_per_second,dirty_rate_bytes_per_second,\
-working_set_bytes,estimated";
+working_set_bytes,state,memory_balloon_bytes,memory_resident_bytes,disk_read_ops_per_second,disk_write_ops_per_second,\
+disk_read_latency_seconds,disk_write_latency_seconds,net_rx_packets_per_second,net_tx_packets_per_second,\
+net_rx_lost_packets_per_second,net_tx_lost_packets_per_second,estimated";
+
+/// Columns from the first of storage on that a host's line leaves empty.
+const OF_VMS: usize = 17;
 
 /// Why the export ends early; what was written before is right.
 #[derive(Debug, Error)]
@@ -111,7 +116,8 @@ fn host_fields(sample: &HostSample) -> String {
         .reading("memory_used", sample.memory_used, Bytes::as_f64)
         .text(&sample.memory_capacity.get().to_string())
         .reading("power", sample.power, |power| power.get())
-        .text(",,,,,")
+        // Every column from storage to the last is a vm's.
+        .text(&",".repeat(OF_VMS - 1))
         .end()
 }
 
@@ -129,6 +135,17 @@ fn vm_fields(sample: &VmSample) -> String {
         .reading("net_tx", sample.net_tx, |rate| rate.get())
         .reading("dirty_rate", sample.dirty_rate, |rate| rate.get())
         .reading("working_set", sample.working_set, Bytes::as_f64)
+        .text(sample.state.name())
+        .reading("memory_balloon", sample.memory_balloon, Bytes::as_f64)
+        .reading("memory_resident", sample.memory_resident, Bytes::as_f64)
+        .reading("disk_read_ops", sample.disk_read_ops, |rate| rate.get())
+        .reading("disk_write_ops", sample.disk_write_ops, |rate| rate.get())
+        .reading("disk_read_latency", sample.disk_read_latency, |time| time.get())
+        .reading("disk_write_latency", sample.disk_write_latency, |time| time.get())
+        .reading("net_rx_packets", sample.net_rx_packets, |rate| rate.get())
+        .reading("net_tx_packets", sample.net_tx_packets, |rate| rate.get())
+        .reading("net_rx_lost", sample.net_rx_lost, |rate| rate.get())
+        .reading("net_tx_lost", sample.net_tx_lost, |rate| rate.get())
         .end()
 }
 
@@ -177,7 +194,7 @@ mod tests {
     #[test]
     fn a_missing_value_is_empty_and_an_estimate_is_named() {
         let host = &lines()[0];
-        assert_eq!(host, "3,2,kvm1,7,,1.5,8,,,0,99,,,,,,,power");
+        assert_eq!(host, &format!("3,2,kvm1,7,,1.5,8,,,0,99{}power", ",".repeat(1 + OF_VMS)));
     }
 
     #[test]

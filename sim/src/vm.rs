@@ -227,6 +227,13 @@ impl Vm {
             disk_write_ops: bytes(totals.disk_write / OPERATION),
             net_rx_bytes: bytes(totals.net_rx),
             net_tx_bytes: bytes(totals.net_tx),
+            // Neither packets nor the times of single operations are simulated.
+            disk_read_nanos: None,
+            disk_write_nanos: None,
+            net_rx_packets: None,
+            net_tx_packets: None,
+            net_rx_lost: None,
+            net_tx_lost: None,
             dirty_rate: Some(self.dirty_rate()),
             working_set: Some(self.working_set()),
         }

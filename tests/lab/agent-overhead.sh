@@ -9,7 +9,8 @@
 # deps` installs. Builds the release programs, unless BALLAST_AGENT and BALLAST_SCHEDULER name them. Prints one JSON object:
 # what both hold of memory (whole, and private to them), their CPU and that of libvirtd which is theirs, as a share of one
 # core (medians of the rounds), how many figures of a vm each tells, and the longest time between two CPU figures of any vm
-# that stayed, before and during the moves. overhead.py reckons that.
+# that stayed, before and during the moves. overhead.py reckons that. BALLAST_OVERHEAD_KEEP=1 keeps logs and records,
+# BALLAST_AGENT_LOG is what the agent logs.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -30,14 +31,14 @@ finish() {
   local pid
   for pid in "${pids[@]}" $agent $scraper; do kill "$pid" 2>/dev/null || true; done
   tests/lab/lab.sh down
-  rm -rf "$RUN"
+  if [[ -n ${BALLAST_OVERHEAD_KEEP:-} ]]; then echo "kept: $RUN" >&2; else rm -rf "$RUN"; fi
 }
 trap finish EXIT
 
 lab() { tests/lab/lab.sh "$@"; }
 
-# CPU a process has used, in hundredths of a second.
-cpu() { awk '{ sub(/^.*\) /, ""); print $12 + $13 }' "/proc/$1/stat"; }
+# CPU a process has used, in nanoseconds: what /proc tells has steps of ten milliseconds, three cycles of the agent.
+cpu() { python3 tests/lab/overhead.py cpu "$1"; }
 
 # Memory of a process, KiB: whole, and private.
 memory() { awk '$1 == "VmRSS:" {whole = $2} $1 == "RssAnon:" {own = $2} END {print whole, own}' "/proc/$1/status"; }
@@ -115,7 +116,7 @@ host = "$SOURCE"
 scheduler = "http://127.0.0.1:7070"
 data_dir = "$RUN/agent"
 period_seconds = $PERIOD.0
-log = "info"
+log = "${BALLAST_AGENT_LOG:-info}"
 [libvirt]
 uri = "$(lab uri "$SOURCE")"
 migration_uri = "$(lab migration-uri "$SOURCE")"

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """What agent-overhead.sh has recorded, as one JSON object; and the scrapes of the peer, on a beat.
 
+overhead.py cpu PID              the CPU that a process has used, all its threads, in nanoseconds
 overhead.py scrape PERIOD FILE    asks the exporter of this host every PERIOD seconds; a line each: when, seconds, vms, figures
 overhead.py report FOLDER MOVED   the folder's turns, memory, moves, scrapes and telemetry.csv; MOVED is the vm that moved
 """
@@ -37,6 +38,11 @@ def scrape(period, path):
         time.sleep(max(0.0, beat - time.monotonic()))
 
 
+def cpu(process):
+    # The clock of another process, clock_getcpuclockid(3): its number, inverted, and 2 for the scheduler's own account.
+    return time.clock_gettime_ns((~process << 3) | 2)
+
+
 def rows(path):
     return [line.split() for line in open(path)] if os.path.exists(path) else []
 
@@ -46,19 +52,19 @@ def shares(turns):
     found = collections.defaultdict(list)
     for who, began, ended, libvirtd, own in turns:
         seconds = (int(ended) - int(began)) / 1e9
-        found[who].append((int(own) / seconds, int(libvirtd) / seconds))
+        found[who].append((int(own) / seconds / 1e7, int(libvirtd) / seconds / 1e7))
     return found
 
 
-def gaps(taken, since, until):
-    """The longest time between two figures of one vm, of those that ended within a span."""
-    longest = [
-        (now - then) / 1e9
+def gap(taken, since, until):
+    """The longest time between two figures of one vm, of those that ended within a span, and when it began in it: seconds."""
+    found = [
+        ((now - then) / 1e9, (then - since) / 1e9)
         for times in taken.values()
         for then, now in zip(times, times[1:])
         if then >= since and now <= until
     ]
-    return round(max(longest, default=float("nan")), 2)
+    return [round(value, 2) for value in max(found, default=(float("nan"), float("nan")))]
 
 
 def report(folder, moved):
@@ -77,8 +83,8 @@ def report(folder, moved):
         "figures_per_vm_agent_in_the_table": max(sum(1 for name, value in row.items() if value and name not in NOT_FIGURES) for row in told),
         "moves": len(moves) - 1,
         "seconds_of_moves": round((moves[-1] - moves[0]) / 1e9),
-        "longest_gap_before_seconds": gaps(taken, int(last[1]), moves[0]),
-        "longest_gap_while_moving_seconds": gaps(taken, moves[0], moves[-1] + int(1e10)),
+        "longest_gap_before_seconds_and_when": gap(taken, int(last[1]), moves[0]),
+        "longest_gap_while_moving_seconds_and_when": gap(taken, moves[0], moves[-1] + int(1e10)),
     }
     if scrapes:
         at_rest = [one for one in scrapes if one[0] < moves[0]]
@@ -102,11 +108,13 @@ def report(folder, moved):
     began, ended = rows(f"{folder}/both")
     seconds = (int(ended[0]) - int(began[0])) / 1e9
     for who, then, now in zip(["agent", "exporter"], began[1:], ended[1:]):
-        out[f"{who}_cpu_percent_while_moving"] = round((int(now) - int(then)) / seconds, 3)
+        out[f"{who}_cpu_percent_while_moving"] = round((int(now) - int(then)) / seconds / 1e7, 3)
     print(json.dumps(out))
 
 
 if sys.argv[1] == "scrape":
     scrape(float(sys.argv[2]), sys.argv[3])
+elif sys.argv[1] == "cpu":
+    print(cpu(int(sys.argv[2])))
 else:
     report(*sys.argv[2:])

@@ -24,6 +24,12 @@ pub(crate) struct VmRow {
     pub(crate) net_tx_bytes_per_second: Option<f64>,
     pub(crate) dirty_rate_bytes_per_second: Option<f64>,
     pub(crate) working_set_bytes: Option<f64>,
+    pub(crate) disk_read_latency_seconds: Option<f64>,
+    pub(crate) disk_write_latency_seconds: Option<f64>,
+    pub(crate) net_rx_packets_per_second: Option<f64>,
+    pub(crate) net_tx_packets_per_second: Option<f64>,
+    pub(crate) net_rx_lost_packets_per_second: Option<f64>,
+    pub(crate) net_tx_lost_packets_per_second: Option<f64>,
     pub(crate) obstacles: Vec<String>,
 }
 
@@ -48,6 +54,12 @@ impl From<&v1::VmStatus> for VmRow {
             net_tx_bytes_per_second: read(|sample| sample.net_tx_bytes_per_second.as_ref()),
             dirty_rate_bytes_per_second: read(|sample| sample.dirty_rate_bytes_per_second.as_ref()),
             working_set_bytes: read(|sample| sample.working_set_bytes.as_ref()),
+            disk_read_latency_seconds: read(|sample| sample.disk_read_latency_seconds.as_ref()),
+            disk_write_latency_seconds: read(|sample| sample.disk_write_latency_seconds.as_ref()),
+            net_rx_packets_per_second: read(|sample| sample.net_rx_packets_per_second.as_ref()),
+            net_tx_packets_per_second: read(|sample| sample.net_tx_packets_per_second.as_ref()),
+            net_rx_lost_packets_per_second: read(|sample| sample.net_rx_lost_packets_per_second.as_ref()),
+            net_tx_lost_packets_per_second: read(|sample| sample.net_tx_lost_packets_per_second.as_ref()),
             obstacles: vm.obstacles.clone(),
         }
     }

@@ -1,6 +1,9 @@
 //! Values of the wire as words and figures: one place, so that a missing reading is never shown as zero.
 
-use ballast_core::units::{Bytes, Timestamp};
+use ballast_core::{
+    sample::VmState,
+    units::{Bytes, Timestamp},
+};
 use ballast_proto::v1;
 
 /// Stage of a migration that was ordered and has not begun.
@@ -29,14 +32,7 @@ pub(crate) fn host_power(power: v1::HostPower) -> &'static str {
 }
 
 pub(crate) fn vm_state(state: v1::VmState) -> &'static str {
-    match state {
-        v1::VmState::Unspecified => "unknown",
-        v1::VmState::Running => "running",
-        v1::VmState::Paused => "paused",
-        v1::VmState::Incoming => "incoming",
-        v1::VmState::ShutOff => "shut_off",
-        v1::VmState::Crashed => "crashed",
-    }
+    VmState::from(state).name()
 }
 
 pub(crate) fn power_source(source: v1::PowerSource) -> &'static str {

@@ -3,7 +3,7 @@
 use ballast_core::{
     id::Seq,
     sample::{AgentHealth, Batch, HostSample, PowerSource, Pressure, Reading, VmSample, VmState},
-    units::{Bytes, BytesPerSec, Cores, OpsPerSec, Ratio, Timestamp, Watts},
+    units::{Bytes, BytesPerSec, Cores, OpsPerSec, PacketsPerSec, Ratio, Seconds, Timestamp, Watts},
 };
 
 use super::{InvalidField, boot_id, each, host_id, uuid_bytes, vm_id};
@@ -189,6 +189,12 @@ impl TryFrom<v1::VmSample> for VmSample {
             net_tx: reading(wire.net_tx_bytes_per_second, BytesPerSec),
             dirty_rate: reading(wire.dirty_rate_bytes_per_second, BytesPerSec),
             working_set: reading(wire.working_set_bytes, bytes),
+            disk_read_latency: reading(wire.disk_read_latency_seconds, Seconds),
+            disk_write_latency: reading(wire.disk_write_latency_seconds, Seconds),
+            net_rx_packets: reading(wire.net_rx_packets_per_second, PacketsPerSec),
+            net_tx_packets: reading(wire.net_tx_packets_per_second, PacketsPerSec),
+            net_rx_lost: reading(wire.net_rx_lost_packets_per_second, PacketsPerSec),
+            net_tx_lost: reading(wire.net_tx_lost_packets_per_second, PacketsPerSec),
         })
     }
 }
@@ -212,6 +218,12 @@ impl From<VmSample> for v1::VmSample {
             net_tx_bytes_per_second: wire(sample.net_tx, BytesPerSec::get),
             dirty_rate_bytes_per_second: wire(sample.dirty_rate, BytesPerSec::get),
             working_set_bytes: wire(sample.working_set, Bytes::as_f64),
+            disk_read_latency_seconds: wire(sample.disk_read_latency, Seconds::get),
+            disk_write_latency_seconds: wire(sample.disk_write_latency, Seconds::get),
+            net_rx_packets_per_second: wire(sample.net_rx_packets, PacketsPerSec::get),
+            net_tx_packets_per_second: wire(sample.net_tx_packets, PacketsPerSec::get),
+            net_rx_lost_packets_per_second: wire(sample.net_rx_lost, PacketsPerSec::get),
+            net_tx_lost_packets_per_second: wire(sample.net_tx_lost, PacketsPerSec::get),
         }
     }
 }

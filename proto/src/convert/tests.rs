@@ -11,7 +11,7 @@ use ballast_core::{
     power::PowerCurve,
     preflight::{Answer, Check, Passport, Question, Refusal},
     sample::{AgentHealth, Batch, HostSample, PowerSource, Pressure, Reading, VmSample, VmState},
-    units::{Bytes, BytesPerSec, Cores, OpsPerSec, Ratio, Timestamp, Watts},
+    units::{Bytes, BytesPerSec, Cores, OpsPerSec, PacketsPerSec, Ratio, Seconds, Timestamp, Watts},
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use prost::Message;
@@ -105,24 +105,35 @@ fn vm_sample() -> impl Strategy<Value = VmSample> {
     let rates = vec(reading(BytesPerSec), 5);
     let ops = (reading(OpsPerSec), reading(OpsPerSec));
     let loads = (reading(Cores), reading(Ratio), memory(), memory(), memory(), memory());
-    (vm(), any::<u64>(), any_state(), loads, rates, ops).prop_map(|(vm, at, state, load, rate, ops)| VmSample {
-        vm,
-        taken_at: Timestamp(at),
-        state,
-        cpu_used: load.0,
-        steal: load.1,
-        memory_used: load.2,
-        memory_balloon: load.3,
-        memory_resident: load.4,
-        disk_read: rate[0],
-        disk_write: rate[1],
-        disk_read_ops: ops.0,
-        disk_write_ops: ops.1,
-        net_rx: rate[2],
-        net_tx: rate[3],
-        dirty_rate: rate[4],
-        working_set: load.5,
-    })
+    let waits = (reading(Seconds), reading(Seconds));
+    let packets = vec(reading(PacketsPerSec), 4);
+    let rest = (waits, packets);
+    (vm(), any::<u64>(), any_state(), loads, rates, ops, rest).prop_map(
+        |(vm, at, state, load, rate, ops, (waits, packets))| VmSample {
+            vm,
+            taken_at: Timestamp(at),
+            state,
+            cpu_used: load.0,
+            steal: load.1,
+            memory_used: load.2,
+            memory_balloon: load.3,
+            memory_resident: load.4,
+            disk_read: rate[0],
+            disk_write: rate[1],
+            disk_read_ops: ops.0,
+            disk_write_ops: ops.1,
+            net_rx: rate[2],
+            net_tx: rate[3],
+            dirty_rate: rate[4],
+            working_set: load.5,
+            disk_read_latency: waits.0,
+            disk_write_latency: waits.1,
+            net_rx_packets: packets[0],
+            net_tx_packets: packets[1],
+            net_rx_lost: packets[2],
+            net_tx_lost: packets[3],
+        },
+    )
 }
 
 fn batch() -> impl Strategy<Value = Batch> {

@@ -1,7 +1,7 @@
 //! libvirt's events: the one thread that pumps them, and the hub that hands them to who waits for them.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{
         Mutex, OnceLock,
         atomic::{AtomicU64, Ordering},
@@ -55,6 +55,8 @@ const WAITING_EVENTS: usize = 256;
 pub(super) struct Hub {
     roster: Mutex<Roster>,
     watchers: Mutex<HashMap<VmId, mpsc::Sender<Event>>>,
+    /// Named by an event since the facts were last collected.
+    touched: Mutex<BTreeSet<VmId>>,
     changes: watch::Sender<u64>,
     dropped: AtomicU64,
 }
@@ -65,6 +67,7 @@ impl Hub {
         Self {
             roster: Mutex::default(),
             watchers: Mutex::default(),
+            touched: Mutex::default(),
             changes: watch::Sender::new(0),
             dropped: AtomicU64::new(0),
         }
@@ -91,6 +94,11 @@ impl Hub {
         lock(&self.watchers).remove(&vm);
     }
 
+    /// The vms that events have named since this was asked last.
+    pub(super) fn take_touched(&self) -> BTreeSet<VmId> {
+        std::mem::take(&mut *lock(&self.touched))
+    }
+
     /// Says that the facts may have changed.
     pub(super) fn change(&self) {
         self.changes.send_modify(|count| *count = count.wrapping_add(1));
@@ -110,7 +118,8 @@ impl Hub {
 impl EventSink for Hub {
     fn take(&self, vm: VmId, event: Event) {
         self.with_roster(|roster| roster.observe(vm, &event));
-        if matches!(event, Event::Lifecycle { .. }) {
+        lock(&self.touched).insert(vm);
+        if matches!(event, Event::Lifecycle { .. } | Event::Redefined) {
             self.change();
         }
         let watchers = lock(&self.watchers);

@@ -1,6 +1,7 @@
 //! Everything slow-changing, collected in one go on the control connection. Blocking; the driver gives it a thread.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     sync::Arc,
@@ -14,6 +15,7 @@ use virt_sys as sys;
 
 use super::{
     domain_xml, ffi, host_xml,
+    known::{HostWords, Listed},
     params::{self, JobKind},
     session::{Failure, Session, of_vm},
     storage::{SHARED_POOLS, Storages},
@@ -33,30 +35,70 @@ pub(super) struct Surroundings {
     pub(super) balloon_period: Duration,
 }
 
-/// Collects. A failure of one vm's definition fails all: an inventory with a hole would say that the vm is gone.
-pub(super) fn collect(session: &Session, around: &Surroundings) -> Result<HypervisorFacts, Failure> {
+/// Collects; of vms that no event has named (those are `touched`) and that a listing shows as they were, what is known of them is
+/// taken. A failure of one vm's definition fails all, for an inventory with a hole would say that the vm is gone, and everything
+/// is looked at anew the next time.
+pub(super) fn collect(
+    session: &Session,
+    around: &Surroundings,
+    touched: &BTreeSet<VmId>,
+    now: Duration,
+) -> Result<HypervisorFacts, Failure> {
     let connection = session.connection();
+    let mut known = session.take_known();
     let storages = storages(connection, around);
-    let cpu_model = connection.get_capabilities().ok().as_deref().and_then(host_xml::cpu_model).unwrap_or_default();
+    known.note_storages(&storages);
+    known.forget(touched);
+    let words = known.host(now).cloned().unwrap_or_else(|| {
+        let words = host_words(connection);
+        known.note_host(words.clone(), now);
+        words
+    });
     let mut vms = Vec::new();
-    for domain in connection.list_all_domains(0)? {
-        match record(&domain, &cpu_model, &storages, around.balloon_period) {
-            Ok(record) => vms.push(record),
+    for (domain, listed) in listing(connection)? {
+        if let Some(record) = known.still(listed, now) {
+            vms.push(record.clone());
+            continue;
+        }
+        match record(&domain, &words.cpu_model, &storages, around.balloon_period) {
+            Ok(record) => {
+                known.note(listed, record.clone(), now);
+                vms.push(record);
+            }
             // It ended between the listing and its turn.
             Err(Failure::NoSuchVm(vm)) => debug!(%vm, "Gone while the facts were collected"),
             Err(other) => return Err(other),
         }
     }
-    session.keep_domains(|vm| vms.iter().any(|record| record.vm == vm));
+    let here = vms.iter().map(|record| record.vm).collect();
+    session.keep_domains(|vm| BTreeSet::contains(&here, &vm));
+    known.keep(&here);
+    session.put_known(known);
+    let HostWords { version, cpu_model, cpu_models } = words;
+    let (networks, storages) = (networks(connection, &around.root), storages.ids());
+    Ok(HypervisorFacts { version, cpu_model, cpu_models, networks, storages, vms })
+}
+
+/// All vms, with what two listings say of each.
+fn listing(connection: &Connect) -> Result<Vec<(Domain, Listed)>, Failure> {
+    let uuid = |domain: &Domain| domain.get_uuid().map(VmId);
+    let running = connection.list_all_domains(sys::VIR_CONNECT_LIST_DOMAINS_RUNNING)?;
+    let running: BTreeSet<VmId> = running.iter().map(uuid).collect::<Result<_, _>>()?;
+    let listed = |domain: Domain| {
+        let vm = uuid(&domain)?;
+        let listed = Listed { vm, run: domain.get_id(), running: running.contains(&vm) };
+        Ok((domain, listed))
+    };
+    connection.list_all_domains(0)?.into_iter().map(listed).collect()
+}
+
+fn host_words(connection: &Connect) -> HostWords {
     let capabilities = connection.get_domain_capabilities(None, None, None, None, 0);
-    Ok(HypervisorFacts {
+    HostWords {
         version: version(connection),
-        cpu_model,
+        cpu_model: connection.get_capabilities().ok().as_deref().and_then(host_xml::cpu_model).unwrap_or_default(),
         cpu_models: capabilities.map(|xml| host_xml::cpu_models(&xml)).unwrap_or_default(),
-        networks: networks(connection, &around.root),
-        storages: storages.ids(),
-        vms,
-    })
+    }
 }
 
 fn version(connection: &Connect) -> String {

@@ -153,7 +153,7 @@ impl Watcher {
                 self.tell(MigrationEvent::Suspended).await;
             }
             Event::JobCompleted(figures) => self.statistics(params::figures(&figures)).await,
-            Event::Lifecycle { .. } => {}
+            Event::Lifecycle { .. } | Event::Redefined => {}
         }
     }
 

@@ -15,6 +15,7 @@ mod facts;
 mod ffi;
 mod foreign;
 mod host_xml;
+mod known;
 mod labels;
 mod migration;
 mod params;
@@ -425,7 +426,9 @@ fn whereabouts_of(domain: &Domain) -> Result<Whereabouts, virt::error::Error> {
 impl Hypervisor for LibvirtHypervisor {
     async fn facts(&self) -> Result<HypervisorFacts, HypervisorError> {
         let (options, around) = (&self.inner.options, self.inner.surroundings());
-        let collect = move |session: &Session| facts::collect(session, &around);
+        let (hub, clock) = (Arc::clone(&self.inner.hub), self.inner.clock.clone());
+        // What an event names from here on is named to the next collection.
+        let collect = move |session: &Session| facts::collect(session, &around, &hub.take_touched(), clock.elapsed());
         self.inner.control.call(&self.inner.facts_slots, options.facts_timeout, collect).await
     }
 

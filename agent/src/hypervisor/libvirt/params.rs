@@ -91,12 +91,23 @@ pub(super) fn counters(
         disk_write_bytes: params.sum("block", "wr.bytes"),
         disk_read_ops: params.sum("block", "rd.reqs"),
         disk_write_ops: params.sum("block", "wr.reqs"),
+        disk_read_nanos: params.sum("block", "rd.times"),
+        disk_write_nanos: params.sum("block", "wr.times"),
         net_rx_bytes: params.sum("net", "rx.bytes"),
         net_tx_bytes: params.sum("net", "tx.bytes"),
+        net_rx_packets: params.sum("net", "rx.pkts"),
+        net_tx_packets: params.sum("net", "tx.pkts"),
+        net_rx_lost: both(params.sum("net", "rx.errs"), params.sum("net", "rx.drop")),
+        net_tx_lost: both(params.sum("net", "tx.errs"), params.sum("net", "tx.drop")),
         // Two measurements tell: `survey` puts them together.
         dirty_rate: None,
         working_set: None,
     }
+}
+
+/// The sum of two counters, of that one where one alone is told.
+fn both(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+    one.map_or(other, |one| Some(one.saturating_add(other.unwrap_or(0))))
 }
 
 /// What the guest uses: what it was given less what it could still hand out, by its own fresh account. Without one,

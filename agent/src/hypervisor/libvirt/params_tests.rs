@@ -27,11 +27,14 @@ net.count=1
 net.0.name=vnet0
 net.0.rx.bytes=1480
 net.0.rx.pkts=20
+net.0.rx.errs=1
+net.0.rx.drop=2
 net.0.tx.bytes=656
 block.count=1
 block.0.name=vda
 block.0.rd.reqs=7
 block.0.rd.bytes=479744
+block.0.rd.times=1240000
 block.0.wr.reqs=1
 block.0.wr.bytes=65536
 dirtyrate.calc_status=0
@@ -79,8 +82,14 @@ fn reads_every_counter_of_a_real_vm() {
         disk_write_bytes: Some(65_536),
         disk_read_ops: Some(7),
         disk_write_ops: Some(1),
+        disk_read_nanos: Some(1_240_000),
+        disk_write_nanos: None,
         net_rx_bytes: Some(1480),
         net_tx_bytes: Some(656),
+        net_rx_packets: Some(20),
+        net_tx_packets: None,
+        net_rx_lost: Some(3),
+        net_tx_lost: None,
         dirty_rate: None,
         working_set: None,
     };

@@ -60,7 +60,7 @@ impl Roster {
             Event::Lifecycle { kind: sys::VIR_DOMAIN_EVENT_STOPPED, .. } => {
                 self.vms.remove(&vm);
             }
-            Event::Lifecycle { .. } | Event::JobCompleted(_) => {}
+            Event::Lifecycle { .. } | Event::JobCompleted(_) | Event::Redefined => {}
         }
     }
 

@@ -27,6 +27,7 @@ use virt::{
 use super::{
     events,
     ffi::{self, EventSink, Registration},
+    known::Known,
 };
 use crate::hypervisor::HypervisorError;
 
@@ -64,6 +65,7 @@ struct Open {
     connection: Connect,
     /// Looked up once: handles go by uuid and stay good while the domain starts, stops and moves.
     domains: Mutex<HashMap<VmId, Arc<Domain>>>,
+    known: Mutex<Known>,
     events: Registration,
 }
 
@@ -77,7 +79,8 @@ impl Session {
     pub(super) fn open(uri: &str, read_only: bool, sink: Option<&Arc<dyn EventSink>>) -> Result<Self, Error> {
         events::start_loop()?;
         let connection = if read_only { Connect::open_read_only(Some(uri)) } else { Connect::open(Some(uri)) }?;
-        let mut open = Open { connection, domains: Mutex::default(), events: Registration::default() };
+        let mut open =
+            Open { connection, domains: Mutex::default(), known: Mutex::default(), events: Registration::default() };
         // Not every driver can (the test driver cannot); without it only a closed socket shows that a peer is gone.
         if let Err(error) = open.connection.set_keep_alive(KEEPALIVE_SECONDS, KEEPALIVE_COUNT) {
             debug!(uri, %error, "No keep-alive on this connection");
@@ -112,6 +115,16 @@ impl Session {
         let domain = Arc::new(found);
         lock(&self.get().domains).insert(vm, Arc::clone(&domain));
         Ok(domain)
+    }
+
+    /// Takes what is known of the host's vms by this connection; who does not put it back has it looked at anew.
+    pub(super) fn take_known(&self) -> Known {
+        std::mem::take(&mut *lock(&self.get().known))
+    }
+
+    /// Puts back what [`Session::take_known`] took.
+    pub(super) fn put_known(&self, known: Known) {
+        *lock(&self.get().known) = known;
     }
 
     /// Forgets the handles of all others: vms come and go.
