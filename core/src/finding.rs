@@ -9,7 +9,7 @@ use crate::{
     inventory::Obstacle,
     preflight::Refusal,
     snapshot::Doubt,
-    units::{Bytes, Cores},
+    units::{Bytes, BytesPerSec, Cores, Timestamp},
 };
 
 /// One reason against a proposal. Every variant names its data, so that a person can check it.
@@ -217,6 +217,15 @@ pub enum Finding {
         /// Time left.
         left: Duration,
     },
+    /// It writes its memory faster than it can be copied.
+    WritesTooMuch {
+        /// Which vm.
+        vm: VmId,
+        /// How fast it writes, as it was measured.
+        writes: BytesPerSec,
+        /// From when on it has written little enough on the last days; `None` where no such hour is known.
+        calm_at: Option<Timestamp>,
+    },
     /// As many migrations as allowed leave or enter the host already.
     Concurrency {
         /// Which host, or none where the whole fleet's bound is meant.
@@ -313,6 +322,7 @@ impl Finding {
                 | Self::Loss { .. }
                 | Self::CoolDown { .. }
                 | Self::LeftAlone { .. }
+                | Self::WritesTooMuch { .. }
                 | Self::Concurrency { .. }
                 | Self::BeingDrained { .. }
                 | Self::Reserve { .. }
@@ -367,6 +377,13 @@ impl fmt::Display for Finding {
             Self::CoolDown { vm, left } => write!(f, "vm {vm} moved lately, {} s of rest left", left.as_secs()),
             Self::LeftAlone { vm, left } => {
                 write!(f, "vm {vm} was moved back and is left alone for {} s more", left.as_secs())
+            }
+            Self::WritesTooMuch { vm, writes, calm_at } => {
+                write!(f, "vm {vm} writes {}/s, its copy would not end; ", Bytes::from_f64(writes.get()))?;
+                match calm_at {
+                    Some(at) => write!(f, "by what it did on the last days it is calm enough from {at} on"),
+                    None => f.write_str("no hour is known in which it is calm enough"),
+                }
             }
             Self::Concurrency { host: Some(host), limit } => {
                 write!(f, "{host} takes part in {limit} migrations already")

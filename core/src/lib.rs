@@ -41,6 +41,7 @@ pub mod preflight;
 pub mod proposal;
 pub mod proximity;
 pub mod queue;
+pub mod quiet;
 pub mod rates;
 pub mod restless;
 pub mod risk;

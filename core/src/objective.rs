@@ -68,11 +68,21 @@ impl<'a> Objective<'a> {
         })
     }
 
-    /// The copy of `vm` from `from` to `to`, alone on the link. One that would take longer than its limit does not converge.
+    /// The copy of `vm` from `from` to `to`, alone on the link.
     pub fn copy(&self, vm: &VmView, from: &HostView, to: &HostView) -> CopyEstimate {
-        let copy = self.snapshot.copying.estimate(&copy_job(vm, from, to));
+        self.estimate(vm, &copy_job(vm, from, to))
+    }
+
+    /// What `job`, a copy of `vm`, takes. One that would take longer than the vm's limit does not converge.
+    pub fn estimate(&self, vm: &VmView, job: &CopyJob) -> CopyEstimate {
+        let copy = self.snapshot.copying.estimate(job);
         let in_time = copy.duration <= vm.record.limits().completion_timeout;
         CopyEstimate { converges: copy.converges && in_time, ..copy }
+    }
+
+    /// The fleet that is judged.
+    pub fn snapshot(&self) -> &'a Snapshot {
+        self.snapshot
     }
 
     /// What that copy costs while it goes on: the CPU both ends spend on it, and what its vm loses.
@@ -236,12 +246,21 @@ impl<'a> Objective<'a> {
 
 /// The copy that moving `vm` takes: what its process holds, over the slower of the two links.
 pub fn copy_job(vm: &VmView, from: &HostView, to: &HostView) -> CopyJob {
+    copy_job_of(vm, from, to, measured_writes(vm))
+}
+
+/// How the vm was last found to write.
+pub fn measured_writes(vm: &VmView) -> Writes {
+    let measured = |sample: &VmSample| Writes { rate: sample.dirty_rate.value(), set: sample.working_set.value() };
+    vm.sample.as_ref().map(measured).unwrap_or_default()
+}
+
+/// The same copy if the vm wrote in that way.
+pub fn copy_job_of(vm: &VmView, from: &HostView, to: &HostView, writes: Writes) -> CopyJob {
     let sample = vm.sample.as_ref();
     let held = sample.and_then(|sample| sample.memory_resident.value().or(sample.memory_used.value()));
     // The process holds more than the guest's memory; what is beyond that is not copied.
     let memory = held.unwrap_or(Bytes(u64::MAX)).min(vm.memory_reserved()).max(Bytes::from_mib(1));
-    let measured = |sample: &VmSample| Writes { rate: sample.dirty_rate.value(), set: sample.working_set.value() };
-    let writes = sample.map(measured).unwrap_or_default();
     let (cpu, limits) = (vm.cpu_used().unwrap_or_default(), vm.record.limits());
     CopyJob::of_vm(memory, cpu, writes, bandwidth(vm, from, to), &limits)
 }

@@ -13,6 +13,7 @@ use crate::{
     migration_cost::CopyFactors,
     newcomers::Newcomers,
     preflight::{Refused, Said},
+    quiet::QuietHours,
     sample::{HostSample, VmSample},
     units::{Bytes, Cores, Timestamp},
 };
@@ -216,6 +217,9 @@ pub struct Snapshot {
     /// Vms that came lately.
     #[serde(default)]
     pub newcomers: Arc<Newcomers>,
+    /// When vms that write much write how much.
+    #[serde(default)]
+    pub quiet: Arc<QuietHours>,
 }
 
 impl Snapshot {

@@ -19,13 +19,14 @@ use crate::{
     command::{Command, Order},
     id::{CommandId, Epoch, Generation, HostId, VmId},
     inventory::Inventory,
-    migration_cost::CopyFactors,
+    migration_cost::{CopyFactors, Writes},
     newcomers::Newcomers,
     outcome::{Ending, Outcome},
     preflight,
+    quiet::QuietHours,
     sample::{self, VmSample},
     snapshot::{Event, HostMode},
-    units::Timestamp,
+    units::{BytesPerSec, Timestamp},
 };
 
 mod check;
@@ -76,6 +77,7 @@ pub struct FleetState {
     refused: preflight::Memory,
     aftercare: aftercare::Memory,
     newcomers: Arc<Newcomers>,
+    quiet: Arc<QuietHours>,
 }
 
 impl FleetState {
@@ -95,6 +97,7 @@ impl FleetState {
             refused: preflight::Memory::default(),
             aftercare: aftercare::Memory::default(),
             newcomers: Arc::default(),
+            quiet: Arc::default(),
         }
     }
 
@@ -198,6 +201,7 @@ impl FleetState {
             return;
         };
         host.take_batch(batch, absurd, &self.settings, now);
+        let link = host.inventory.migration_bandwidth;
         self.aftercare.batch(batch, now);
         let moves = &self.moves;
         // A destination that runs the vm knows best how it does, also where its inventory does not say so yet: what is
@@ -210,6 +214,7 @@ impl FleetState {
             let holds = |vm: &&mut VmState| vm.host == batch.host || has_arrived(sample);
             if let Some(vm) = self.vms.get_mut(&sample.vm).filter(holds) {
                 vm.sample = Some(*sample);
+                note_writing(&mut self.quiet, sample, link);
             }
         }
     }
@@ -290,3 +295,10 @@ pub(crate) mod fixtures;
 mod tests;
 #[cfg(test)]
 mod walk;
+
+/// Remembers how a vm writes, where that is much; what a snapshot holds is not copied for all others.
+fn note_writing(quiet: &mut Arc<QuietHours>, sample: &VmSample, link: BytesPerSec) {
+    let Some(rate) = sample.dirty_rate.value().filter(|rate| quiet.concern(sample.vm, *rate, link)) else { return };
+    let writes = Writes { rate: Some(rate), set: sample.working_set.value() };
+    Arc::make_mut(quiet).note(sample.vm, writes, sample.taken_at);
+}

@@ -30,6 +30,7 @@ impl FleetState {
             copying: self.copying,
             refused: self.refused.at(now),
             newcomers: std::sync::Arc::clone(&self.newcomers),
+            quiet: std::sync::Arc::clone(&self.quiet),
             aftercare: self.aftercare.at(now, |vm| self.vms.get(&vm).map(|vm| vm.host.clone())),
         }
     }

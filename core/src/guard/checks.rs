@@ -8,7 +8,9 @@ use crate::{
     guard::{Guard, groups},
     id::{HostId, VmId},
     inventory::CpuNeed,
+    objective::Objective,
     proposal::{Motive, Move},
+    quiet,
     sample::VmState,
     snapshot::{HostMode, HostPower, HostView, VmView},
     tuning::LEAST_REST,
@@ -46,7 +48,7 @@ impl Wish<'_> {
 type Rule = fn(&Case<'_>, &mut Vec<Finding>);
 
 /// Every rule about a move whose vm and hosts are known.
-const RULES: [Rule; 23] = [
+const RULES: [Rule; 24] = [
     place,
     running,
     doubt,
@@ -70,6 +72,7 @@ const RULES: [Rule; 23] = [
     frozen,
     cool_down,
     left_alone,
+    calm,
 ];
 
 /// All findings about the move that `wish` means, bounds on concurrent moves left out.
@@ -176,6 +179,18 @@ fn left_alone(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let Some(Care::LeftAlone { until }) = snapshot.aftercare.get(&case.vm.id()) else { return };
     if !case.relieves_overload() && !case.drains() {
         findings.push(Finding::LeftAlone { vm: case.vm.id(), left: until.since(snapshot.taken_at) });
+    }
+}
+
+/// A copy that would not end is not begun because somebody wants the vm elsewhere: it takes minutes of a slowed-down vm and moves
+/// nothing. What policies propose for gain has been reckoned with by them, and relief takes such a vm as its last resort.
+fn calm(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    if !matches!(case.motive, Motive::Operator { .. } | Motive::Drain { .. }) {
+        return;
+    }
+    let objective = Objective::new(case.guard.snapshot, case.guard.tuning);
+    if let Some(busy) = quiet::too_busy(&objective, case.vm, case.from, case.to) {
+        findings.push(busy.finding(case.vm.id()));
     }
 }
 

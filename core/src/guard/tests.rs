@@ -197,6 +197,30 @@ fn lets_an_over_committed_host_be_a_source() {
     assert_eq!(findings(&fleet, &relocation(1, "a", "b"), &operator()), vec![]);
 }
 
+/// After vm 1 was found to write more than a copy carries.
+fn busy(motive: &Motive) -> Vec<Finding> {
+    let mut fleet = fleet();
+    fleet.vm(1).sample.as_mut().unwrap().dirty_rate = crate::sample::Reading::Measured(crate::units::BytesPerSec(9e9));
+    findings(&fleet, &relocation(1, "a", "b"), motive)
+}
+
+denies!(
+    denies_an_operators_copy_that_would_not_end_and_lets_him_set_that_aside,
+    busy(&operator()).into_iter().filter(Finding::can_be_overridden).collect(),
+    Finding::WritesTooMuch { calm_at: None, .. }
+);
+denies!(
+    denies_a_drains_copy_that_would_not_end,
+    busy(&Motive::Drain { host: host_id("a") }),
+    Finding::WritesTooMuch { .. }
+);
+
+#[test]
+fn leaves_it_to_relief_to_take_a_vm_whose_copy_may_not_end() {
+    let relief = Motive::Overload { host: host_id("a"), load: 1.0, limit: 0.85 };
+    assert_eq!(busy(&relief), vec![]);
+}
+
 #[test]
 fn denies_two_of_a_group_on_one_host() {
     let mut fleet = fleet();

@@ -249,6 +249,10 @@ fn record(entry: &VmEntry, id: VmId, index: usize, checks: &mut Checks) -> VmRec
     };
     let mut pin = |(index, name): (usize, &String)| checks.host(at(&format!("pinned_to[{index}]")), name);
     let pinned_to = entry.pinned_to.iter().enumerate().filter_map(&mut pin).collect();
+    let convergence = entry.migration.wish();
+    for problem in convergence.problems() {
+        checks.note(at(&format!("migration.{}", problem.field.replace('-', "_"))), problem.value, problem.needed);
+    }
     VmRecord {
         vm: id,
         name: entry.name.clone().unwrap_or_default(),
@@ -265,7 +269,7 @@ fn record(entry: &VmEntry, id: VmId, index: usize, checks: &mut Checks) -> VmRec
             spread: entry.spread.iter().cloned().collect(),
             users: entry.users.clone(),
             immovable: entry.immovable,
-            ..VmLabels::default()
+            convergence,
         },
         obstacles: entry.obstacles.clone(),
         busy: entry.busy,

@@ -4,6 +4,7 @@
 use serde::Deserialize;
 
 use crate::{
+    convergence::{Compression, Convergence},
     inventory::{Obstacle, SleepSupport},
     sample::VmState,
     tuning::Tuning,
@@ -235,6 +236,9 @@ pub struct VmEntry {
     /// Whose requests it serves, as `proximity` of the tuning calls them.
     #[serde(default)]
     pub users: Option<String>,
+    /// How its copies are to go.
+    #[serde(default)]
+    pub migration: MigrationEntry,
     /// True where it is to be left alone.
     #[serde(default)]
     pub immovable: bool,
@@ -250,6 +254,38 @@ pub struct VmEntry {
     /// Where it is on its way to.
     #[serde(default)]
     pub moving_to: Option<String>,
+}
+
+/// An operator's wish for the copies of a vm, as the label has it (docs/labels.md).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MigrationEntry {
+    /// Longest pause at the switch-over.
+    pub max_downtime_ms: Option<u32>,
+    /// Rate that a copy is held to, megabits per second.
+    pub bandwidth_mbit: Option<u32>,
+    /// Time in which a copy has to end.
+    pub timeout_seconds: Option<u32>,
+    /// Whether the vm may be slowed down until its copy converges.
+    pub auto_converge: bool,
+    /// Connections that a copy is spread over.
+    pub parallel: Option<u32>,
+    /// How the stream is made smaller.
+    pub compression: Compression,
+}
+
+impl MigrationEntry {
+    /// The wish, which may be one that cannot be granted.
+    pub(super) fn wish(&self) -> Convergence {
+        Convergence {
+            downtime_max_ms: self.max_downtime_ms,
+            bandwidth_mbit: self.bandwidth_mbit,
+            timeout_seconds: self.timeout_seconds,
+            auto_converge: self.auto_converge,
+            parallel: self.parallel,
+            compression: self.compression,
+        }
+    }
 }
 
 fn running() -> VmState {

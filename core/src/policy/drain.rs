@@ -13,6 +13,7 @@ use crate::{
         offer::{propose, wake_for},
     },
     proposal::{Motive, Move},
+    quiet::too_busy,
     snapshot::{HostMode, HostPower},
 };
 
@@ -38,6 +39,7 @@ fn drain_host(board: &mut Board<'_>, slot: usize, advice: &mut Advice) -> bool {
         advice.notes.push(format!("{host} is being drained, {stuck} of its vms cannot be moved"));
     }
     by_size(board, slot, &mut units);
+    let units = calm_ones(board, slot, units, advice);
     let motive = Motive::Drain { host: host.clone() };
     let spread = places(board, &units, Way::Spread);
     let packed = if spread.iter().any(Option::is_none) { places(board, &units, Way::Packed) } else { Vec::new() };
@@ -60,6 +62,26 @@ fn drain_host(board: &mut Board<'_>, slot: usize, advice: &mut Advice) -> bool {
         make_room(board, slot, unit, &host, advice);
     }
     left.is_some()
+}
+
+/// Those whose copies would end. The others wait until they write less, whatever room there is.
+fn calm_ones<'a>(board: &Board<'a>, slot: usize, units: Vec<Unit<'a>>, advice: &mut Advice) -> Vec<Unit<'a>> {
+    let (objective, host) = (board.objective(), board.slots[slot].host);
+    let busy = |unit: &Unit<'_>| {
+        let vms = unit.vms.iter();
+        vms.filter_map(|vm| Some(too_busy(&objective, vm, host, host)?.finding(vm.id()))).next()
+    };
+    let (mut calm, mut waiting) = (Vec::with_capacity(units.len()), Vec::new());
+    for unit in units {
+        match busy(&unit) {
+            Some(finding) => waiting.push(finding.to_string()),
+            None => calm.push(unit),
+        }
+    }
+    if !waiting.is_empty() {
+        advice.notes.push(format!("{} is being drained and waits: {}", host.id(), waiting.join("; ")));
+    }
+    calm
 }
 
 /// How places are chosen.

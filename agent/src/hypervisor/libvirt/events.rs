@@ -116,6 +116,11 @@ impl Hub {
 }
 
 impl EventSink for Hub {
+    fn opened(&self) {
+        self.with_roster(Roster::forget_listing);
+        self.change();
+    }
+
     fn take(&self, vm: VmId, event: Event) {
         self.with_roster(|roster| roster.observe(vm, &event));
         lock(&self.touched).insert(vm);

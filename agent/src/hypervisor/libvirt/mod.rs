@@ -104,8 +104,10 @@ impl Default for LibvirtOptions {
 
 /// Events of a migration wait here for the caller.
 const WAITING_MIGRATION_EVENTS: usize = 64;
-/// How often connections are looked after.
-const KEEPER_PERIOD: Duration = Duration::from_secs(1);
+/// How often connections are looked after while the one for events stands.
+const KEEPER_PERIOD: Duration = Duration::from_secs(5);
+/// The same while it does not stand: events are missed.
+const KEEPER_PERIOD_LOST: Duration = Duration::from_secs(1);
 /// How often the roster is listed anew while nothing moves, in case an event was lost.
 const RELIST_PERIOD: Duration = Duration::from_secs(60);
 
@@ -162,11 +164,10 @@ impl LibvirtHypervisor {
 
 /// Reconnects, so that events flow, and lists the roster when it may be wrong. Ends with the driver.
 async fn keep(inner: Weak<Inner>, clock: Clock) {
-    let mut ticks = clock.interval(KEEPER_PERIOD);
     let (mut listed_at, mut measured_at) = (Duration::ZERO, Duration::ZERO);
-    let mut connected = false;
+    let (mut connected, mut period) = (false, KEEPER_PERIOD_LOST);
     loop {
-        ticks.tick().await;
+        clock.sleep(period).await;
         let Some(inner) = inner.upgrade() else { return };
         inner.telemetry.check();
         if inner.options.measures_writes && clock.elapsed().saturating_sub(measured_at) >= survey::TURN {
@@ -175,20 +176,19 @@ async fn keep(inner: Weak<Inner>, clock: Clock) {
         }
         let was_connected = std::mem::replace(&mut connected, inner.control.check());
         if was_connected && !connected {
-            inner.hub.with_roster(roster::Roster::forget_listing);
             inner.hub.change();
         }
+        let is_listed = || inner.hub.with_roster(|roster| roster.is_listed());
         let relist = clock.elapsed().saturating_sub(listed_at) >= RELIST_PERIOD
             && !inner.hub.with_roster(|roster| roster.any_held());
-        if relist || !inner.hub.with_roster(|roster| roster.is_listed()) {
+        if relist || !connected || !is_listed() {
             listed_at = clock.elapsed();
-            match inner.list().await {
-                Ok(()) if !was_connected => inner.hub.change(),
-                Ok(()) => {}
-                Err(error) => debug!(%error, "The vms cannot be listed"),
+            if let Err(error) = inner.list().await {
+                debug!(%error, "The vms cannot be listed");
             }
             connected = inner.control.check();
         }
+        period = if connected && is_listed() { KEEPER_PERIOD } else { KEEPER_PERIOD_LOST };
     }
 }
 

@@ -40,7 +40,7 @@ impl Roster {
         self.listed
     }
 
-    /// The connection was lost: events were missed.
+    /// The connection is a new one: events were missed.
     pub(super) fn forget_listing(&mut self) {
         self.listed = false;
     }

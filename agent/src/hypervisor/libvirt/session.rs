@@ -71,8 +71,8 @@ struct Open {
 
 /// Seconds between two probes of a connection, and how many may go unanswered before it is closed. A libvirtd that dies
 /// closes its sockets at once; this is for one that hangs, and an overloaded host has been seen not to answer for 20 s.
-const KEEPALIVE_SECONDS: i32 = 5;
-const KEEPALIVE_COUNT: u32 = 12;
+const KEEPALIVE_SECONDS: i32 = 15;
+const KEEPALIVE_COUNT: u32 = 4;
 
 impl Session {
     /// Opens a connection; blocks. Events go to `sink`, where one is given.
@@ -87,6 +87,7 @@ impl Session {
         }
         if let Some(sink) = sink {
             open.events = ffi::register_events(&open.connection, sink)?;
+            sink.opened();
         }
         Ok(Self { open: Some(open) })
     }

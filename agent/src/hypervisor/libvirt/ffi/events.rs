@@ -33,6 +33,9 @@ pub(in super::super) enum Event {
 
 /// Receives events on libvirt's event thread; must neither block nor panic.
 pub(in super::super) trait EventSink: Send + Sync {
+    /// A connection was opened: what happened before was not told.
+    fn opened(&self);
+
     /// Takes one event.
     fn take(&self, vm: VmId, event: Event);
 }
