@@ -3,6 +3,7 @@
 //! Figures of different meters are not comparable, so the choice does not flap: once a meter has answered, only one
 //! that stands earlier in the order replaces it; while it is silent, power is missing and the sampler estimates.
 
+mod asked;
 mod dcmi;
 mod hwmon;
 mod rapl;
@@ -15,7 +16,7 @@ use ballast_core::{
 };
 use ballast_daemon::clock::Clock;
 
-use self::{dcmi::Dcmi, rapl::Rapl};
+use self::{asked::Asked, dcmi::Dcmi, rapl::Rapl};
 
 /// Which meters, in which order, and how they are reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,13 +28,13 @@ pub struct PowerOptions {
     pub hwmon_meters: Vec<String>,
     /// The program that prints a DCMI power reading, with its arguments.
     pub dcmi_command: Vec<String>,
-    /// How often it is run; the BMC is slow, so at least [`PowerOptions::DCMI_PERIOD_MIN`].
-    pub dcmi_period: Duration,
+    /// How often the BMC is asked; it is slow, so at least [`PowerOptions::BMC_PERIOD_MIN`].
+    pub bmc_period: Duration,
 }
 
 impl PowerOptions {
-    /// Shortest period of DCMI readings: a reading takes the BMC up to seconds.
-    pub const DCMI_PERIOD_MIN: Duration = Duration::from_secs(10);
+    /// Shortest period of readings by the BMC, which takes up to seconds for one.
+    pub const BMC_PERIOD_MIN: Duration = Duration::from_secs(10);
 }
 
 impl Default for PowerOptions {
@@ -43,7 +44,7 @@ impl Default for PowerOptions {
             order: vec![PowerSource::Dcmi, PowerSource::Hwmon, PowerSource::Rapl],
             hwmon_meters: vec!["power_meter".into()],
             dcmi_command: ["ipmitool", "dcmi", "power", "reading"].map(str::to_owned).into(),
-            dcmi_period: Duration::from_secs(15),
+            bmc_period: Duration::from_secs(15),
         }
     }
 }
@@ -54,18 +55,24 @@ pub(super) struct Meters {
     root: PathBuf,
     options: PowerOptions,
     rapl: Rapl,
-    dcmi: Option<Dcmi>,
+    dcmi: Option<Asked>,
     /// Place in the order of the meter in use.
     chosen: Option<usize>,
 }
 
 impl Meters {
-    /// The meters below `root`. Starts the task that reads DCMI, where it is in the order: call it in a runtime.
+    /// The meters below `root`. Starts the tasks that ask the BMC, where it is in the order: call it in a runtime.
     pub(super) fn new(root: PathBuf, options: PowerOptions, clock: &Clock) -> Self {
-        let wants_dcmi = options.order.contains(&PowerSource::Dcmi);
-        let period = options.dcmi_period.max(PowerOptions::DCMI_PERIOD_MIN);
-        let dcmi = wants_dcmi.then(|| Dcmi::start(options.dcmi_command.clone(), period, clock.clone()));
-        Self { rapl: Rapl::new(&root), root, options, dcmi, chosen: None }
+        let wants = |source| options.order.contains(&source);
+        let period = options.bmc_period.max(PowerOptions::BMC_PERIOD_MIN);
+        let dcmi = wants(PowerSource::Dcmi).then(|| Dcmi { program: options.dcmi_command.clone() });
+        Self {
+            dcmi: dcmi.map(|meter| Asked::start(meter, period, clock.clone())),
+            rapl: Rapl::new(&root),
+            root,
+            options,
+            chosen: None,
+        }
     }
 
     /// Reads the meter in use at `elapsed` on the agent's clock; also says which it is.
