@@ -7,6 +7,7 @@ mod asked;
 mod dcmi;
 mod hwmon;
 mod rapl;
+mod redfish;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -16,18 +17,21 @@ use ballast_core::{
 };
 use ballast_daemon::clock::Clock;
 
-use self::{asked::Asked, dcmi::Dcmi, rapl::Rapl};
+use self::{asked::Asked, dcmi::Dcmi, rapl::Rapl, redfish::Redfish};
+
+pub use self::redfish::RedfishMeter;
 
 /// Which meters, in which order, and how they are reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PowerOptions {
-    /// The order in which meters are tried. [`PowerSource::Curve`] and [`PowerSource::Redfish`] name no meter that the
-    /// agent can read; the configuration refuses them.
+    /// The order in which meters are tried. [`PowerSource::Curve`] names none; the configuration refuses it.
     pub order: Vec<PowerSource>,
     /// Names of hwmon devices that measure the whole host; others (a graphics card's) measure a part of it.
     pub hwmon_meters: Vec<String>,
     /// The program that prints a DCMI power reading, with its arguments.
     pub dcmi_command: Vec<String>,
+    /// The host's own BMC by Redfish, where it is in the order.
+    pub redfish: Option<RedfishMeter>,
     /// How often the BMC is asked; it is slow, so at least [`PowerOptions::BMC_PERIOD_MIN`].
     pub bmc_period: Duration,
 }
@@ -44,6 +48,7 @@ impl Default for PowerOptions {
             order: vec![PowerSource::Dcmi, PowerSource::Hwmon, PowerSource::Rapl],
             hwmon_meters: vec!["power_meter".into()],
             dcmi_command: ["ipmitool", "dcmi", "power", "reading"].map(str::to_owned).into(),
+            redfish: None,
             bmc_period: Duration::from_secs(15),
         }
     }
@@ -56,6 +61,7 @@ pub(super) struct Meters {
     options: PowerOptions,
     rapl: Rapl,
     dcmi: Option<Asked>,
+    redfish: Option<Asked>,
     /// Place in the order of the meter in use.
     chosen: Option<usize>,
 }
@@ -66,8 +72,10 @@ impl Meters {
         let wants = |source| options.order.contains(&source);
         let period = options.bmc_period.max(PowerOptions::BMC_PERIOD_MIN);
         let dcmi = wants(PowerSource::Dcmi).then(|| Dcmi { program: options.dcmi_command.clone() });
+        let redfish = options.redfish.as_ref().filter(|_| wants(PowerSource::Redfish)).map(Redfish::new);
         Self {
             dcmi: dcmi.map(|meter| Asked::start(meter, period, clock.clone())),
+            redfish: redfish.map(|meter| Asked::start(meter, period, clock.clone())),
             rapl: Rapl::new(&root),
             root,
             options,
@@ -94,7 +102,8 @@ impl Meters {
             PowerSource::Dcmi => self.dcmi.as_ref()?.latest(elapsed),
             PowerSource::Hwmon => hwmon::read(&self.root, &self.options.hwmon_meters),
             PowerSource::Rapl => self.rapl.read(elapsed),
-            PowerSource::Curve | PowerSource::Redfish => None,
+            PowerSource::Redfish => self.redfish.as_ref()?.latest(elapsed),
+            PowerSource::Curve => None,
         }
     }
 }
