@@ -133,11 +133,11 @@ pub enum Order {
     },
     /// Put the commanded host to sleep; denied while any vm is on it.
     Sleep,
-    /// Wake another host: the commanded one sends the packet or runs the site's command.
+    /// Wake another host: the commanded one sends the packet, tells the BMC, or runs the site's command.
     Wake {
         /// Whom to wake.
         target: HostId,
-        /// Its hardware address, where one is known.
+        /// What wakes it, as its inventory says, where that is known.
         address: Option<String>,
     },
 }

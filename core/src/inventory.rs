@@ -159,7 +159,7 @@ pub struct Inventory {
     pub power: PowerCurve,
     /// Whether and how it sleeps.
     pub sleep: SleepSupport,
-    /// Hardware address that wakes it, as `aa:bb:cc:dd:ee:ff`, where there is one.
+    /// What wakes it, where anything does: text that only whoever wakes it reads, a hardware address or where its BMC is.
     pub wake_address: Option<String>,
     /// What fails together with it, by its operator's name for it: a rack, a power feed.
     #[serde(default)]

@@ -81,6 +81,10 @@ fn the_agent_example_shows_the_real_defaults() {
         "fault_domain",
         "site",
         "migration_tls_dir",
+        "user",
+        "password_file",
+        "ca",
+        "own_address",
     ];
     assert_eq!(agent(&written_out(&example, &own)), defaults);
 }

@@ -61,6 +61,7 @@ macro_rules! targets {
 targets! {
     what_agents_say_is_understood_or_refused: "agent_message",
     what_schedulers_say_is_understood_or_refused: "scheduler_message",
+    wake_addresses_are_understood_or_refused: "wake_address",
     certificates_are_understood_or_refused: "certificate",
     segments_are_read_to_where_they_are_whole: "segment",
     blocks_are_unpacked_or_refused: "segment_blocks",

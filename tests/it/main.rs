@@ -4,6 +4,7 @@
 
 mod architecture;
 mod bad_days;
+mod bmc;
 mod damage;
 mod examples;
 mod forecast;

@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod bmc;
 pub mod certificates;
 pub mod damage;
 pub mod drill;
@@ -15,6 +16,7 @@ pub mod lab_fleet;
 pub mod lab_place;
 pub mod logs;
 pub mod process;
+pub mod python;
 pub mod scheduler;
 pub mod scripted;
 pub mod scripted_scheduler;

@@ -12,9 +12,10 @@ use ballast_daemon::{config::Problems, tls::TlsFiles};
 use tonic::codegen::http::Uri;
 
 use super::{
-    Config, HostConfig, LibvirtConfig, PowerConfig,
+    Config, HostConfig, LibvirtConfig, PowerConfig, bmc,
     raw::{AgentSection, HostSection, LibvirtSection, PowerSection, Raw, SleepWay},
 };
+use crate::host::wake_address::WakeAddress;
 
 /// Shortest and longest time between two samples that make sense: below, reading costs more than it tells; above, a
 /// host is overloaded before anybody sees it.
@@ -56,10 +57,14 @@ pub(super) fn resolve(raw: Raw, machine: &Machine, problems: &mut Problems) -> C
     check_scheduler(&raw.agent.scheduler, raw.tls.is_some(), problems);
     check_tls(raw.tls.as_ref(), problems);
     check_agent(&raw.agent, problems);
+    let libvirt = libvirt(raw.libvirt, &host_id, problems);
+    let host = host(raw.host, machine, problems);
+    let power = power(raw.power, problems);
     Config {
-        libvirt: libvirt(raw.libvirt, &host_id, problems),
-        host: host(raw.host, machine, problems),
-        power: power(raw.power, problems),
+        bmc: bmc::resolve(raw.bmc, &host, &power.meters, problems),
+        libvirt,
+        host,
+        power,
         host_id,
         scheduler: raw.agent.scheduler,
         tls: raw.tls,
@@ -162,8 +167,8 @@ fn host(raw: HostSection, machine: &Machine, problems: &mut Problems) -> HostCon
     if memory == Bytes::ZERO {
         problems.push("host.memory_mib", 0, "more than 0 is needed");
     }
-    if let Some(address) = raw.wake_address.as_deref().filter(|address| !is_hardware_address(address)) {
-        problems.push("host.wake_address", format!("{address:?}"), "six bytes are needed, as aa:bb:cc:dd:ee:ff");
+    if let Some((given, Err(needed))) = raw.wake_address.as_ref().map(|given| (given, given.parse::<WakeAddress>())) {
+        problems.push("host.wake_address", format!("{given:?}"), needed.to_string());
     }
     let places = [
         ("host.fault_domain", &raw.fault_domain, "a name is needed, as rack-3, or none at all"),
@@ -190,11 +195,6 @@ fn host(raw: HostSection, machine: &Machine, problems: &mut Problems) -> HostCon
         fault_domain: raw.fault_domain,
         site: raw.site,
     }
-}
-
-fn is_hardware_address(text: &str) -> bool {
-    let is_byte = |part: &str| part.len() == 2 && part.chars().all(|c| c.is_ascii_hexdigit());
-    text.split(':').count() == 6 && text.split(':').all(is_byte)
 }
 
 fn power(raw: PowerSection, problems: &mut Problems) -> PowerConfig {

@@ -2,6 +2,7 @@
 //!
 //! [`raw`] is the file as it is; [`Config`] is checked and complete. Every problem is told at once.
 
+mod bmc;
 mod check;
 mod options;
 mod raw;
@@ -22,6 +23,7 @@ use ballast_daemon::{
 };
 use serde::{Deserialize, Serialize};
 
+pub use bmc::BmcConfig;
 pub use check::Machine;
 
 /// Time between two samples until the scheduler says otherwise: the granularity at which forecasts gain nothing more.
@@ -51,6 +53,8 @@ pub enum CpuAccounting {
 pub enum PowerMeter {
     /// Wall power by IPMI DCMI.
     Dcmi,
+    /// Wall power by the BMC's Redfish interface.
+    Redfish,
     /// A hwmon power meter.
     Hwmon,
     /// The processor's RAPL counters.
@@ -87,9 +91,10 @@ pub struct HostConfig {
     pub sleep: SleepSupport,
     /// Command that puts it to sleep; empty for the way of `sleep`.
     pub sleep_command: Vec<String>,
-    /// Command that wakes another host, its name and address appended; empty for a wake-on-LAN packet.
+    /// Command that wakes another host, its name and wake address appended unless it places one of them; empty for the way
+    /// that the address names.
     pub wake_command: Vec<String>,
-    /// Hardware address that wakes this host.
+    /// What wakes this host: a hardware address, or its BMC.
     pub wake_address: Option<String>,
     /// What fails together with this host.
     pub fault_domain: Option<String>,
@@ -131,6 +136,8 @@ pub struct Config {
     pub host: HostConfig,
     /// Its power.
     pub power: PowerConfig,
+    /// As whom BMCs are spoken to, where they are.
+    pub bmc: Option<BmcConfig>,
 }
 
 impl Config {
@@ -183,6 +190,7 @@ impl Config {
                 site: None,
             },
             power: PowerConfig { curve, meters: Vec::new() },
+            bmc: None,
         }
     }
 }

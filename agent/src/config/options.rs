@@ -2,8 +2,13 @@
 
 use ballast_core::{inventory::SleepSupport, sample::PowerSource};
 
-use super::{Config, PowerMeter};
-use crate::host::{power::PowerOptions, real::HostOptions, sleep::SleepOptions};
+use super::{BmcConfig, Config, PowerMeter};
+use crate::host::{
+    bmc::BmcOptions,
+    power::{PowerOptions, RedfishMeter},
+    real::HostOptions,
+    sleep::SleepOptions,
+};
 
 impl Config {
     /// How the real host is read, put to sleep, and wakes others.
@@ -13,11 +18,13 @@ impl Config {
             memory: Some(self.host.memory_capacity),
             power: PowerOptions {
                 order: self.power.meters.iter().map(|meter| meter.source()).collect(),
+                redfish: self.bmc.as_ref().and_then(BmcConfig::meter),
                 ..PowerOptions::default()
             },
             sleep: SleepOptions {
                 sleep_command: self.sleep_command(),
                 wake_command: self.wake_command(),
+                bmc: self.bmc.as_ref().map(BmcConfig::options),
                 ..SleepOptions::default()
             },
             ..HostOptions::default()
@@ -35,7 +42,7 @@ impl Config {
         vec!["systemctl".to_owned(), verb.to_owned()]
     }
 
-    /// The site's command, with name and address at its end unless it says where it wants them.
+    /// The site's command, with name and wake address at its end unless it says where it wants them.
     fn wake_command(&self) -> Vec<String> {
         let mut command = self.host.wake_command.clone();
         let placed = command.iter().any(|part| part.contains("{host}") || part.contains("{address}"));
@@ -58,10 +65,27 @@ impl Config {
     }
 }
 
+impl BmcConfig {
+    fn options(&self) -> BmcOptions {
+        BmcOptions {
+            user: self.user.clone(),
+            password_file: self.password_file.clone(),
+            ca: self.ca.clone(),
+            trusted: self.trusted.clone(),
+            ipmitool: BmcOptions::default_ipmitool(),
+        }
+    }
+
+    fn meter(&self) -> Option<RedfishMeter> {
+        Some(RedfishMeter { address: self.own.clone()?, bmc: self.options() })
+    }
+}
+
 impl PowerMeter {
     fn source(self) -> PowerSource {
         match self {
             Self::Dcmi => PowerSource::Dcmi,
+            Self::Redfish => PowerSource::Redfish,
             Self::Hwmon => PowerSource::Hwmon,
             Self::Rapl => PowerSource::Rapl,
         }

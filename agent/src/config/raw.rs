@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use ballast_daemon::{config::File, tls::TlsFiles};
 use serde::{Deserialize, Serialize};
 
-use super::{CpuAccounting, PowerMeter};
+use super::{CpuAccounting, PowerMeter, bmc::BmcSection};
 
 /// Bandwidth that migrations may use where none is given: gigabit Ethernet, the least a fleet has.
 pub(super) const DEFAULT_BANDWIDTH_MBIT: f64 = 1000.0;
@@ -124,6 +124,7 @@ pub(super) struct Raw {
     pub(super) libvirt: LibvirtSection,
     pub(super) host: HostSection,
     pub(super) power: PowerSection,
+    pub(super) bmc: BmcSection,
 }
 
 impl Raw {
@@ -135,6 +136,7 @@ impl Raw {
             libvirt: file.section("libvirt"),
             host: file.section("host"),
             power: file.section("power"),
+            bmc: file.section("bmc"),
         }
     }
 }

@@ -81,6 +81,54 @@ fn values_out_of_range_are_named() {
 }
 
 #[test]
+fn a_host_may_be_woken_by_its_bmc() {
+    for address in ["ipmi://bmc7", "redfish://bmc7:8443/redfish/v1/Systems/1"] {
+        let config = read(&format!("[host]\nwake_address = {address:?}")).unwrap();
+        // To be woken takes no credentials; they are for those who wake.
+        assert_eq!((config.host.wake_address.as_deref(), config.bmc), (Some(address), None));
+    }
+    assert_eq!(fields("[host]\nwake_address = \"ipmi://admin@bmc7\""), ["host.wake_address"]);
+}
+
+const BMC: &str = "[bmc]\nuser = \"waker\"\npassword_file = \"/etc/ballast/bmc.password\"\n";
+
+#[test]
+fn whoever_speaks_to_bmcs_says_as_whom() {
+    let bmc = read(BMC).unwrap().bmc.unwrap();
+    assert_eq!((bmc.user.as_str(), bmc.trusted.as_slice(), bmc.own), ("waker", &["*".to_owned()][..], None));
+    assert_eq!(fields("[bmc]\nca = \"/ca.pem\""), ["bmc.user", "bmc.password_file"]);
+    let wrong = "[bmc]\nuser = \"a:b\"\npassword_file = \"x\"\nca = \"y\"\ntrusted = [\"*.*\"]\nown_address = \"bmc7\"";
+    let expected = ["bmc.own_address", "bmc.trusted", "bmc.password_file", "bmc.ca", "bmc.user"];
+    assert_eq!(fields(wrong), expected);
+}
+
+#[test]
+fn power_by_redfish_needs_to_know_the_hosts_own_bmc() {
+    let sources = "[power]\nsources = [\"redfish\", \"rapl\"]\n";
+    assert_eq!(fields(&format!("{sources}{BMC}")), ["power.sources"]);
+    assert_eq!(fields(sources), ["power.sources", "bmc.user", "bmc.password_file"]);
+    let own = |config: Config| config.host_options().power.redfish.unwrap().address.to_string();
+    let ca = "ca = \"/etc/ballast/tls/bmc.pem\"\n";
+    let woken = "[host]\nwake_address = \"redfish://bmc7\"\n";
+    assert_eq!(own(read(&format!("{sources}{woken}{BMC}{ca}")).unwrap()), "redfish://bmc7:443");
+    let said = "own_address = \"redfish://bmc8/redfish/v1/Systems/2\"\n";
+    assert_eq!(
+        own(read(&format!("{sources}{woken}{BMC}{ca}{said}")).unwrap()),
+        "redfish://bmc8:443/redfish/v1/Systems/2"
+    );
+    assert_eq!(fields(&format!("{sources}{woken}{BMC}")), ["bmc.ca"]);
+}
+
+#[test]
+fn a_wake_command_is_given_name_and_address_unless_it_places_them() {
+    let command = |text: &str| {
+        read(&format!("[host]\nwake_command = [{text}]")).unwrap().host_options().sleep.wake_command.join(" ")
+    };
+    assert_eq!(command("\"wake\""), "wake {host} {address}");
+    assert_eq!(command("\"wake\", \"--to={host}\""), "wake --to={host}");
+}
+
+#[test]
 fn the_resolved_configuration_prints_every_value() {
     let printed = read("[agent]\nhost = \"kvm-7\"").unwrap().to_string();
     assert!(printed.contains("\"kvm-7\"") && printed.contains("migration_bandwidth"), "{printed}");

@@ -2,6 +2,7 @@
 //!
 //! Never through the hypervisor: a stuck hypervisor must not blind the host's own figures.
 
+pub mod bmc;
 mod boot;
 mod command;
 pub mod power;
@@ -10,6 +11,7 @@ pub mod real;
 #[cfg(feature = "simulated")]
 pub mod simulated;
 pub mod sleep;
+pub mod wake_address;
 
 use std::{future::Future, time::Duration};
 

@@ -15,10 +15,11 @@ use ballast_core::{
 };
 use ballast_daemon::clock::Clock;
 use sysinfo::System;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::{
     Host, HostError, HostReading,
+    bmc::BmcOptions,
     power::{Meters, PowerOptions},
     psi,
     sleep::{self, SleepOptions},
@@ -71,6 +72,9 @@ impl RealHost {
     /// [`HostError::Failed`] where the machine cannot be read at all.
     pub fn new(options: HostOptions, clock: Clock) -> Result<Self, HostError> {
         let reader = Reader::new(&options, &clock)?;
+        if let Some(Err(why)) = options.sleep.bmc.as_ref().map(BmcOptions::check) {
+            warn!(why, "No BMC can be spoken to from here until that is mended");
+        }
         let (cpu, memory) = (reader.cores(), Bytes(reader.system.total_memory()));
         Ok(Self {
             cpu: options.cpu.unwrap_or(cpu),

@@ -1,4 +1,5 @@
-//! Putting this host to sleep and waking another: by the site's commands, or by a wake-on-LAN packet.
+//! Putting this host to sleep and waking another: by the site's commands, or as the other's address says, by its BMC or by a
+//! wake-on-LAN packet.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -9,19 +10,26 @@ use ballast_core::id::HostId;
 use ballast_daemon::clock::Clock;
 use tokio::net::UdpSocket;
 
-use super::{HostError, command};
+use super::{
+    HostError,
+    bmc::{BmcOptions, ipmi, redfish},
+    command,
+    wake_address::WakeAddress,
+};
 
 /// How this host sleeps and how it wakes others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SleepOptions {
     /// Program and arguments that put this host to sleep, `systemctl suspend` for instance; empty where it never does.
     pub sleep_command: Vec<String>,
-    /// Program and arguments that wake another; `{host}` and `{address}` stand for its name and hardware address.
-    /// Empty: a wake-on-LAN packet is sent where the address is known.
+    /// Program and arguments that wake another; `{host}` and `{address}` stand for its name and its wake address.
+    /// Empty: it is woken as that address says.
     pub wake_command: Vec<String>,
+    /// As whom BMCs are told to switch their hosts on; `None` where this host cannot.
+    pub bmc: Option<BmcOptions>,
     /// Where wake-on-LAN packets go.
     pub wake_broadcast: SocketAddr,
-    /// Longest wait for either command.
+    /// Longest wait for either command, and for a BMC.
     pub command_timeout: Duration,
 }
 
@@ -30,6 +38,7 @@ impl Default for SleepOptions {
         Self {
             sleep_command: Vec::new(),
             wake_command: Vec::new(),
+            bmc: None,
             // Port 9 (discard) is what every wake-on-LAN tool uses.
             wake_broadcast: SocketAddr::from((Ipv4Addr::BROADCAST, 9)),
             command_timeout: Duration::from_secs(30),
@@ -57,10 +66,29 @@ pub(super) async fn wake(
         let done = command::run(&program, options.command_timeout, clock).await;
         return done.map(drop).map_err(HostError::Failed);
     }
-    let address = address.ok_or(HostError::NotConfigured("wake_command (and no hardware address is known)"))?;
-    let packet = magic_packet(address).map_err(HostError::Failed)?;
-    let failed = |error: std::io::Error| HostError::Failed(format!("wake-on-LAN to {address}: {error}"));
-    send(&packet, options.wake_broadcast).await.map_err(failed)
+    let address = address.ok_or(HostError::NotConfigured("wake_command (and no wake address is known)"))?;
+    let way: WakeAddress =
+        address.parse().map_err(|needed| HostError::Failed(format!("wake address {address:?}: {needed}")))?;
+    wake_by(&way, options, clock).await
+}
+
+async fn wake_by(way: &WakeAddress, options: &SleepOptions, clock: &Clock) -> Result<(), HostError> {
+    let bmc = || options.bmc.as_ref().ok_or(HostError::NotConfigured("the section [bmc]"));
+    let deadline = options.command_timeout;
+    let (name, done) = match way {
+        WakeAddress::Packet(hardware) => {
+            let sent = send(&magic_packet(*hardware), options.wake_broadcast).await;
+            ("a wake-on-LAN packet".to_owned(), sent.map_err(|error| error.to_string()))
+        }
+        WakeAddress::Ipmi(address) => {
+            (format!("BMC {address} by IPMI"), ipmi::power_on(bmc()?, address, deadline, clock).await)
+        }
+        WakeAddress::Redfish(address) => {
+            let on = redfish::power_on(bmc()?, address, deadline, clock).await;
+            (format!("BMC {} by Redfish", address.bmc), on)
+        }
+    };
+    done.map_err(|why| HostError::Failed(format!("{name}: {why}")))
 }
 
 async fn send(packet: &[u8], to: SocketAddr) -> std::io::Result<()> {
@@ -76,19 +104,15 @@ async fn send(packet: &[u8], to: SocketAddr) -> std::io::Result<()> {
 fn fill_in(program: &[String], target: &HostId, address: Option<&str>) -> Result<Vec<String>, String> {
     let needs_address = program.iter().any(|word| word.contains("{address}"));
     if needs_address && address.is_none() {
-        return Err(format!("wake_command needs {{address}}, and no hardware address of {target} is known"));
+        return Err(format!("wake_command needs {{address}}, and no wake address of {target} is known"));
     }
     let fill = |word: &String| word.replace("{host}", target.as_str()).replace("{address}", address.unwrap_or(""));
     Ok(program.iter().map(fill).collect())
 }
 
 /// Six bytes of ones, then the address sixteen times.
-fn magic_packet(address: &str) -> Result<Vec<u8>, String> {
-    let bytes: Option<Vec<u8>> =
-        address.split(':').map(|pair| (pair.len() == 2).then(|| u8::from_str_radix(pair, 16).ok()).flatten()).collect();
-    let bytes = bytes.filter(|bytes| bytes.len() == 6);
-    let bytes = bytes.ok_or_else(|| format!("hardware address {address:?} is not of the form aa:bb:cc:dd:ee:ff"))?;
-    Ok([vec![0xff; 6], bytes.repeat(16)].concat())
+fn magic_packet(hardware: [u8; 6]) -> Vec<u8> {
+    [vec![0xff; 6], hardware.repeat(16)].concat()
 }
 
 #[cfg(test)]
@@ -140,6 +164,14 @@ mod tests {
         let options = SleepOptions::default();
         let error = wake(&options, &Clock::system(), &host(), Some("0a:1b")).await.unwrap_err();
         assert!(error.to_string().contains("\"0a:1b\""), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_host_without_the_section_bmc_says_that_it_cannot_ask_one() {
+        for address in ["ipmi://bmc7", "redfish://bmc7"] {
+            let error = wake(&SleepOptions::default(), &Clock::system(), &host(), Some(address)).await.unwrap_err();
+            assert_eq!(error, HostError::NotConfigured("the section [bmc]"));
+        }
     }
 
     #[test]

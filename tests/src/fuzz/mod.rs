@@ -29,6 +29,7 @@ pub struct Target {
 pub const TARGETS: &[Target] = &[
     Target { name: "agent_message", read: wire::agent_message, seeds: wire::agent_messages },
     Target { name: "scheduler_message", read: wire::scheduler_message, seeds: wire::scheduler_messages },
+    Target { name: "wake_address", read: wire::wake_address, seeds: wire::wake_addresses },
     Target { name: "certificate", read: wire::certificate, seeds: wire::certificates },
     Target { name: "segment", read: files::segment, seeds: files::segments },
     Target { name: "segment_blocks", read: files::blocks, seeds: files::block_payloads },

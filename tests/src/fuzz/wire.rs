@@ -1,6 +1,7 @@
 //! What comes over the network: messages of either side, converted as the daemons convert them, and certificates.
 
 use anyhow::Result;
+use ballast_agent::host::wake_address::WakeAddress;
 use ballast_core::{
     command::{Command, Report},
     inventory::Inventory,
@@ -81,6 +82,19 @@ pub(super) fn scheduler_messages() -> Result<Vec<Vec<u8>>> {
     let welcome = v1::Welcome { epoch: 3, resume_from_seq: 1, window_count: 64, period_millis: 1000 };
     let said = [Down::Command(command.into()), Down::Welcome(welcome)];
     Ok(said.map(|message| v1::SchedulerMessage { message: Some(message) }.encode_to_vec()).into())
+}
+
+/// What a host says wakes it, as whoever wakes it understands it.
+pub(super) fn wake_address(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let Ok(once) = text.parse::<WakeAddress>() else { return };
+    assert_eq!(once.to_string().parse(), Ok(once));
+}
+
+/// One of each way.
+pub(super) fn wake_addresses() -> Result<Vec<Vec<u8>>> {
+    let said = ["0a:1b:2c:3d:4e:5f", "ipmi://192.0.2.7:6230", "redfish://[2001:db8::7]:8443/redfish/v1/Systems/1"];
+    Ok(said.map(|text| text.as_bytes().to_vec()).into())
 }
 
 /// A certificate, as DER.

@@ -1,70 +1,24 @@
-//! Wall power from the BMC by IPMI DCMI, through the site's `ipmitool`.
-//!
-//! The BMC takes up to seconds to answer, so a task of its own asks it now and then and readers take the latest answer
-//! while it is fresh. The task ends when its reader is dropped.
-
-use std::{
-    sync::{Arc, Mutex, PoisonError, Weak},
-    time::Duration,
-};
+//! Wall power from the BMC by IPMI DCMI, through the site's `ipmitool` and the machine's own way to its BMC.
 
 use ballast_core::units::Watts;
 use ballast_daemon::clock::Clock;
-use tracing::{info, warn};
 
+use super::asked::{DEADLINE, Meter};
 use crate::host::command;
 
-/// An answer counts for so many periods.
-const PERIODS_FRESH: u32 = 3;
-/// Longest wait for one answer.
-const DEADLINE: Duration = Duration::from_secs(8);
-
-/// The latest answer.
+/// Runs a program that prints a DCMI power reading.
 #[derive(Debug)]
 pub(super) struct Dcmi {
-    latest: Arc<Mutex<Option<(Duration, Watts)>>>,
-    fresh: Duration,
+    /// With its arguments.
+    pub(super) program: Vec<String>,
 }
 
-impl Dcmi {
-    /// Asks from now on, every `period`.
-    pub(super) fn start(program: Vec<String>, period: Duration, clock: Clock) -> Self {
-        let latest = Arc::default();
-        // Without a runtime (a test of other meters) nobody asks, and there is never an answer.
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(ask_on(Arc::downgrade(&latest), program, period, clock));
-        }
-        Self { latest, fresh: period * PERIODS_FRESH }
-    }
+impl Meter for Dcmi {
+    const NAME: &'static str = "dcmi";
 
-    /// The latest answer, where it is fresh at `elapsed`.
-    pub(super) fn latest(&self, elapsed: Duration) -> Option<Watts> {
-        let latest = *self.latest.lock().unwrap_or_else(PoisonError::into_inner);
-        latest.filter(|(at, _)| elapsed.saturating_sub(*at) <= self.fresh).map(|(_, watts)| watts)
-    }
-}
-
-type Slot = Mutex<Option<(Duration, Watts)>>;
-
-async fn ask_on(slot: Weak<Slot>, program: Vec<String>, period: Duration, clock: Clock) {
-    let mut works = None;
-    loop {
-        let answer = command::run(&program, DEADLINE, &clock).await;
-        let Some(slot) = slot.upgrade() else { return };
-        let watts = answer.and_then(|text| parse(&text).ok_or_else(|| "no power reading in its output".to_owned()));
-        match &watts {
-            Ok(watts) if works != Some(true) => info!(%watts, "The BMC gives the host's power"),
-            // Most hosts have no BMC or no ipmitool, and the next meter or the power curve serves: nothing unexpected.
-            Err(why) if works.is_none() => info!(why, "The BMC gives no power reading; trying on"),
-            Err(why) if works == Some(true) => warn!(why, "The BMC gives no power reading any more; trying on"),
-            Ok(_) | Err(_) => {}
-        }
-        works = Some(watts.is_ok());
-        if let Ok(watts) = watts {
-            *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some((clock.elapsed(), watts));
-        }
-        drop(slot);
-        clock.sleep(period).await;
+    async fn ask(&mut self, clock: &Clock) -> Result<Watts, String> {
+        let printed = command::run(&self.program, DEADLINE, clock).await?;
+        parse(&printed).ok_or_else(|| "no power reading in its output".to_owned())
     }
 }
 
@@ -78,8 +32,6 @@ fn parse(text: &str) -> Option<Watts> {
 
 #[cfg(test)]
 mod tests {
-    use ballast_core::units::Timestamp;
-
     use super::*;
 
     const PRINTED: &str = "
@@ -100,17 +52,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_counts_until_it_is_stale() {
-        let (clock, _driver) = Clock::driven(Timestamp::from_secs(100));
-        let program = ["printf", "Instantaneous power reading: 150 Watts"].map(str::to_owned);
-        let dcmi = Dcmi::start(program.into(), Duration::from_secs(10), clock);
-        let answered = async {
-            while dcmi.latest(Duration::ZERO).is_none() {
-                tokio::task::yield_now().await;
-            }
+    async fn what_the_program_prints_is_the_answer_and_what_it_complains_of_the_reason() {
+        let clock = Clock::system();
+        let ask = async |words: &[&str]| {
+            let program = words.iter().map(|word| (*word).to_owned()).collect();
+            Dcmi { program }.ask(&clock).await
         };
-        assert!(Clock::system().timeout(Duration::from_secs(10), answered).await.is_ok());
-        assert_eq!(dcmi.latest(Duration::from_secs(30)), Some(Watts(150.0)));
-        assert_eq!(dcmi.latest(Duration::from_secs(31)), None);
+        assert_eq!(ask(&["printf", "Instantaneous power reading: 150 Watts"]).await, Ok(Watts(150.0)));
+        assert!(ask(&["true"]).await.unwrap_err().contains("no power reading"));
+        assert!(ask(&["false"]).await.unwrap_err().starts_with("false failed"));
     }
 }

@@ -3,9 +3,11 @@
 //! Figures of different meters are not comparable, so the choice does not flap: once a meter has answered, only one
 //! that stands earlier in the order replaces it; while it is silent, power is missing and the sampler estimates.
 
+mod asked;
 mod dcmi;
 mod hwmon;
 mod rapl;
+mod redfish;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -15,25 +17,28 @@ use ballast_core::{
 };
 use ballast_daemon::clock::Clock;
 
-use self::{dcmi::Dcmi, rapl::Rapl};
+use self::{asked::Asked, dcmi::Dcmi, rapl::Rapl, redfish::Redfish};
+
+pub use self::redfish::RedfishMeter;
 
 /// Which meters, in which order, and how they are reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PowerOptions {
-    /// The order in which meters are tried. [`PowerSource::Curve`] and [`PowerSource::Redfish`] name no meter that the
-    /// agent can read; the configuration refuses them.
+    /// The order in which meters are tried. [`PowerSource::Curve`] names none; the configuration refuses it.
     pub order: Vec<PowerSource>,
     /// Names of hwmon devices that measure the whole host; others (a graphics card's) measure a part of it.
     pub hwmon_meters: Vec<String>,
     /// The program that prints a DCMI power reading, with its arguments.
     pub dcmi_command: Vec<String>,
-    /// How often it is run; the BMC is slow, so at least [`PowerOptions::DCMI_PERIOD_MIN`].
-    pub dcmi_period: Duration,
+    /// The host's own BMC by Redfish, where it is in the order.
+    pub redfish: Option<RedfishMeter>,
+    /// How often the BMC is asked; it is slow, so at least [`PowerOptions::BMC_PERIOD_MIN`].
+    pub bmc_period: Duration,
 }
 
 impl PowerOptions {
-    /// Shortest period of DCMI readings: a reading takes the BMC up to seconds.
-    pub const DCMI_PERIOD_MIN: Duration = Duration::from_secs(10);
+    /// Shortest period of readings by the BMC, which takes up to seconds for one.
+    pub const BMC_PERIOD_MIN: Duration = Duration::from_secs(10);
 }
 
 impl Default for PowerOptions {
@@ -43,7 +48,8 @@ impl Default for PowerOptions {
             order: vec![PowerSource::Dcmi, PowerSource::Hwmon, PowerSource::Rapl],
             hwmon_meters: vec!["power_meter".into()],
             dcmi_command: ["ipmitool", "dcmi", "power", "reading"].map(str::to_owned).into(),
-            dcmi_period: Duration::from_secs(15),
+            redfish: None,
+            bmc_period: Duration::from_secs(15),
         }
     }
 }
@@ -54,18 +60,27 @@ pub(super) struct Meters {
     root: PathBuf,
     options: PowerOptions,
     rapl: Rapl,
-    dcmi: Option<Dcmi>,
+    dcmi: Option<Asked>,
+    redfish: Option<Asked>,
     /// Place in the order of the meter in use.
     chosen: Option<usize>,
 }
 
 impl Meters {
-    /// The meters below `root`. Starts the task that reads DCMI, where it is in the order: call it in a runtime.
+    /// The meters below `root`. Starts the tasks that ask the BMC, where it is in the order: call it in a runtime.
     pub(super) fn new(root: PathBuf, options: PowerOptions, clock: &Clock) -> Self {
-        let wants_dcmi = options.order.contains(&PowerSource::Dcmi);
-        let period = options.dcmi_period.max(PowerOptions::DCMI_PERIOD_MIN);
-        let dcmi = wants_dcmi.then(|| Dcmi::start(options.dcmi_command.clone(), period, clock.clone()));
-        Self { rapl: Rapl::new(&root), root, options, dcmi, chosen: None }
+        let wants = |source| options.order.contains(&source);
+        let period = options.bmc_period.max(PowerOptions::BMC_PERIOD_MIN);
+        let dcmi = wants(PowerSource::Dcmi).then(|| Dcmi { program: options.dcmi_command.clone() });
+        let redfish = options.redfish.as_ref().filter(|_| wants(PowerSource::Redfish)).map(Redfish::new);
+        Self {
+            dcmi: dcmi.map(|meter| Asked::start(meter, period, clock.clone())),
+            redfish: redfish.map(|meter| Asked::start(meter, period, clock.clone())),
+            rapl: Rapl::new(&root),
+            root,
+            options,
+            chosen: None,
+        }
     }
 
     /// Reads the meter in use at `elapsed` on the agent's clock; also says which it is.
@@ -87,7 +102,8 @@ impl Meters {
             PowerSource::Dcmi => self.dcmi.as_ref()?.latest(elapsed),
             PowerSource::Hwmon => hwmon::read(&self.root, &self.options.hwmon_meters),
             PowerSource::Rapl => self.rapl.read(elapsed),
-            PowerSource::Curve | PowerSource::Redfish => None,
+            PowerSource::Redfish => self.redfish.as_ref()?.latest(elapsed),
+            PowerSource::Curve => None,
         }
     }
 }
