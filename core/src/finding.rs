@@ -379,7 +379,11 @@ impl fmt::Display for Finding {
                 write!(f, "vm {vm} was moved back and is left alone for {} s more", left.as_secs())
             }
             Self::WritesTooMuch { vm, writes, calm_at } => {
-                write!(f, "vm {vm} writes {}/s, its copy would not end; ", Bytes::from_f64(writes.get()))?;
+                write!(
+                    f,
+                    "vm {vm} writes {}/s, its copy would not end within its limits; ",
+                    Bytes::from_f64(writes.get())
+                )?;
                 match calm_at {
                     Some(at) => write!(f, "by what it did on the last days it is calm enough from {at} on"),
                     None => f.write_str("no hour is known in which it is calm enough"),

@@ -21,7 +21,7 @@ use crate::{
 };
 
 pub use experience::{CopyFactors, Experience, Reckoned};
-pub use renewed::{CopyPrices, GiveUp, Judged, Renewed, Rest, rest};
+pub use renewed::{CopyPrices, GiveUp, Judged, Renewed, Rest, Standing, rest};
 pub use writes::{Changed, Writes};
 
 /// Rounds after which a copy counts as not converging.
@@ -200,8 +200,11 @@ pub struct PreCopy {
     downtime: f64,
     help: Help,
     throttle: f64,
-    /// Bytes that this pass began with.
+    /// Bytes that this pass began with, and when, in seconds since the order.
     pass_bytes: f64,
+    pass_began: f64,
+    /// Bytes per second of the pass before that came to be copied again, however often each page was written.
+    found_rate: f64,
     /// Switched over by post-copy.
     fetches: bool,
 }
@@ -227,6 +230,8 @@ impl PreCopy {
             help: Help::default(),
             throttle: 0.0,
             pass_bytes: memory,
+            pass_began: PREPARATION.as_secs_f64(),
+            found_rate: 0.0,
             fetches: false,
         }
     }
@@ -294,9 +299,9 @@ impl PreCopy {
         Bytes::from_f64(self.copied)
     }
 
-    /// Data left to copy: of this pass, and what was written since it began.
+    /// Data left to copy of this pass: as QEMU tells it, which finds out what was written meanwhile only when a pass is over.
     pub fn remaining(&self) -> Bytes {
-        Bytes::from_f64((self.left + self.dirtied).min(self.memory))
+        Bytes::from_f64(self.left)
     }
 
     /// Rate of the copy.
@@ -305,9 +310,10 @@ impl PreCopy {
         BytesPerSec(if sends { self.rate } else { 0.0 })
     }
 
-    /// Rate at which the vm writes memory.
-    pub fn dirty_rate(&self) -> BytesPerSec {
-        BytesPerSec(self.dirty_rate)
+    /// Rate at which memory came to be copied again in the pass before: what QEMU calls its dirty rate. Less than the vm writes, for a
+    /// page counts once a pass.
+    pub fn found_rate(&self) -> BytesPerSec {
+        BytesPerSec(self.found_rate)
     }
 
     /// How far it is, as a hypervisor would tell of it; `total` is what there is to copy.
@@ -325,7 +331,7 @@ impl PreCopy {
             copied: self.copied(),
             remaining: self.remaining(),
             rate: self.rate(),
-            dirty_rate: self.dirty_rate(),
+            dirty_rate: self.found_rate(),
             iteration: self.round().into(),
         }
     }
@@ -466,7 +472,9 @@ impl PreCopy {
             let harder = if self.throttle > 0.0 { self.throttle + THROTTLE_MORE } else { THROTTLE_FIRST };
             self.throttle = harder.min(THROTTLE_MAX);
         }
-        (self.round, self.pass_bytes) = (self.round + 1, self.left);
+        let took = self.elapsed - self.pass_began;
+        self.found_rate = if took > 0.0 { self.left / took } else { 0.0 };
+        (self.round, self.pass_bytes, self.pass_began) = (self.round + 1, self.left, self.elapsed);
     }
 }
 

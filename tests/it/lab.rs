@@ -2,6 +2,7 @@
 //!
 //! Where the machine cannot hold the lab the tests say SKIPPED; `tests/run` tells whether it can.
 
+mod copies;
 mod faults;
 mod tls;
 

@@ -86,7 +86,10 @@ async fn what_a_vms_label_says_of_its_copies_holds_on_the_way() {
     let hasty = Convergence { timeout_seconds: Some(20), ..slow };
     let fleet = started(Mode::Recommend, 3, &held(hasty)).await;
     let mut operator = fleet.scheduler.operator().await.unwrap();
-    let reply = operator.migrate(wish("web-1", "kvm3")).await.unwrap().into_inner();
+    let refused = operator.migrate(wish("web-1", "kvm3")).await.unwrap_err();
+    assert!(refused.message().contains("would not end within its limits"), "{}", refused.message());
+    let anyhow = v1::MigrateRequest { r#override: true, ..wish("web-1", "kvm3") };
+    let reply = operator.migrate(anyhow).await.unwrap().into_inner();
     let Ending::Failed { reason } = over(&fleet, &reply.migration_id).await else { panic!("it did not fail") };
     assert_eq!(reason, "the copy was not done within 20s");
     assert_eq!(fleet.runs_on("web-1"), ["kvm1"]);

@@ -428,7 +428,8 @@ vm_labels() {
       pin=*) echo "<b:pin host='${label#pin=}'/>" ;;
       group=*) echo "<b:anti-affinity group='${label#group=}'/>" ;;
       within=*) echo "<b:migration timeout-seconds='${label#within=}'/>" ;;
-      *) fail "label $label: immovable, pin=HOST, group=NAME, within=SECONDS or lease is needed" ;;
+      copies=*) echo "<b:migration ${label#copies=}/>" ;;
+      *) fail "label $label: immovable, pin=HOST, group=NAME, within=SECONDS, copies=ATTRIBUTES or lease is needed" ;;
     esac
   done
   echo "</b:vm></metadata>"

@@ -52,12 +52,16 @@ pub struct Terms {
     pub tuning: &'static str,
     /// Memory of each host for its vms, MiB.
     pub memory_mib: u32,
+    /// CPU of each host for its vms, counted by what they use: the hosts share this machine's processors.
+    pub cpu_cores: f64,
+    /// Whether a host that is empty may sleep. None does: its command only says so, and the host stays as it is.
+    pub may_sleep: bool,
 }
 
 impl Terms {
     /// As shipped, in `mode`, but that migrations are not encrypted.
     pub fn plain(mode: &'static str) -> Self {
-        Self { mode, migration_tls: false, tuning: "", memory_mib: 1024 }
+        Self { mode, migration_tls: false, tuning: "", memory_mib: 1024, cpu_cores: 1.0, may_sleep: false }
     }
 }
 
@@ -227,15 +231,16 @@ fn configure_agent(lab: &Lab, authority: &Authority, folder: &Path, host: &str, 
     let pki = lab.pki(host);
     let pki =
         if pki.exists() { format!("migration_tls_dir = {:?}\n", pki.display().to_string()) } else { String::new() };
-    // One core for the vms of a host, counted by what they use: the hosts share this machine's processors.
+    let sleep = if terms.may_sleep { "sleep = \"suspend\"\nsleep_command = [\"true\"]\n" } else { "" };
     let text = format!(
         "[agent]\nhost = {host:?}\nscheduler = \"https://{HERE}:{PORT}\"\ndata_dir = {:?}\nperiod_seconds = 1.0\nmoves_out = 8\n\
          log = \"info,ballast_agent=debug\"\n{}\
          [libvirt]\nuri = {uri:?}\nmigration_uri = {migration_uri:?}\n{pki}\
-         [host]\ncpu_cores = 1.0\nmemory_mib = {}\ncpu_accounting = \"vms\"\n\
+         [host]\ncpu_cores = {:?}\nmemory_mib = {}\ncpu_accounting = \"vms\"\n{sleep}\
          [power]\nclass = \"ml110-g5\"\nsources = []\n",
         folder.join(host).display().to_string(),
         tls_section(&files),
+        terms.cpu_cores,
         terms.memory_mib
     );
     Ok(fs::write(folder.join(format!("{host}.toml")), text)?)

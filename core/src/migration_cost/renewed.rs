@@ -31,11 +31,8 @@ const ROUNDS_AHEAD: u32 = 10 * MAX_ROUNDS;
 /// Weight of the newest report in the rate of the copy (KubeVirt's figure).
 const NEWEST: f64 = 0.4;
 
-/// Least share of what was written in a pass that is found again as pages to copy, where no page was written twice.
-const ALL_FRESH: f64 = 0.95;
-
-/// Halvings of the interval in which a working set lies: a part in a million.
-const HALVINGS: u32 = 30;
+/// Share of memory that a pass leaves from which on it is not asked how often each page was written.
+const NEARLY_ALL: f64 = 0.99;
 
 /// What a copy costs while it goes on, at the objective's prices when it was ordered.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -95,16 +92,29 @@ impl fmt::Display for Rest {
     }
 }
 
-/// What is left of a copy of which `left` remains, with `within` until its limit: `job` says how the vm writes and how fast the
-/// copy is, `help` how it is made to converge.
-pub fn rest(job: CopyJob, help: Help, left: Bytes, within: Duration, prices: &CopyPrices) -> Rest {
-    job.eased(|job| played(job, help, left, within, prices), |rest| rest.converges)
+/// Where a copy is in its pass.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Standing {
+    /// What is left of the pass.
+    pub left: Bytes,
+    /// What the pass has copied so far.
+    pub sent: Bytes,
 }
 
-fn played(job: CopyJob, help: Help, left: Bytes, within: Duration, prices: &CopyPrices) -> Rest {
-    let memory = job.memory.max(left);
+/// What is left of a copy that is where `at` says, with `within` until its limit: `job` says how the vm writes and how fast the
+/// copy is, `help` how it is made to converge.
+pub fn rest(job: CopyJob, help: Help, at: Standing, within: Duration, prices: &CopyPrices) -> Rest {
+    job.eased(|job| played(job, help, at, within, prices), |rest| rest.converges)
+}
+
+fn played(job: CopyJob, help: Help, at: Standing, within: Duration, prices: &CopyPrices) -> Rest {
+    let memory = job.memory.max(at.left);
     let begun = PreCopy::new(CopyJob { memory, ..job }).helped(help);
-    let mut copy = PreCopy { phase: Phase::Copying, round: 1, left: left.as_f64(), fixed: 0.0, ..begun };
+    let mut copy = PreCopy { phase: Phase::Copying, round: 1, left: at.left.as_f64(), fixed: 0.0, ..begun };
+    if copy.rate > 0.0 {
+        // What was written since the pass began is found only at its end, and has to be copied then.
+        copy.dirtied = copy.dirtied_after(at.sent.as_f64() / copy.rate);
+    }
     let limit = within.as_secs_f64();
     while copy.rate > 0.0 && copy.round <= ROUNDS_AHEAD && copy.phase != Phase::Done && copy.elapsed <= limit {
         copy.advance_secs(copy.until_next());
@@ -162,7 +172,7 @@ impl fmt::Display for GiveUp {
             ),
             Self::Diverging { rest, writes, copies } => write!(
                 f,
-                "it writes {}/s and is copied at {}/s, which does not converge; {:.0} s more until its limit cost {:.0} J",
+                "it writes {}/s at least and is copied at {}/s, which does not converge; {:.0} s more until its limit cost {:.0} J",
                 Bytes::from_f64(sane(*writes)),
                 Bytes::from_f64(sane(*copies)),
                 rest.time.as_secs_f64(),
@@ -178,8 +188,16 @@ struct Pass {
     number: u64,
     /// The most that was left in it: what it began with, where a report came early in it.
     began_with: Bytes,
-    /// The same of the pass before, where there were reports of it.
-    before: Option<Bytes>,
+    /// Reports of it so far.
+    reports: u32,
+}
+
+impl Pass {
+    /// QEMU counts a pass before it has found out what is to be copied in it, so that a report in between says what was left of the
+    /// pass before.
+    fn is_clear(&self) -> bool {
+        self.number <= 1 || self.reports > 1
+    }
 }
 
 /// What a report comes to.
@@ -206,13 +224,15 @@ pub struct Renewed {
     pass: Pass,
     /// Since when every report says that it is not worth it.
     doubted_since: Option<Duration>,
+    /// What was left by the report before.
+    rest: Option<Rest>,
 }
 
 impl Renewed {
     /// Follows the copy of `job` within `limits`.
     pub fn new(job: CopyJob, limits: MigrationLimits, prices: CopyPrices, worth: Option<Joules>) -> Self {
-        let (copying_since, rate, doubted_since) = (None, None, None);
-        Self { job, limits, prices, worth, copying_since, rate, pass: Pass::default(), doubted_since }
+        let (copying_since, rate, doubted_since, rest) = (None, None, None, None);
+        Self { job, limits, prices, worth, copying_since, rate, pass: Pass::default(), doubted_since, rest }
     }
 
     /// Takes a report; nothing comes of one before the first byte or after the last pass.
@@ -226,7 +246,12 @@ impl Renewed {
         let job = self.job_now(progress);
         let within = self.limits.completion_timeout.saturating_sub(progress.elapsed.saturating_sub(since));
         let help = Help { auto_converge: self.limits.auto_converge, ..Help::default() };
-        let rest = rest(job, help, progress.remaining, within, &self.prices);
+        if let Some(rest) = self.rest.filter(|_| !self.pass.is_clear()) {
+            return Some(Judged { rest, give_up: None });
+        }
+        let at = Standing { left: progress.remaining, sent: self.pass.began_with.saturating_sub(progress.remaining) };
+        let rest = rest(job, help, at, within, &self.prices);
+        self.rest = Some(rest);
         let give_up = self.judge(&rest, &job, progress);
         Some(Judged { rest, give_up })
     }
@@ -235,38 +260,23 @@ impl Renewed {
         let newest = sane(progress.rate);
         self.rate = Some(self.rate.map_or(newest, |rate| rate + NEWEST * (newest - rate)));
         if progress.iteration != self.pass.number {
-            let follows = self.pass.number > 0 && progress.iteration == self.pass.number + 1;
-            let before = follows.then_some(self.pass.began_with);
-            self.pass = Pass { number: progress.iteration, began_with: progress.remaining, before };
+            self.pass = Pass { number: progress.iteration, ..Pass::default() };
         }
+        self.pass.reports += 1;
         self.pass.began_with = self.pass.began_with.max(progress.remaining);
     }
 
-    /// The copy at the rates of now. In the first pass nobody has measured how the vm writes meanwhile.
+    /// The copy at the rates of now. In the first pass nobody has measured how the vm writes meanwhile. After it, what was found is taken
+    /// to be written anywhere in memory, the kindest guess: of a smaller set a shorter pass leaves more.
     fn job_now(&self, progress: &Progress) -> CopyJob {
         let bandwidth = BytesPerSec(self.rate.unwrap_or_default());
-        let measured = sane(progress.dirty_rate);
-        if progress.iteration < 2 || measured <= 0.0 {
+        let found = sane(progress.dirty_rate);
+        if progress.iteration < 2 || found <= 0.0 {
             return CopyJob { bandwidth, ..self.job };
         }
-        let working_set = Bytes::from_f64(self.working_set(measured));
-        CopyJob { bandwidth, dirty_rate: BytesPerSec(measured), working_set, ..self.job }
-    }
-
-    /// Memory written again and again by a vm that writes at `rate`: what the pass before left to this one tells, by the
-    /// model's own law. Where that pass was not seen, what was reckoned, grown as the rate has, and what this pass began with
-    /// at least.
-    fn working_set(&self, rate: f64) -> f64 {
-        let (left, memory) = (self.pass.began_with.as_f64(), self.job.memory.as_f64());
-        let copied_at = self.rate.unwrap_or_default();
-        match self.pass.before {
-            Some(before) if copied_at > 0.0 => set_that_left(left, rate * before.as_f64() / copied_at, memory),
-            _ => {
-                let reckoned = sane(self.job.dirty_rate);
-                let grown = if reckoned > 0.0 { (rate / reckoned).max(1.0) } else { 1.0 };
-                (self.job.working_set.as_f64() * grown).min(memory).max(left)
-            }
-        }
+        let memory = self.job.memory.max(self.pass.began_with);
+        let dirty_rate = BytesPerSec(found * written_per_found(self.pass.began_with.ratio_of(memory)));
+        CopyJob { bandwidth, dirty_rate, memory, working_set: memory, ..self.job }
     }
 
     fn judge(&mut self, rest: &Rest, job: &CopyJob, progress: &Progress) -> Option<GiveUp> {
@@ -290,19 +300,11 @@ impl Renewed {
     }
 }
 
-/// The working set of a vm that wrote `written` bytes in a pass which left `left` of them to the next: the inverse of
-/// `W (1 - e^(-written / W))`, at most `memory`.
-fn set_that_left(left: f64, written: f64, memory: f64) -> f64 {
-    if left >= ALL_FRESH * written {
-        return memory;
-    }
-    let (mut low, mut high) = (left, memory.max(left));
-    for _ in 0..HALVINGS {
-        let middle = f64::midpoint(low, high);
-        let leaves = middle * (1.0 - (-written / middle).exp());
-        if leaves < left { low = middle } else { high = middle }
-    }
-    low
+/// How many pages a vm writes for each that a pass leaves to the next, where it leaves a `share` of memory: the model's law, `share =
+/// 1 - e^(-written)`, turned round. A page that is written again before it is copied counts once.
+fn written_per_found(share: f64) -> f64 {
+    let share = share.min(NEARLY_ALL);
+    if share > 0.0 { -(1.0 - share).ln() / share } else { 1.0 }
 }
 
 #[cfg(test)]

@@ -71,13 +71,19 @@ fn reading(second: u64, iteration: u64, left: Bytes, rate: f64, writes: f64) -> 
     }
 }
 
+/// At the beginning of a pass over so much.
+fn begun(left: Bytes) -> Standing {
+    Standing { left, sent: Bytes::ZERO }
+}
+
 #[test]
 fn what_is_left_is_what_the_model_takes_from_there() {
     let mut course = Course::of(job());
     let whole = super::super::estimate(&job());
     course.copy.advance(Duration::from_secs(12));
     let far = course.report();
-    let rest = rest(job(), Help::default(), far.remaining, Duration::from_secs(600), &prices());
+    let at = Standing { left: far.remaining, sent: far.copied };
+    let rest = rest(job(), Help::default(), at, Duration::from_secs(600), &prices());
     let reckoned = whole.duration - far.elapsed;
     assert!(rest.converges);
     assert!((rest.time.as_secs_f64() - reckoned.as_secs_f64()).abs() < 0.5, "{rest:?}, {reckoned:?}");
@@ -104,7 +110,10 @@ fn a_vm_that_begins_to_write_faster_than_the_link_is_given_up_and_not_at_once() 
     let report = course.report();
     assert!(report.elapsed > Duration::from_secs(20 + 21), "in its first pass, or at once: {report:?}");
     assert!(report.elapsed < Duration::from_secs(60), "{report:?}");
-    assert!(reason.to_string().starts_with("it writes 572.2 MiB/s and is copied at 190.7 MiB/s, which"), "{reason}");
+    assert!(
+        reason.to_string().starts_with("it writes 254.0 MiB/s at least and is copied at 190.7 MiB/s, which"),
+        "{reason}"
+    );
 }
 
 #[test]
@@ -173,7 +182,7 @@ fn a_link_that_stands_still_does_not_converge() {
 
 #[test]
 fn a_copy_that_would_end_only_after_its_limit_does_not_converge() {
-    let rest = rest(job(), Help::default(), Bytes::from_gib(3), Duration::from_secs(10), &prices());
+    let rest = rest(job(), Help::default(), begun(Bytes::from_gib(3)), Duration::from_secs(10), &prices());
     assert!(!rest.converges && rest.time == Duration::from_secs(10), "{rest:?}");
 }
 
@@ -191,20 +200,40 @@ fn a_vm_that_is_slowed_down_until_it_converges_is_not_given_up_for_what_it_write
 #[test]
 fn a_copy_that_shrinks_slowly_and_ends_in_time_converges_however_many_passes_it_takes() {
     let job = CopyJob { dirty_rate: BytesPerSec(1.95e8), working_set: Bytes::from_gib(4), ..job() };
-    let left = Bytes::from_mib(600);
-    let ends = |seconds| rest(job, Help::default(), left, Duration::from_secs(seconds), &prices());
+    let at = begun(Bytes::from_mib(600));
+    let ends = |seconds| rest(job, Help::default(), at, Duration::from_secs(seconds), &prices());
     let (enough, short) = (ends(300), ends(10));
     assert!(enough.converges && enough.time > Duration::from_secs(35), "{enough:?}");
     assert!(!short.converges, "{short:?}");
 }
 
 #[test]
-fn the_working_set_is_found_from_what_a_pass_left() {
-    let (set, memory) = (4e8, 4e9);
-    for written in [1e8, 4e8, 1e9] {
-        let left = set * (1.0 - f64::exp(-written / set));
-        let found = set_that_left(left, written, memory);
-        assert!((found / set - 1.0).abs() < 0.01, "{found} of {written}");
+fn how_much_is_written_follows_from_what_a_pass_left() {
+    for written in [0.01, 0.3, 1.0, 4.0] {
+        let left = 1.0 - f64::exp(-written);
+        assert!((written_per_found(left) * left / written - 1.0).abs() < 1e-9, "{written}");
     }
-    assert_eq!(set_that_left(1e8, 1e8, memory), memory, "no page was written twice: all memory may be the set");
+    assert_eq!(written_per_found(0.0), 1.0);
+    assert!(written_per_found(1.0).is_finite());
+}
+
+/// A pass of a real copy, reported twice a second by libvirt 9.0 and QEMU 7.2 (28 November 2026): of 144 MiB over 60 Mbit/s the vm writes
+/// 48 over and over. The first report comes before QEMU has found out what is to be copied.
+fn real_pass(number: u64) -> impl Iterator<Item = Progress> {
+    let left = [2, 57, 53, 50, 46, 42, 39, 35, 31, 28, 24, 20, 17, 14, 10, 6];
+    left.into_iter().enumerate().map(move |(index, mib)| {
+        let elapsed = Duration::from_secs(8) * u32::try_from(number).unwrap()
+            + Duration::from_millis(500) * u32::try_from(index).unwrap();
+        Progress { elapsed, ..reading(0, number, Bytes::from_mib(mib), 7.2e6, 7.15e6) }
+    })
+}
+
+#[test]
+fn a_real_copy_that_leaves_as_much_in_every_pass_is_given_up_though_each_of_them_comes_to_its_end() {
+    let memory = Bytes::from_mib(144);
+    let reckoned = CopyJob { memory, bandwidth: BytesPerSec(1.25e8), ..job() };
+    let mut renewed = Renewed::new(reckoned, MigrationLimits::for_memory(memory), prices(), Some(Joules(3e5)));
+    let given_up = (2..9).flat_map(real_pass).find_map(|one| Some((one.elapsed, renewed.report(&one)?.give_up?)));
+    let Some((at, GiveUp::Diverging { .. })) = given_up else { panic!("{given_up:?}") };
+    assert!(at > Duration::from_secs(16 + 20) && at < Duration::from_secs(16 + 30), "{at:?}");
 }

@@ -227,7 +227,12 @@ fn a_drained_vm_that_writes_too_much_waits_until_it_is_calm_and_the_others_go() 
     let mut fleet = Fleet::new(&[("a", &[2.0, 2.0]), ("b", &[2.0])]);
     fleet.host("a").mode = HostMode::Draining;
     fleet.vm(1).sample.as_mut().unwrap().dirty_rate = crate::sample::Reading::Measured(BytesPerSec(9e9));
-    assert!(advise(&fleet).notes.iter().any(|note| note.contains("writes 8.4 GiB/s, its copy would not end")));
+    assert!(
+        advise(&fleet)
+            .notes
+            .iter()
+            .any(|note| note.contains("writes 8.4 GiB/s, its copy would not end within its limits"))
+    );
     until_idle(&mut fleet, 200).expect("comes to rest");
     assert_eq!(fleet.vm(1).host, host_id("a"));
     assert_eq!(fleet.vm(2).host, host_id("b"));

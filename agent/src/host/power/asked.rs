@@ -16,6 +16,11 @@ const PERIODS_FRESH: u32 = 3;
 /// Longest wait for one answer.
 pub(super) const DEADLINE: Duration = Duration::from_secs(8);
 
+/// Questions after which a meter that has never answered is taken not to be there, and time until it is asked again all the same: most
+/// hosts have no BMC that measures, and starting a program is most of what asking costs.
+const TRIES: u32 = 4;
+const SELDOM: Duration = Duration::from_secs(600);
+
 /// What can be asked.
 pub(super) trait Meter: Send + 'static {
     /// What it is called in the log.
@@ -53,19 +58,26 @@ impl Asked {
 }
 
 async fn ask_on<M: Meter>(slot: Weak<Slot>, mut meter: M, period: Duration, clock: Clock) {
-    let mut worked = None;
+    let (mut worked, mut tries, mut has_answered) = (None, 0, false);
     loop {
         let answer = clock.timeout(DEADLINE, meter.ask(&clock)).await;
         let answer = answer.unwrap_or_else(|_| Err(format!("no answer within {DEADLINE:?}")));
         let Some(slot) = slot.upgrade() else { return };
         log(M::NAME, worked, &answer);
         worked = Some(answer.is_ok());
+        has_answered |= answer.is_ok();
+        tries = (tries + 1).min(TRIES);
         if let Ok(watts) = answer {
             *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some((clock.elapsed(), watts));
         }
         drop(slot);
-        clock.sleep(period).await;
+        clock.sleep(if has_answered { period } else { patience(period, tries) }).await;
     }
+}
+
+/// Time until a meter is asked again that has not answered in so many tries.
+fn patience(period: Duration, tries: u32) -> Duration {
+    if tries < TRIES { period } else { period.max(SELDOM) }
 }
 
 /// Says when a meter begins to answer, and when it ceases to.
@@ -94,6 +106,13 @@ mod tests {
         async fn ask(&mut self, _: &Clock) -> Result<Watts, String> {
             self.0.take().ok_or_else(|| "it has answered".to_owned())
         }
+    }
+
+    #[test]
+    fn a_meter_that_never_answers_is_soon_asked_seldom() {
+        let period = Duration::from_secs(15);
+        assert_eq!([1, 3, 4, 5].map(|tries| patience(period, tries)), [period, period, SELDOM, SELDOM]);
+        assert_eq!(patience(SELDOM * 2, 9), SELDOM * 2, "never more often than it is to be asked");
     }
 
     #[tokio::test]
