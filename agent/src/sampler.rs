@@ -107,6 +107,9 @@ impl<H: Hypervisor, S: Host> Sampler<H, S> {
         let counters = counters.ok().and_then(Result::ok);
         self.note_lateness(memory, counters.is_some());
         let inventory = self.inventory.borrow().clone();
+        if shows_others(counters.as_deref(), inventory.as_deref()) {
+            self.refresh.ask();
+        }
         let vms = vm_samples(memory, counters.as_deref(), inventory.as_deref(), now);
         let connected = counters.is_some() && inventory.is_some_and(|inventory| inventory.complete);
         let read_vms = counters.is_some().then_some(vms.as_slice());
@@ -149,6 +152,13 @@ impl<H: Hypervisor, S: Host> Sampler<H, S> {
 fn assemble(host: HostId, spool: &Spool, taken_at: Timestamp, sample: HostSample, vms: Vec<VmSample>) -> Batch {
     // The spool numbers it.
     Batch { host, boot: spool.boot(), seq: Seq::default(), taken_at, sample, vms }
+}
+
+/// Whether a vm is here that the inventory does not list: somebody started it, and its event was lost or is on the way.
+fn shows_others(counters: Option<&[VmCounters]>, inventory: Option<&Inventory>) -> bool {
+    let (Some(counters), Some(inventory)) = (counters, inventory) else { return false };
+    let lists = |vm| inventory.vms.iter().any(|record| record.vm == vm);
+    counters.iter().any(|read| !lists(read.vm))
 }
 
 /// Figures of the vms that were read, and a mention of every other that is known to be here.

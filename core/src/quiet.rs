@@ -18,7 +18,7 @@ use crate::{
     id::VmId,
     migration_cost::Writes,
     objective::{Objective, copy_job_of, measured_writes},
-    snapshot::{HostView, Snapshot, VmView},
+    snapshot::{HostView, VmView},
     units::{Bytes, BytesPerSec, Timestamp},
 };
 
@@ -132,7 +132,7 @@ pub fn too_busy(objective: &Objective<'_>, vm: &VmView, from: &HostView, to: &Ho
     if ends(now) {
         return None;
     }
-    let snapshot: &Snapshot = objective.snapshot();
+    let snapshot = objective.snapshot();
     Some(TooBusy { writes, calm_at: snapshot.quiet.next(vm.id(), snapshot.taken_at, ends) })
 }
 
