@@ -5,7 +5,7 @@
 //! and without values; nothing is made up.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -107,7 +107,9 @@ impl<H: Hypervisor, S: Host> Sampler<H, S> {
         let counters = counters.ok().and_then(Result::ok);
         self.note_lateness(memory, counters.is_some());
         let inventory = self.inventory.borrow().clone();
-        if shows_others(counters.as_deref(), inventory.as_deref()) {
+        if let (Some(read), Some(inventory)) = (&counters, &inventory)
+            && shows_others(read, inventory.vms.iter().map(|record| record.vm).collect())
+        {
             self.refresh.ask();
         }
         let vms = vm_samples(memory, counters.as_deref(), inventory.as_deref(), now);
@@ -155,10 +157,8 @@ fn assemble(host: HostId, spool: &Spool, taken_at: Timestamp, sample: HostSample
 }
 
 /// Whether a vm is here that the inventory does not list: somebody started it, and its event was lost or is on the way.
-fn shows_others(counters: Option<&[VmCounters]>, inventory: Option<&Inventory>) -> bool {
-    let (Some(counters), Some(inventory)) = (counters, inventory) else { return false };
-    let lists = |vm| inventory.vms.iter().any(|record| record.vm == vm);
-    counters.iter().any(|read| !lists(read.vm))
+fn shows_others(read: &[VmCounters], listed: BTreeSet<VmId>) -> bool {
+    read.iter().any(|counters| !listed.contains(&counters.vm))
 }
 
 /// Figures of the vms that were read, and a mention of every other that is known to be here.
@@ -252,6 +252,18 @@ mod tests {
 
     fn vm(state: VmState, cpu: Option<f64>) -> VmSample {
         VmSample { state, cpu_used: Reading::measured(cpu.map(Cores)), ..VmSample::default() }
+    }
+
+    #[test]
+    fn a_vm_that_is_read_and_not_listed_shows_that_the_inventory_is_old() {
+        let vm = |number| VmId(uuid::Uuid::from_u128(number));
+        let read = [1, 2].map(|number| VmCounters { vm: vm(number), ..VmCounters::default() });
+        assert!(shows_others(&read, BTreeSet::from([vm(1)])));
+        assert!(
+            !shows_others(&read, BTreeSet::from([vm(1), vm(2), vm(3)])),
+            "one that is listed and not read may be slow"
+        );
+        assert!(!shows_others(&[], BTreeSet::from([vm(1)])));
     }
 
     #[test]
