@@ -7,6 +7,7 @@
 //! `min(W, D t)`, because a page written twice is copied once. Nothing here knows a host, a vm or a policy.
 
 mod experience;
+mod pass;
 mod renewed;
 mod writes;
 
@@ -21,6 +22,7 @@ use crate::{
 };
 
 pub use experience::{CopyFactors, Experience, Reckoned};
+pub(crate) use pass::Pass;
 pub use renewed::{CopyPrices, GiveUp, Judged, Renewed, Rest, Standing, rest};
 pub use writes::{Changed, Writes};
 
@@ -203,7 +205,8 @@ pub struct PreCopy {
     /// Bytes that this pass began with, and when, in seconds since the order.
     pass_bytes: f64,
     pass_began: f64,
-    /// Bytes per second of the pass before that came to be copied again, however often each page was written.
+    /// Bytes per second of the pass before that came to be copied again: what QEMU calls its dirty rate. Less than the vm writes, for a
+    /// page counts once a pass.
     found_rate: f64,
     /// Switched over by post-copy.
     fetches: bool,
@@ -310,12 +313,6 @@ impl PreCopy {
         BytesPerSec(if sends { self.rate } else { 0.0 })
     }
 
-    /// Rate at which memory came to be copied again in the pass before: what QEMU calls its dirty rate. Less than the vm writes, for a
-    /// page counts once a pass.
-    pub fn found_rate(&self) -> BytesPerSec {
-        BytesPerSec(self.found_rate)
-    }
-
     /// How far it is, as a hypervisor would tell of it; `total` is what there is to copy.
     pub fn progress(&self, total: Bytes) -> Progress {
         let stage = match self.phase {
@@ -331,7 +328,7 @@ impl PreCopy {
             copied: self.copied(),
             remaining: self.remaining(),
             rate: self.rate(),
-            dirty_rate: self.found_rate(),
+            dirty_rate: BytesPerSec(self.found_rate),
             iteration: self.round().into(),
         }
     }

@@ -12,7 +12,6 @@ use crate::{
     power::PowerCurve,
     proposal::{Expectation, Move},
     risk::{FleetLoad, HostLoad, MOMENTS, Risk},
-    sample::VmSample,
     snapshot::{HostView, Snapshot, VmView},
     tuning::Tuning,
     units::{Bytes, Cores, Joules, Watts},
@@ -251,8 +250,7 @@ pub fn copy_job(vm: &VmView, from: &HostView, to: &HostView) -> CopyJob {
 
 /// How the vm was last found to write.
 pub fn measured_writes(vm: &VmView) -> Writes {
-    let measured = |sample: &VmSample| Writes { rate: sample.dirty_rate.value(), set: sample.working_set.value() };
-    vm.sample.as_ref().map(measured).unwrap_or_default()
+    vm.sample.as_ref().map(Writes::of).unwrap_or_default()
 }
 
 /// The same copy if the vm wrote in that way.

@@ -9,7 +9,7 @@
 //! long, by what is known. Hours are those of UTC; nights and nightly backups show in them, weekends do not. Only what was
 //! measured counts: of a vm that nobody has measured the model assumes what it writes, and may be wrong about it.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +18,7 @@ use crate::{
     id::VmId,
     migration_cost::Writes,
     objective::{Objective, copy_job_of, measured_writes},
+    sample::VmSample,
     snapshot::{HostView, VmView},
     units::{Bytes, BytesPerSec, Timestamp},
 };
@@ -79,24 +80,34 @@ fn place(at: Timestamp) -> (u64, usize) {
 pub struct QuietHours(BTreeMap<VmId, Writing>);
 
 impl QuietHours {
+    /// Takes a sample of a vm that is copied over `link`. What a snapshot holds is copied only for a vm that concerns it.
+    pub fn observe(hours: &mut Arc<Self>, sample: &VmSample, link: BytesPerSec) {
+        let writes = Writes::of(sample);
+        if writes.rate.is_some_and(|rate| hours.concern(sample.vm, rate, link)) {
+            Arc::make_mut(hours).note(sample.vm, writes, sample.taken_at);
+        }
+    }
+
+    /// A vm is gone; nothing is copied for one that was never remembered.
+    pub fn remove(hours: &mut Arc<Self>, vm: VmId) {
+        if hours.0.contains_key(&vm) {
+            Arc::make_mut(hours).forget(vm);
+        }
+    }
+
     /// Whether a vm that writes at `rate` and is copied over `link` is one to remember.
-    pub fn concern(&self, vm: VmId, rate: BytesPerSec, link: BytesPerSec) -> bool {
+    fn concern(&self, vm: VmId, rate: BytesPerSec, link: BytesPerSec) -> bool {
         rate > link * REMEMBERED_FROM || self.0.contains_key(&vm)
     }
 
     /// Takes how a vm was found to write.
-    pub fn note(&mut self, vm: VmId, writes: Writes, at: Timestamp) {
+    fn note(&mut self, vm: VmId, writes: Writes, at: Timestamp) {
         self.0.entry(vm).or_default().note(writes, at);
     }
 
     /// Forgets a vm that is gone.
-    pub fn forget(&mut self, vm: VmId) {
+    fn forget(&mut self, vm: VmId) {
         self.0.remove(&vm);
-    }
-
-    /// True where no vm writes much.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 
     /// The beginning of the next hour, within a day, in which the vm wrote so that its copy `ends`.
@@ -222,6 +233,6 @@ mod tests {
         quiet.note(vm_id(1), Writes { rate: Some(link * 0.3), set: None }, NOW);
         assert!(quiet.concern(vm_id(1), BytesPerSec(1.0), link), "its calm hours are what matters");
         quiet.forget(vm_id(1));
-        assert!(quiet.is_empty());
+        assert!(quiet.0.is_empty());
     }
 }

@@ -79,8 +79,7 @@ def report(folder, moved):
     scrapes = [(int(at), float(took), int(vms), int(lines)) for at, took, vms, lines in rows(f"{folder}/scrapes")]
     out = {
         "vms_with_figures": len(taken) + 1,
-        # The table has no column for the state, the balloon, what is resident and the operations of disks, which samples tell as well.
-        "figures_per_vm_agent_in_the_table": max(sum(1 for name, value in row.items() if value and name not in NOT_FIGURES) for row in told),
+        "figures_per_vm_agent": max(sum(1 for name, value in row.items() if value and name not in NOT_FIGURES) for row in told),
         "moves": len(moves) - 1,
         "seconds_of_moves": round((moves[-1] - moves[0]) / 1e9),
         "longest_gap_before_seconds_and_when": gap(taken, int(last[1]), moves[0]),

@@ -19,14 +19,14 @@ use crate::{
     command::{Command, Order},
     id::{CommandId, Epoch, Generation, HostId, VmId},
     inventory::Inventory,
-    migration_cost::{CopyFactors, Writes},
+    migration_cost::CopyFactors,
     newcomers::Newcomers,
     outcome::{Ending, Outcome},
     preflight,
     quiet::QuietHours,
     sample::{self, VmSample},
     snapshot::{Event, HostMode},
-    units::{BytesPerSec, Timestamp},
+    units::Timestamp,
 };
 
 mod check;
@@ -214,7 +214,7 @@ impl FleetState {
             let holds = |vm: &&mut VmState| vm.host == batch.host || has_arrived(sample);
             if let Some(vm) = self.vms.get_mut(&sample.vm).filter(holds) {
                 vm.sample = Some(*sample);
-                note_writing(&mut self.quiet, sample, link);
+                QuietHours::observe(&mut self.quiet, sample, link);
             }
         }
     }
@@ -295,10 +295,3 @@ pub(crate) mod fixtures;
 mod tests;
 #[cfg(test)]
 mod walk;
-
-/// Remembers how a vm writes, where that is much; what a snapshot holds is not copied for all others.
-fn note_writing(quiet: &mut Arc<QuietHours>, sample: &VmSample, link: BytesPerSec) {
-    let Some(rate) = sample.dirty_rate.value().filter(|rate| quiet.concern(sample.vm, *rate, link)) else { return };
-    let writes = Writes { rate: Some(rate), set: sample.working_set.value() };
-    Arc::make_mut(quiet).note(sample.vm, writes, sample.taken_at);
-}

@@ -8,6 +8,7 @@ use std::{
 use crate::{
     id::{Generation, HostId, VmId},
     inventory::{Inventory, VmRecord},
+    quiet::QuietHours,
     sample::{self, VmSample},
     units::Timestamp,
 };
@@ -152,9 +153,7 @@ impl FleetState {
             notes.push(format!("vm {id} is gone: no host lists it any more"));
             self.first_generation = self.first_generation.max(Generation(vm.generation.0.saturating_add(1)));
             self.vms.remove(&id);
-            if !self.quiet.is_empty() {
-                Arc::make_mut(&mut self.quiet).forget(id);
-            }
+            QuietHours::remove(&mut self.quiet, id);
         }
         for host in &withdrawn {
             if let Some(state) = self.hosts.get_mut(host) {

@@ -1,6 +1,7 @@
 //! The shield: says of every wish what stands against it. Nothing reaches an agent that it has not passed.
 //!
-//! It shares no code with any policy: it adds up demand with [`crate::risk`] and reads the snapshot, that is all. A
+//! It shares no code with any policy: it adds up demand with [`crate::risk`], reckons copies with [`crate::objective`] and reads
+//! the snapshot, that is all. A
 //! policy gone mad can at worst propose what is denied here, with a reason. Called by [`crate::decide`] for proposals
 //! and for each step of a plan, and by the scheduler before it carries out what was approved later.
 

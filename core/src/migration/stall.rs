@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::{
     command::Progress,
+    migration_cost::Pass,
     units::{Bytes, Timestamp},
 };
 
@@ -23,44 +24,31 @@ pub(super) struct StallDetector {
     /// The lowest beginning of a pass that is over.
     lowest_start: Option<Bytes>,
     pass: Pass,
-}
-
-/// The pass that the copy is in.
-#[derive(Debug, Clone, Default, PartialEq)]
-struct Pass {
-    number: u64,
-    began_at: Timestamp,
-    began_with: Bytes,
-    readings: u32,
-    lowest: Bytes,
+    pass_began_at: Timestamp,
+    lowest_in_pass: Bytes,
 }
 
 impl StallDetector {
     /// A detector for a copy that begins at `now` and may go without progress for `window`.
     pub(super) fn new(window: Duration, now: Timestamp) -> Self {
-        Self { window, gained_at: now, lowest_start: None, pass: Pass { began_at: now, ..Pass::default() } }
+        let (pass, lowest_in_pass) = (Pass::default(), Bytes::ZERO);
+        Self { window, gained_at: now, lowest_start: None, pass, pass_began_at: now, lowest_in_pass }
     }
 
     /// Takes a reading.
     pub(super) fn observe(&mut self, progress: &Progress, now: Timestamp) {
-        let left = progress.remaining;
-        if progress.iteration > self.pass.number {
-            self.end_pass();
-            self.pass = Pass { number: progress.iteration, began_at: now, began_with: left, readings: 1, lowest: left };
-            return;
-        }
-        self.pass.readings += 1;
-        if self.pass.readings == 2 {
-            // QEMU counts a pass before it has found out what is to be copied in it, so that the first reading may be of what was left
-            // of the pass before.
-            self.pass.began_with = self.pass.began_with.max(left);
-            self.pass.lowest = left;
+        let (left, before) = (progress.remaining, self.pass);
+        if self.pass.take(progress) {
+            self.end_pass(before);
+            (self.pass_began_at, self.lowest_in_pass) = (now, left);
+        } else if self.pass.reports == 2 {
+            self.lowest_in_pass = left;
             if is_gain(self.pass.began_with, self.lowest_start) {
-                self.gained_at = self.gained_at.max(self.pass.began_at);
+                self.gained_at = self.gained_at.max(self.pass_began_at);
             }
-        } else if is_gain(left, Some(self.pass.lowest)) {
-            self.pass.lowest = left;
-            let is_long = now.since(self.pass.began_at) >= self.window;
+        } else if is_gain(left, Some(self.lowest_in_pass)) {
+            self.lowest_in_pass = left;
+            let is_long = now.since(self.pass_began_at) >= self.window;
             if self.pass.number <= 1 || is_long {
                 self.gained_at = now;
             }
@@ -68,10 +56,10 @@ impl StallDetector {
     }
 
     /// A pass of a single reading is over before it can be told what it began with: less than what the reading said it was not.
-    fn end_pass(&mut self) {
-        if self.pass.readings > 0 && is_gain(self.pass.began_with, self.lowest_start) {
-            self.lowest_start = Some(self.pass.began_with);
-            self.gained_at = self.gained_at.max(self.pass.began_at);
+    fn end_pass(&mut self, pass: Pass) {
+        if pass.reports > 0 && is_gain(pass.began_with, self.lowest_start) {
+            self.lowest_start = Some(pass.began_with);
+            self.gained_at = self.gained_at.max(self.pass_began_at);
         }
     }
 

@@ -9,7 +9,7 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{CopyJob, Help, MAX_ROUNDS, Phase, PreCopy, sane};
+use super::{CopyJob, Help, MAX_ROUNDS, Pass, Phase, PreCopy, sane};
 use crate::{
     command::{MigrationLimits, Progress},
     outcome::Stage,
@@ -182,24 +182,6 @@ impl fmt::Display for GiveUp {
     }
 }
 
-/// The pass over memory that a copy is in, as far as reports show.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-struct Pass {
-    number: u64,
-    /// The most that was left in it: what it began with, where a report came early in it.
-    began_with: Bytes,
-    /// Reports of it so far.
-    reports: u32,
-}
-
-impl Pass {
-    /// QEMU counts a pass before it has found out what is to be copied in it, so that a report in between says what was left of the
-    /// pass before.
-    fn is_clear(&self) -> bool {
-        self.number <= 1 || self.reports > 1
-    }
-}
-
 /// What a report comes to.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Judged {
@@ -243,12 +225,12 @@ impl Renewed {
         }
         self.take(progress);
         let since = *self.copying_since.get_or_insert(progress.elapsed);
-        let job = self.job_now(progress);
-        let within = self.limits.completion_timeout.saturating_sub(progress.elapsed.saturating_sub(since));
-        let help = Help { auto_converge: self.limits.auto_converge, ..Help::default() };
         if let Some(rest) = self.rest.filter(|_| !self.pass.is_clear()) {
             return Some(Judged { rest, give_up: None });
         }
+        let job = self.job_now(progress);
+        let within = self.limits.completion_timeout.saturating_sub(progress.elapsed.saturating_sub(since));
+        let help = Help { auto_converge: self.limits.auto_converge, ..Help::default() };
         let at = Standing { left: progress.remaining, sent: self.pass.began_with.saturating_sub(progress.remaining) };
         let rest = rest(job, help, at, within, &self.prices);
         self.rest = Some(rest);
@@ -259,11 +241,7 @@ impl Renewed {
     fn take(&mut self, progress: &Progress) {
         let newest = sane(progress.rate);
         self.rate = Some(self.rate.map_or(newest, |rate| rate + NEWEST * (newest - rate)));
-        if progress.iteration != self.pass.number {
-            self.pass = Pass { number: progress.iteration, ..Pass::default() };
-        }
-        self.pass.reports += 1;
-        self.pass.began_with = self.pass.began_with.max(progress.remaining);
+        self.pass.take(progress);
     }
 
     /// The copy at the rates of now. In the first pass nobody has measured how the vm writes meanwhile. After it, what was found is taken

@@ -6,7 +6,10 @@
 
 use std::time::Duration;
 
-use crate::units::{Bytes, BytesPerSec};
+use crate::{
+    sample::VmSample,
+    units::{Bytes, BytesPerSec},
+};
 
 /// Halvings of the interval in which the share that a short time leaves unwritten lies: well below a part in a million.
 const HALVINGS: u32 = 40;
@@ -34,6 +37,11 @@ pub struct Writes {
 }
 
 impl Writes {
+    /// As a sample says that the vm was last found to write.
+    pub fn of(sample: &VmSample) -> Self {
+        Self { rate: sample.dirty_rate.value(), set: sample.working_set.value() }
+    }
+
     /// What two measurements say, the `short` one over less time than the `long` one. Where the long one shows no bound the
     /// set is not known, for it is larger than what was seen.
     pub fn measured(short: Changed, long: Changed) -> Self {

@@ -67,10 +67,8 @@ fn drain_host(board: &mut Board<'_>, slot: usize, advice: &mut Advice) -> bool {
 /// Those whose copies would end. The others wait until they write less, whatever room there is.
 fn calm_ones<'a>(board: &Board<'a>, slot: usize, units: Vec<Unit<'a>>, advice: &mut Advice) -> Vec<Unit<'a>> {
     let (objective, host) = (board.objective(), board.slots[slot].host);
-    let busy = |unit: &Unit<'_>| {
-        let vms = unit.vms.iter();
-        vms.filter_map(|vm| Some(too_busy(&objective, vm, host, host)?.finding(vm.id()))).next()
-    };
+    let busy =
+        |unit: &Unit<'_>| unit.vms.iter().find_map(|vm| Some(too_busy(&objective, vm, host, host)?.finding(vm.id())));
     let (mut calm, mut waiting) = (Vec::with_capacity(units.len()), Vec::new());
     for unit in units {
         match busy(&unit) {

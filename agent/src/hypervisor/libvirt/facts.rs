@@ -70,8 +70,8 @@ pub(super) fn collect(
             Err(other) => return Err(other),
         }
     }
-    let here = vms.iter().map(|record| record.vm).collect();
-    session.keep_domains(|vm| BTreeSet::contains(&here, &vm));
+    let here: BTreeSet<VmId> = vms.iter().map(|record| record.vm).collect();
+    session.keep_domains(|vm| here.contains(&vm));
     known.keep(&here);
     session.put_known(known);
     let HostWords { version, cpu_model, cpu_models } = words;
