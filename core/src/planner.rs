@@ -32,7 +32,10 @@ pub struct Planning {
 
 /// Plans `proposals`, and has the guard count every step that is taken.
 pub fn plan(guard: &mut Guard<'_>, mut proposals: Vec<Proposal>) -> Planning {
-    proposals.sort_by_key(|proposal| urgency(&proposal.motive));
+    proposals.sort_by(|a, b| {
+        let urgency = urgency(&a.motive).cmp(&urgency(&b.motive));
+        urgency.then_with(|| yield_of(b).total_cmp(&yield_of(a)))
+    });
     let mut planning = Planning::default();
     for proposal in proposals {
         let findings = guard.check(&proposal.action, &proposal.motive);
@@ -62,6 +65,20 @@ fn urgency(motive: &Motive) -> u8 {
         | Motive::Pin { .. } => 3,
         Motive::Nearer { .. } | Motive::Room { .. } | Motive::Replacement { .. } | Motive::Consolidation { .. } => 4,
         Motive::Idle { .. } => 5,
+    }
+}
+
+/// What a second of copying gains where hosts are emptied that may sleep then; more than anything for all else, whose order is
+/// the policy's. Links are few where a whole fleet is packed, and most is saved where those hosts go first that sleep
+/// soonest for what they save: Smith's rule (Smith 1956, Various Optimizers for Single-Stage Production). It also finishes
+/// what is begun, for of a host that is half empty only half is left to copy.
+fn yield_of(proposal: &Proposal) -> f64 {
+    match (&proposal.action, &proposal.motive) {
+        (Action::Evacuate { .. }, Motive::Consolidation { .. } | Motive::Replacement { .. }) => {
+            let expected = &proposal.expected;
+            expected.gain.get() / expected.copy_time.as_secs_f64().max(f64::MIN_POSITIVE)
+        }
+        _ => f64::INFINITY,
     }
 }
 
@@ -232,6 +249,21 @@ mod tests {
         let planning = planned(&fleet, vec![Proposal { action, motive, expected: Expectation::default() }]);
         assert_eq!(vms(&planning), [vm_id(1), vm_id(2)]);
         assert_eq!(planning.notes, ["empty a (3 vms): 2 of 3 moves begin now"]);
+    }
+
+    #[test]
+    fn of_hosts_that_are_emptied_those_go_first_whose_copies_gain_most_a_second() {
+        let mut fleet = Fleet::new(&[("a", &[1.0]), ("b", &[1.0]), ("c", &[])]);
+        fleet.tuning.moves_in_fleet = 1;
+        let empty = |vm, from: &str, copy_secs, gain| {
+            let moves = vec![Move { vm: vm_id(vm), from: host_id(from), to: host_id("c") }];
+            let action = Action::Evacuate { host: host_id(from), moves };
+            let copy_time = std::time::Duration::from_secs(copy_secs);
+            let expected = Expectation { copy_time, gain: crate::units::Joules(gain), ..Expectation::default() };
+            Proposal { action, motive: Motive::Consolidation { host: host_id(from) }, expected }
+        };
+        let planning = planned(&fleet, vec![empty(1, "a", 60, 90_000.0), empty(2, "b", 20, 80_000.0)]);
+        assert_eq!((vms(&planning), planning.waiting), (vec![vm_id(2)], 1));
     }
 
     #[test]
