@@ -38,6 +38,9 @@ pub struct Tuning {
     /// `correlation` are only what measuring begins with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub overload_share_max: Option<f64>,
+    /// Whether what each caution would have cost by the demand that came is reckoned all the time, and the cheapest taken:
+    /// `risk_z` is only where that begins then. `overload_share_max` goes before it.
+    pub risk_priced: bool,
     /// Correlation between the demands of two vms of a host: the share of the summed deviations that does not pool.
     pub correlation: f64,
     /// Memory promised to vms over memory a host has. 1: never over-committed.
@@ -108,6 +111,7 @@ impl Default for Tuning {
             cpu_fill_limit: 0.80,
             risk_z: 2.0,
             overload_share_max: None,
+            risk_priced: true,
             correlation: 0.1,
             memory_ratio: 1.0,
             horizon: Duration::from_secs(3600),
@@ -135,6 +139,11 @@ impl Default for Tuning {
 }
 
 impl Tuning {
+    /// Whether promises to hosts are made and judged.
+    pub fn measures_risk(&self) -> bool {
+        self.risk_priced || self.overload_share_max.is_some()
+    }
+
     /// Every value that is out of its range; empty where all are well.
     pub fn problems(&self) -> Vec<InvalidTuning> {
         let mut problems = Vec::new();

@@ -132,8 +132,28 @@ impl Intake {
     /// forgotten here.
     pub(crate) fn cycle(&mut self, snapshot: &Snapshot) {
         self.forecaster.cycle(snapshot);
-        if self.tuning.overload_share_max.is_some() && self.risk.is_due(snapshot.taken_at) {
+        if self.tuning.measures_risk() && self.risk.is_due(snapshot.taken_at) {
+            let before = self.fleet_z();
             self.risk.inform(snapshot, &mut self.forecaster.forecasts(snapshot), &self.tuning);
+            self.say_if_priced(before);
+        }
+    }
+
+    /// Standard deviations that hosts are reckoned with by what was measured.
+    fn fleet_z(&self) -> Option<f64> {
+        self.risk.measured().map(|measured| measured.fleet_z)
+    }
+
+    /// Says where the cheapest caution has become another; that which keeps promises moves with each of them.
+    fn say_if_priced(&self, before: Option<f64>) {
+        if let (Some(from), Some(to), None) = (before, self.fleet_z(), self.tuning.overload_share_max)
+            && from != to
+        {
+            tracing::info!(
+                from,
+                to,
+                "hosts are filled up to another number of deviations: by what came it would have cost least"
+            );
         }
     }
 

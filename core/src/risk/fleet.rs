@@ -47,7 +47,7 @@ impl<'a> FleetLoad<'a> {
     pub fn known(&'a self, snapshot: &'a Snapshot, forecasts: &Forecasts) -> KnownLoad<'a> {
         if self.unforeseen.is_empty() {
             KnownLoad::Shared(self)
-        } else if forecasts.risk.is_some() {
+        } else if forecasts.risk.as_ref().is_some_and(|measured| !measured.bundles.is_empty()) {
             // Of what a bundle has in common each member's part depends on all the others'.
             KnownLoad::of(snapshot, forecasts)
         } else {
@@ -68,10 +68,10 @@ impl<'a> FleetLoad<'a> {
         for host in concerned {
             let (name, load) = &mut fleet.hosts[host];
             let Some(view) = snapshot.hosts.get(*name) else { continue };
-            *load = HostLoad { base: load.base, ..HostLoad::empty(view) };
+            *load = HostLoad { base: load.base, z: load.z, ..HostLoad::empty(view) };
             fleet.residents[host].iter().for_each(|vm| load.add(fleet.vms.at(*vm).load));
         }
-        fleet.demand = HostLoad::default();
+        fleet.demand = HostLoad { z: fleet.demand.z, ..HostLoad::default() };
         fleet.vms.iter().for_each(|one| fleet.demand.add(one.load));
         fleet
     }
@@ -200,6 +200,10 @@ fn empty(host: &HostView, forecasts: &Forecasts) -> HostLoad {
 
 /// Takes every vm's deviation apart: what is common to all, what to its bundle, what its own.
 fn take_apart(vms: &mut Loads<'_>, measured: &MeasuredRisk, snapshot: &Snapshot) {
+    if measured.loadings.is_empty() && measured.bundles.is_empty() {
+        vms.iter_mut().for_each(|(_, load)| *load = load.taken_apart(measured.loading, 0.0, 0.0));
+        return;
+    }
     let bundles = bundles(snapshot);
     let mut together: BTreeMap<&str, f64> = BTreeMap::new();
     for (vm, bundle) in &bundles {

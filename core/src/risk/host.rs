@@ -125,6 +125,31 @@ impl HostLoad {
         moments.map(|moment| self.at(moment, risk)).fold(Cores::ZERO, Cores::max)
     }
 
+    /// How many times the same demand fits into `room` cores beside what is no vm's, `z` deviations included, at the worst moment
+    /// of the horizon: the `s` for which `s m + z sqrt(s V + (s D)²) = room`, where what is common to all vms grows with `s` and
+    /// what is each one's own with its root.
+    pub(super) fn scale_to(&self, room: f64, z: f64, risk: &Risk) -> f64 {
+        let fits = |moment: usize| {
+            let mean = self.mean[moment];
+            let (own, common) = self.parts(moment, risk.correlation);
+            let a = mean * mean - z * z * common * common;
+            let b = 2.0 * room * mean + z * z * own;
+            let fits = 2.0 * room * room / (b + (b * b - 4.0 * a * room * room).max(0.0).sqrt());
+            fits.max(room / self.ceiling.max(mean))
+        };
+        let moments = (0..MOMENTS).filter(|moment| *moment == 0 || risk.weights[*moment] > 0.0);
+        moments.map(fits).fold(f64::INFINITY, f64::min)
+    }
+
+    /// Variance that is each vm's own, and deviation that all have in common.
+    fn parts(&self, moment: usize, correlation: f64) -> (f64, f64) {
+        let (own, deviation) = (self.variance[moment], self.deviation[moment]);
+        if self.z.is_some() {
+            return (own, deviation);
+        }
+        (own * (1.0 - correlation), deviation.powi(2).max(own).sqrt() * correlation.sqrt())
+    }
+
     /// Mean CPU in use at `moment`, as a share of capacity, at most 1.
     pub fn utilisation(&self, moment: usize) -> f64 {
         (self.base.get() + self.mean[moment]).min(self.capacity.get()) / self.capacity.get().max(f64::MIN_POSITIVE)

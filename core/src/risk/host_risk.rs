@@ -1,8 +1,8 @@
 //! Measures a fleet's risk while it runs: makes promises, judges them a step later, learns from what came.
 //!
 //! Whoever decides owns one, feeds it every batch, and has it [`HostRisk::inform`] the forecasts before each decision, or
-//! [`HostRisk::tell`] what it knows where no time has passed; what was learned is kept across restarts, open promises are not. Without the operator's wish
-//! ([`Tuning::overload_share_max`]) it does nothing.
+//! [`HostRisk::tell`] what it knows where no time has passed; what was learned is kept across restarts, open promises are not. Where the
+//! operator fixed the risk ([`Tuning::measures_risk`]) it does nothing.
 
 use std::sync::Arc;
 
@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     forecast::Forecasts,
     risk::{
-        Calibration, Correlations, Kept, MeasuredRisk, Risk,
+        Calibration, Correlations, Kept, MeasuredRisk,
         correlation::bundles,
+        priced::Priced,
         promise::{Ended, Promises},
     },
     sample::Batch,
@@ -36,6 +37,7 @@ pub struct RiskReport {
 pub struct HostRisk {
     calibration: Calibration,
     correlations: Correlations,
+    priced: Priced,
     /// All promises so far.
     kept: Kept,
     #[serde(skip)]
@@ -60,15 +62,18 @@ impl HostRisk {
     /// Tells `forecasts` what is measured. Promises that are over at the moment of `snapshot` are judged first, and
     /// new ones are made; what came of the old is returned then.
     pub fn inform(&mut self, snapshot: &Snapshot, forecasts: &mut Forecasts, tuning: &Tuning) -> Option<Kept> {
-        let allowed = tuning.overload_share_max?;
+        if !tuning.measures_risk() {
+            return None;
+        }
         if !self.is_due(snapshot.taken_at) {
             self.tell(forecasts);
             return None;
         }
-        let kept = self.open.take().map(|promises| self.learn(promises.end(), snapshot, allowed, tuning));
+        let ended = self.open.take().map(|promises| promises.end(tuning.overload_joules_per_core_second));
+        let kept = ended.map(|ended| self.learn(&ended, snapshot, tuning));
         self.measured = Some(Arc::new(self.measure(tuning)));
         self.tell(forecasts);
-        self.open = Some(Promises::begin(snapshot, forecasts, &Risk::of(tuning)));
+        self.open = Some(Promises::begin(snapshot, forecasts, tuning));
         kept
     }
 
@@ -77,10 +82,15 @@ impl HostRisk {
         forecasts.risk.clone_from(&self.measured);
     }
 
-    fn learn(&mut self, ended: Ended, snapshot: &Snapshot, allowed: f64, tuning: &Tuning) -> Kept {
-        self.calibration.observe(&ended.kept, allowed, tuning.risk_z);
-        self.correlations.observe(&ended.errors, &bundles(snapshot));
-        self.correlations.retain(snapshot);
+    fn learn(&mut self, ended: &Ended, snapshot: &Snapshot, tuning: &Tuning) -> Kept {
+        if let Some(allowed) = tuning.overload_share_max {
+            self.calibration.observe(&ended.kept, allowed, tuning.risk_z);
+            self.correlations.observe(&ended.errors, &bundles(snapshot));
+            self.correlations.retain(snapshot);
+        }
+        if let Some(costs) = &ended.costs {
+            self.priced.observe(costs);
+        }
         let mut kept = Kept::default();
         ended.kept.values().for_each(|of_class| kept.add(*of_class));
         self.kept.add(kept);
@@ -88,6 +98,14 @@ impl HostRisk {
     }
 
     fn measure(&self, tuning: &Tuning) -> MeasuredRisk {
+        match tuning.overload_share_max {
+            Some(_) => self.calibrated(tuning),
+            None => self.cheapest(tuning),
+        }
+    }
+
+    /// The caution that keeps as many promises as the operator asks for, and the correlations that were measured.
+    fn calibrated(&self, tuning: &Tuning) -> MeasuredRisk {
         let classes = self.calibration.classes();
         let assumed = tuning.correlation;
         MeasuredRisk {
@@ -97,6 +115,12 @@ impl HostRisk {
             loadings: self.correlations.loadings(assumed),
             bundles: self.correlations.bundles(assumed),
         }
+    }
+
+    /// The caution that would have cost least; correlations are as assumed, for what they are worth is in what it cost.
+    fn cheapest(&self, tuning: &Tuning) -> MeasuredRisk {
+        let (fleet_z, loading) = (self.priced.z(tuning.risk_z), tuning.correlation.sqrt());
+        MeasuredRisk { fleet_z, loading, ..MeasuredRisk::default() }
     }
 
     /// How measuring stands; `None` where nothing is measured.

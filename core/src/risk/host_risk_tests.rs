@@ -96,9 +96,9 @@ fn nothing_is_promised_of_what_cannot_be_compared() {
 }
 
 #[test]
-fn without_the_operators_wish_nothing_is_measured() {
+fn where_the_operator_fixes_the_risk_nothing_is_measured() {
     let mut fleet = fleet(&[("a", &[1.0])]);
-    fleet.tuning.overload_share_max = None;
+    (fleet.tuning.overload_share_max, fleet.tuning.risk_priced) = (None, false);
     let mut risk = HostRisk::default();
     assert_eq!(inform(&mut risk, &mut fleet), None);
     assert_eq!((fleet.forecasts.risk, risk), (None, HostRisk::default()));
@@ -314,4 +314,39 @@ fn a_clock_that_was_set_back_ends_promises() {
     inform(&mut risk, &mut fleet);
     fleet.snapshot.taken_at = Timestamp::from_secs(10);
     assert_eq!(inform(&mut risk, &mut fleet), Some(Kept::default()));
+}
+
+/// A fleet with four vms of two cores, whose risk is priced.
+fn priced() -> Fleet {
+    let mut fleet = fleet(&[("a", &[2.0; 4]), ("b", &[])]);
+    fleet.tuning.overload_share_max = None;
+    fleet
+}
+
+/// The caution after steps in each of which every vm asked for so much.
+fn cautious_after(steps: &[f64]) -> f64 {
+    let (mut fleet, mut risk) = (priced(), HostRisk::default());
+    inform(&mut risk, &mut fleet);
+    for asked in steps {
+        let at = fleet.snapshot.taken_at;
+        let mut came = batch("a", 1, &[1, 2, 3, 4].map(|vm| (vm, *asked)));
+        came.taken_at = at.after(Duration::from_secs(60));
+        risk.observe(&came);
+        fleet.snapshot.taken_at = at.after(PROMISED_FOR);
+        inform(&mut risk, &mut fleet);
+    }
+    fleet.forecasts.risk.unwrap().fleet_z
+}
+
+#[test]
+fn priced_risk_begins_where_the_operator_says() {
+    assert_eq!(cautious_after(&[]), priced().tuning.risk_z);
+}
+
+#[test]
+fn demand_that_comes_as_foretold_makes_less_cautious_and_demand_that_does_not_more() {
+    let start = priced().tuning.risk_z;
+    let (calm, wild) = (cautious_after(&[2.0; 48]), cautious_after(&[4.0; 48]));
+    assert!(calm < start, "{calm}");
+    assert!(wild > start, "{wild}");
 }

@@ -17,7 +17,9 @@ mod host_risk_tests;
 mod loads;
 mod measured;
 mod names;
+mod priced;
 mod promise;
+mod trial;
 mod vm;
 
 pub use calibration::{Calibration, Kept, Z_MAX};

@@ -10,9 +10,14 @@ use std::{collections::BTreeMap, time::Duration};
 use crate::{
     forecast::{Forecasts, STEP},
     id::{HostId, VmId},
-    risk::{FleetLoad, HostClass, HostLoad, Kept, Risk, vm::wanted},
+    risk::{
+        FleetLoad, HostClass, HostLoad, Kept, Risk,
+        trial::{Costs, LEVELS, Trial},
+        vm::wanted,
+    },
     sample::{Batch, VmSample, VmState},
     snapshot::{HostPower, HostView, Snapshot},
+    tuning::Tuning,
     units::{Cores, Timestamp},
 };
 
@@ -40,6 +45,7 @@ struct Promise {
     demand: f64,
     /// The most so far; `None` while nothing came in.
     peak: Option<f64>,
+    trial: Option<Trial>,
 }
 
 /// A vm that is followed, in cores.
@@ -60,29 +66,33 @@ pub(super) struct Ended {
     pub(super) kept: BTreeMap<HostClass, Kept>,
     /// The error of each vm's forecast at the end, in deviations.
     pub(super) errors: Vec<(VmId, f64)>,
+    /// What a second at each level of caution would have cost; `None` where no host told.
+    pub(super) costs: Option<Costs>,
 }
 
 impl Promises {
     /// Makes promises for the hosts of `snapshot`.
-    pub(super) fn begin(snapshot: &Snapshot, forecasts: &Forecasts, risk: &Risk) -> Self {
+    pub(super) fn begin(snapshot: &Snapshot, forecasts: &Forecasts, tuning: &Tuning) -> Self {
+        let risk = &Risk::of(tuning);
         let load = FleetLoad::of(snapshot, forecasts);
         let mut promises = Self { begins: snapshot.taken_at, ..Self::default() };
         for (id, host) in snapshot.hosts.iter().filter(|(id, host)| may_be_judged(snapshot, id, host)) {
             let Some(of_host) = load.host(id) else { continue };
             let is_known = load.residents(id).all(|vm| forecasts.vms.contains_key(&vm));
             if is_known && of_host.deviates(1) {
-                promises.promise(host, of_host, risk);
+                promises.promise(host, of_host, risk, tuning);
                 load.residents(id).for_each(|vm| promises.follow(vm, &load));
             }
         }
         promises
     }
 
-    fn promise(&mut self, host: &HostView, load: &HostLoad, risk: &Risk) {
+    fn promise(&mut self, host: &HostView, load: &HostLoad, risk: &Risk, tuning: &Tuning) {
         self.names.insert(host.id().clone(), self.hosts.len());
         let (base, now) = (load.base.get(), load.now().get());
         let (class, promised) = (HostClass::of(&host.inventory), load.next_step(risk).get());
-        self.hosts.push(Promise { class, promised, base, demand: now - base, peak: None });
+        let trial = Trial::of(host, load, risk, tuning);
+        self.hosts.push(Promise { class, promised, base, demand: now - base, peak: None, trial });
     }
 
     fn follow(&mut self, vm: VmId, load: &FleetLoad<'_>) {
@@ -111,6 +121,11 @@ impl Promises {
         for sample in &batch.vms {
             touched.extend(self.heard(sample));
         }
+        if let Some(host) = self.names.get(&batch.host) {
+            let promise = &mut self.hosts[*host];
+            let (base, demand) = (promise.base, promise.demand);
+            promise.trial.iter_mut().for_each(|trial| trial.look(base, demand));
+        }
         for host in touched {
             let promise = &mut self.hosts[host];
             let now = promise.base + promise.demand;
@@ -132,9 +147,13 @@ impl Promises {
     }
 
     /// What came of it.
-    pub(super) fn end(self) -> Ended {
+    pub(super) fn end(self, price: f64) -> Ended {
         let mut ended = Ended::default();
         for host in self.hosts {
+            if let Some(cost) = host.trial.and_then(|trial| trial.cost(price)) {
+                let all = ended.costs.get_or_insert([0.0; LEVELS.len()]);
+                all.iter_mut().zip(cost).for_each(|(all, one)| *all += one);
+            }
             let Some(peak) = host.peak else { continue };
             let broken = peak > host.promised * (1.0 + ROUNDING) + ROUNDING;
             ended.kept.entry(host.class).or_default().count(broken);

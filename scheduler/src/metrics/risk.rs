@@ -1,4 +1,4 @@
-//! What was promised to hosts and what came of it, for a scrape: zero, and no class, where the operator has set no share.
+//! What was promised to hosts and what came of it, for a scrape: zero, and no class, where the operator has fixed the risk.
 
 use std::{fmt, sync::Arc};
 
@@ -16,15 +16,17 @@ pub(super) struct Promises(pub(super) Arc<Look>);
 
 impl Collector for Promises {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
-        let report = self.0.stats.risk.clone().unwrap_or_default();
+        let measured = self.0.stats.risk.clone();
+        let all = measured.as_ref().map(|report| ("all".to_owned(), report.measured.fleet_z));
+        let report = measured.unwrap_or_default();
         let fates = [("broken", report.kept.broken), ("kept", report.kept.promises.saturating_sub(report.kept.broken))];
         let promises = (names::RISK_PROMISES, "Promises to hosts, by what became of them", MetricType::Counter);
         labelled(&mut encoder, promises, "fate", fates)?;
         let help = "Standard deviations above the mean that hosts are promised";
         let mut metric = encoder.encode_descriptor(names::RISK_DEVIATIONS, help, None, MetricType::Gauge)?;
-        for (class, z) in &report.measured.z {
-            let labels = [("class", class.to_string())];
-            ConstGauge::new(*z).encode(metric.encode_family(&labels)?)?;
+        let classes = report.measured.z.iter().map(|(class, z)| (class.to_string(), *z));
+        for (class, z) in classes.chain(all) {
+            ConstGauge::new(z).encode(metric.encode_family(&[("class", class)])?)?;
         }
         Ok(())
     }

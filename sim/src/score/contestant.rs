@@ -91,7 +91,7 @@ pub fn contestant(
     knob: Option<Knob>,
 ) -> Result<Contestant, UnknownRule> {
     let with = |risk_z, overload_share_max| {
-        let tuning = Tuning { risk_z, overload_share_max, ..pace.tuning.clone() };
+        let tuning = Tuning { risk_z, overload_share_max, risk_priced: false, ..pace.tuning.clone() };
         Pace { tuning, ..pace.clone() }
     };
     let usual = pace.tuning.risk_z;
@@ -135,6 +135,7 @@ fn textbook_of(rule: textbook::Textbook, pace: &Pace) -> Contestant {
         cpu_limit: 1.0,
         cpu_fill_limit: 1.0,
         risk_z: 0.0,
+        risk_priced: false,
         vm_cool_down: Duration::ZERO,
         power_dwell: Duration::ZERO,
         sleep_after: Duration::ZERO,

@@ -119,7 +119,7 @@ impl<'a> Play<'a> {
     }
 
     pub(super) fn end(self) -> (World, Deciding) {
-        let kept = self.pace.tuning.overload_share_max.map(|_| self.risk.kept());
+        let kept = self.pace.tuning.measures_risk().then(|| self.risk.kept());
         (self.world, Deciding { kept, ..self.deciding })
     }
 

@@ -44,6 +44,8 @@ fn near_their_users_vms_cost_a_hundredth_more_at_most() {
     let scenario = file.build(&crate::scenario::file::Data::default(), None, 1).unwrap();
     let play = |price: f64| {
         let mut pace = file.pace().unwrap().clone();
+        // Another fleet would have another caution, and be dearer or cheaper by that.
+        pace.tuning.risk_priced = false;
         pace.tuning.proximity.joules_per_core_second_ms = price;
         let ledger = run_policy(&scenario, 1, &pace, &mut EwmaForecaster::default(), &mut RiskGreedy);
         (ledger.energy, ledger.users_rtt_core_seconds / ledger.users_core_seconds)

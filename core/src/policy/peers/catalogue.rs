@@ -178,6 +178,7 @@ pub fn terms(name: &str) -> Tuning {
         cpu_limit: 1.0,
         cpu_fill_limit: 1.0,
         risk_z: 0.0,
+        risk_priced: false,
         memory_ratio: 1.0,
         vm_cool_down: Duration::ZERO,
         power_dwell: Duration::ZERO,

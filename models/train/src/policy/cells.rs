@@ -178,6 +178,8 @@ impl Days {
         let scenario =
             Scenario::new(day.start(), day.duration(), hosts, vms, series)?.with_terms(day.terms().clone())?;
         let mut pace = self.pace.clone();
+        // What is learnt is learnt at a caution that stays.
+        pace.tuning.risk_priced = false;
         pace.tuning.risk_z = self.risks[rng.random_range(0..self.risks.len())];
         Ok(Cell { scenario, pace, seed })
     }

@@ -2,19 +2,24 @@
 
 use std::time::Duration;
 
-use ballast_core::{decision::Mode, risk::RiskReport};
+use ballast_core::{decision::Mode, risk::RiskReport, tuning::Tuning};
 
 use super::harness::{Agent, World};
 use crate::testing::logs::Logs;
 
 const CYCLE: Duration = Duration::from_secs(15);
 
-/// A scheduler that measures, where it is to.
-async fn with_share(share: Option<f64>) -> World {
+/// A scheduler with such numbers to decide by.
+async fn with(set: impl FnOnce(&mut Tuning)) -> World {
     let mut world = World::stopped(Mode::Recommend);
-    world.settings.tuning.overload_share_max = share;
+    set(&mut world.settings.tuning);
     world.start().await.unwrap();
     world
+}
+
+/// A scheduler whose promises may be broken once in a hundred times.
+async fn with_share() -> World {
+    with(|tuning| tuning.overload_share_max = Some(0.01)).await
 }
 
 /// Lets an agent report for `minutes`, its vm's use by `used`.
@@ -36,7 +41,7 @@ fn flickers(beat: u32) -> f64 {
 #[tokio::test]
 async fn promises_to_hosts_are_judged_and_what_was_learned_reaches_decisions() {
     let _logs = Logs::watch();
-    let world = with_share(Some(0.01)).await;
+    let world = with_share().await;
     let mut a = world.agent("a", &[7]).await;
     live(&world, &mut a, 12, flickers).await;
     let before = report(&world).await.unwrap();
@@ -52,7 +57,7 @@ async fn promises_to_hosts_are_judged_and_what_was_learned_reaches_decisions() {
 #[tokio::test]
 async fn what_was_measured_survives_a_restart() {
     let _logs = Logs::watch();
-    let mut world = with_share(Some(0.01)).await;
+    let mut world = with_share().await;
     let mut a = world.agent("a", &[7]).await;
     live(&world, &mut a, 24, |beat| if beat < 64 { flickers(beat) } else { 7.5 }).await;
     let before = report(&world).await.unwrap();
@@ -66,9 +71,21 @@ async fn what_was_measured_survives_a_restart() {
 }
 
 #[tokio::test]
-async fn without_a_share_nothing_is_measured() {
+async fn unless_told_otherwise_it_finds_the_cheapest_caution_by_itself() {
     let _logs = Logs::watch();
-    let world = with_share(None).await;
+    let world = with(|_| ()).await;
+    let mut a = world.agent("a", &[7]).await;
+    live(&world, &mut a, 12, flickers).await;
+    let report = report(&world).await.unwrap();
+    assert!(report.kept.promises > 0, "{report:?}");
+    let forecasts = world.engine().forecasts().await.unwrap();
+    assert_eq!(forecasts.risk.as_deref(), Some(&*report.measured));
+}
+
+#[tokio::test]
+async fn where_the_risk_is_fixed_nothing_is_measured() {
+    let _logs = Logs::watch();
+    let world = with(|tuning| tuning.risk_priced = false).await;
     let mut a = world.agent("a", &[7]).await;
     live(&world, &mut a, 12, flickers).await;
     assert_eq!(report(&world).await, None);
