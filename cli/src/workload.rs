@@ -204,7 +204,7 @@ pub(crate) fn host(inventory: &Inventory) -> HostSpec {
 #[cfg(test)]
 mod tests {
     use ballast_core::{
-        inventory::{CpuNeed, SleepSupport, VmLabels},
+        inventory::SleepSupport,
         power::PowerCurve,
         sample::{HostSample, Reading},
         units::{Bytes, BytesPerSec, Cores},
@@ -219,19 +219,7 @@ mod tests {
     const START: u64 = 1_000_000;
 
     fn inventory(name: &str, vms: &[u128]) -> Inventory {
-        let vm = |number: &u128| VmRecord {
-            vm: vm_id(*number),
-            name: format!("vm{number}"),
-            state: VmState::Running,
-            vcpus: 2,
-            memory_max: Bytes::from_gib(2),
-            cpu: CpuNeed::Any,
-            networks: BTreeSet::new(),
-            storages: BTreeSet::new(),
-            labels: VmLabels::default(),
-            obstacles: Vec::new(),
-            busy: false,
-        };
+        let vm = |number: &u128| VmRecord::running(vm_id(*number), format!("vm{number}"), 2, Bytes::from_gib(2));
         Inventory {
             host: HostId::new(name).unwrap(),
             boot: BootId(uuid(1)),

@@ -9,7 +9,7 @@ use crate::{
     decision::{Decision, Mode, Trigger},
     forecast::{Ahead, Forecasts, NORMAL, Quantiles},
     id::{BootId, CommandId, DecisionId, Epoch, Generation, HostId, VmId},
-    inventory::{CpuNeed, Inventory, SleepSupport, VmLabels, VmRecord},
+    inventory::{CpuNeed, Inventory, SleepSupport, VmRecord},
     plan::play,
     policy::View,
     power::PowerCurve,
@@ -182,17 +182,10 @@ fn host(name: &str) -> HostView {
 
 fn vm(number: u32, host: &str, cpu: f64) -> VmView {
     let record = VmRecord {
-        vm: vm_id(number),
-        name: format!("vm{number}"),
-        state: VmState::Running,
-        vcpus: 4,
-        memory_max: Bytes::from_gib(4),
         cpu: CpuNeed::Model("EPYC".into()),
         networks: ["br0".to_owned()].into(),
         storages: ["nfs".to_owned()].into(),
-        labels: VmLabels::default(),
-        obstacles: Vec::new(),
-        busy: false,
+        ..VmRecord::running(vm_id(number), format!("vm{number}"), 4, Bytes::from_gib(4))
     };
     let sample = VmSample {
         vm: vm_id(number),

@@ -117,6 +117,23 @@ pub struct VmRecord {
 }
 
 impl VmRecord {
+    /// A vm that runs, of that size, which needs nothing of its host and of which nobody wishes anything.
+    pub fn running(vm: VmId, name: impl Into<String>, vcpus: u32, memory_max: Bytes) -> Self {
+        Self {
+            vm,
+            name: name.into(),
+            state: VmState::Running,
+            vcpus,
+            memory_max,
+            cpu: CpuNeed::Any,
+            networks: BTreeSet::new(),
+            storages: BTreeSet::new(),
+            labels: VmLabels::default(),
+            obstacles: Vec::new(),
+            busy: false,
+        }
+    }
+
     /// The limits of its copies, by its operator's wish where he has one.
     pub fn limits(&self) -> MigrationLimits {
         self.labels.convergence.limits(self.memory_max)

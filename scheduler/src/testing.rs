@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use ballast_core::{
     command::{Command, MigrationLimits, Order},
     id::{BootId, CommandId, DecisionId, Epoch, Generation, HostId, Seq, VmId},
-    inventory::{CpuNeed, Inventory, SleepSupport, VmLabels, VmRecord},
+    inventory::{Inventory, SleepSupport, VmRecord},
     outcome::{Ending, Outcome, StageTimes},
     power::PowerCurve,
     sample::{AgentHealth, Batch, HostSample, Reading, VmSample, VmState},
@@ -35,19 +35,7 @@ pub(crate) fn id(number: u64) -> CommandId {
 
 /// A vm of 2 vCPUs and 2 GiB.
 pub(crate) fn vm_record(number: u128) -> VmRecord {
-    VmRecord {
-        vm: vm(number),
-        name: format!("vm{number}"),
-        state: VmState::Running,
-        vcpus: 2,
-        memory_max: Bytes::from_gib(2),
-        cpu: CpuNeed::Any,
-        networks: BTreeSet::new(),
-        storages: BTreeSet::new(),
-        labels: VmLabels::default(),
-        obstacles: Vec::new(),
-        busy: false,
-    }
+    VmRecord::running(vm(number), format!("vm{number}"), 2, Bytes::from_gib(2))
 }
 
 /// A host of 8 cores and 32 GiB with these vms, in its first boot.

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use ballast_core::{
     command::{Command, CommandStatus, Report},
     id::{BootId, CommandId, HostId, Seq, VmId},
-    inventory::{CpuNeed, Inventory, SleepSupport, VmLabels, VmRecord},
+    inventory::{Inventory, SleepSupport, VmRecord},
     outcome::Outcome,
     power::PowerCurve,
     sample::{AgentHealth, Batch, HostSample, PowerSource, Pressure, Reading, VmSample, VmState},
@@ -67,17 +67,9 @@ impl ScriptedHost {
     #[must_use]
     pub fn with_vm(mut self, name: &str, cpu_used: f64) -> Self {
         self.inventory.vms.push(VmRecord {
-            vm: vm_named(name),
-            name: name.into(),
-            state: VmState::Running,
-            vcpus: 4,
-            memory_max: Bytes::from_gib(2),
-            cpu: CpuNeed::Any,
             networks: ["br0".to_owned()].into(),
             storages: ["pool".to_owned()].into(),
-            labels: VmLabels::default(),
-            obstacles: Vec::new(),
-            busy: false,
+            ..VmRecord::running(vm_named(name), name, 4, Bytes::from_gib(2))
         });
         self.cpu_used.push(cpu_used);
         self

@@ -8,7 +8,7 @@ use super::{FleetSettings, FleetState};
 use crate::{
     command::{Command, MigrationLimits, Order},
     id::{BootId, CommandId, Epoch, Generation, HostId, Seq, VmId},
-    inventory::{CpuNeed, Inventory, SleepSupport, VmLabels, VmRecord},
+    inventory::{Inventory, SleepSupport, VmRecord},
     outcome::{Ending, Outcome, StageTimes},
     power::PowerCurve,
     sample::{AgentHealth, Batch, HostSample, Reading, VmSample, VmState},
@@ -36,19 +36,7 @@ pub(super) fn id(number: u64) -> CommandId {
 }
 
 pub(super) fn record(number: u128, state: VmState) -> VmRecord {
-    VmRecord {
-        vm: vm(number),
-        name: format!("vm-{number}"),
-        state,
-        vcpus: 2,
-        memory_max: Bytes::from_gib(2),
-        cpu: CpuNeed::Any,
-        networks: BTreeSet::new(),
-        storages: BTreeSet::new(),
-        labels: VmLabels::default(),
-        obstacles: Vec::new(),
-        busy: false,
-    }
+    VmRecord { state, ..VmRecord::running(vm(number), format!("vm-{number}"), 2, Bytes::from_gib(2)) }
 }
 
 pub(crate) fn inventory(name: &str, vms: &[(u128, VmState)]) -> Inventory {

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use ballast_core::{
     id::{BootId, HostId, Seq, VmId},
-    inventory::{CpuNeed, Inventory, SleepSupport, VmLabels, VmRecord},
+    inventory::{Inventory, SleepSupport, VmRecord},
     power::PowerCurve,
     sample::{AgentHealth, Batch, HostSample, Reading, VmSample, VmState},
     units::{Bytes, BytesPerSec, Cores, Timestamp, Watts},
@@ -103,17 +103,9 @@ pub(crate) const WEB: VmId = VmId(uuid::Uuid::from_u128(42));
 /// An inventory of a host with one vm, named `web`.
 pub(crate) fn inventory_with_web(host: &str) -> Inventory {
     let web = VmRecord {
-        vm: WEB,
-        name: "web".into(),
-        state: VmState::Running,
-        vcpus: 2,
-        memory_max: Bytes::from_gib(2),
-        cpu: CpuNeed::Any,
         networks: ["br0".to_owned()].into(),
         storages: ["pool".to_owned()].into(),
-        labels: VmLabels::default(),
-        obstacles: Vec::new(),
-        busy: false,
+        ..VmRecord::running(WEB, "web", 2, Bytes::from_gib(2))
     };
     Inventory { vms: vec![web], ..inventory(host) }
 }

@@ -107,27 +107,12 @@ fn counts(at: Duration, now: Duration) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use ballast_core::{
-        inventory::{CpuNeed, VmLabels},
-        units::Bytes,
-    };
+    use ballast_core::units::Bytes;
 
     use super::*;
 
     fn record(state: VmState) -> VmRecord {
-        VmRecord {
-            vm: VmId::default(),
-            name: "web-1".into(),
-            state,
-            vcpus: 1,
-            memory_max: Bytes::from_gib(1),
-            cpu: CpuNeed::Any,
-            networks: BTreeSet::new(),
-            storages: BTreeSet::new(),
-            labels: VmLabels::default(),
-            obstacles: Vec::new(),
-            busy: false,
-        }
+        VmRecord { state, ..VmRecord::running(VmId::default(), "web-1", 1, Bytes::from_gib(1)) }
     }
 
     const RUNS: Listed = Listed { vm: VmId(uuid::Uuid::nil()), run: Some(3), running: true };
