@@ -16,8 +16,31 @@ use crate::{
 pub(super) const LEVELS: [f64; 16] =
     [0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 8.0, 10.0];
 
-/// What a second would have cost at each level, in joules.
-pub(super) type Costs = [f64; LEVELS.len()];
+/// A figure of each level.
+pub(super) type ByLevel = [f64; LEVELS.len()];
+
+/// What a second would have cost.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Costs {
+    /// Watts of hosts that do nothing, by level.
+    pub(super) idle: ByLevel,
+    /// Cores of demand that would have gone unserved if nobody had done anything about it, by level.
+    pub(super) unserved: ByLevel,
+    /// The same of the hosts as they were.
+    pub(super) foretold: f64,
+    /// Cores of demand of the same vms that did go unserved: what was done about it is in there.
+    pub(super) came: f64,
+}
+
+impl Costs {
+    /// Adds what another host would have cost.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.idle.iter_mut().zip(other.idle).for_each(|(all, one)| *all += one);
+        self.unserved.iter_mut().zip(other.unserved).for_each(|(all, one)| *all += one);
+        self.foretold += other.foretold;
+        self.came += other.came;
+    }
+}
 
 /// Most that a host is taken to be filled further: beyond that it is too empty to tell of a full one.
 const SCALE_MAX: f64 = 4.0;
@@ -28,10 +51,17 @@ pub(super) struct Trial {
     capacity: f64,
     /// What it draws more than asleep though it does nothing, in watts.
     idle: f64,
+    /// What its vms were foretold to ask for, in cores.
+    mean: f64,
     /// How many times its vms would be on it, by level.
-    scales: [f64; LEVELS.len()],
+    scales: ByLevel,
+    /// How many times as far so many vms would stray together.
+    strays: ByLevel,
     /// Core-looks of demand beyond the capacity so far, by level.
-    excess: [f64; LEVELS.len()],
+    excess: ByLevel,
+    /// The same of the host as it is, and of what its vms did not get wherever they were.
+    foretold: f64,
+    came: f64,
     looks: u32,
 }
 
@@ -44,29 +74,40 @@ impl Trial {
         let idle = (power.idle() - power.asleep()).get();
         let is_told = room > 0.0 && idle > 0.0 && memory > 0.0 && load.mean_at(1) > 0.0;
         let scale = |z: f64| load.scale_to(room, z, risk).min(memory).min(SCALE_MAX);
+        let scales = LEVELS.map(scale);
         is_told.then(|| Self {
             capacity: load.capacity.get(),
             idle,
-            scales: LEVELS.map(scale),
+            mean: load.mean_at(1),
+            scales,
+            strays: scales.map(|scale| load.strays(scale, risk)),
             excess: [0.0; LEVELS.len()],
+            foretold: 0.0,
+            came: 0.0,
             looks: 0,
         })
     }
 
-    /// Takes what the vms ask for at one moment, and what the host itself uses, in cores.
-    pub(super) fn look(&mut self, base: f64, demand: f64) {
+    /// Takes what the vms ask for at one moment, what of that they do not get, and what the host itself uses, in cores.
+    pub(super) fn look(&mut self, base: f64, demand: f64, missing: f64) {
         self.looks += 1;
-        for (excess, scale) in self.excess.iter_mut().zip(self.scales) {
-            *excess += (base + scale * demand - self.capacity).max(0.0);
+        self.foretold += (base + demand - self.capacity).max(0.0);
+        self.came += missing;
+        for ((excess, scale), strays) in self.excess.iter_mut().zip(self.scales).zip(self.strays) {
+            let would_be = scale * self.mean + strays * (demand - self.mean);
+            *excess += (base + would_be - self.capacity).max(0.0);
         }
     }
 
-    /// What a second at each level has cost, in joules, where a core-second that goes unserved has `price`; `None` where
-    /// nothing was seen.
-    pub(super) fn cost(&self, price: f64) -> Option<Costs> {
+    /// What a second would have cost; `None` where nothing was seen.
+    pub(super) fn costs(&self) -> Option<Costs> {
         let looks = f64::from(self.looks);
-        let at = |level: usize| (self.idle + price * self.excess[level] / looks) / self.scales[level];
-        (self.looks > 0).then(|| std::array::from_fn(at))
+        (self.looks > 0).then(|| Costs {
+            idle: self.scales.map(|scale| self.idle / scale),
+            unserved: std::array::from_fn(|level| self.excess[level] / looks / self.scales[level]),
+            foretold: self.foretold / looks,
+            came: self.came / looks,
+        })
     }
 }
 
@@ -104,11 +145,17 @@ mod tests {
         }
     }
 
+    /// What a second costs at each level where a core-second that goes unserved has that price.
+    fn at(trial: &Trial, price: f64) -> ByLevel {
+        let costs = trial.costs().unwrap();
+        std::array::from_fn(|level| costs.idle[level] + price * costs.unserved[level])
+    }
+
     #[test]
     fn the_more_cautious_the_emptier_a_host_and_the_dearer_where_demand_comes_as_foretold() {
         let (_, mut trial) = trial(&fleet(0.5));
-        trial.look(0.0, 8.0);
-        let costs = trial.cost(500.0).unwrap();
+        trial.look(0.0, 8.0, 0.0);
+        let costs = at(&trial, 500.0);
         assert!(trial.scales.is_sorted_by(|a, b| a >= b), "{:?}", trial.scales);
         assert!(costs.is_sorted() && costs[0] < costs[LEVELS.len() - 1], "{costs:?}");
     }
@@ -117,8 +164,8 @@ mod tests {
     fn demand_that_a_fuller_host_would_not_serve_has_its_price() {
         let (_, mut trial) = trial(&fleet(0.5));
         // Twice as much as was foretold: the host as it is would be full.
-        trial.look(0.0, 16.0);
-        let (costs, free) = (trial.cost(500.0).unwrap(), trial.cost(0.0).unwrap());
+        trial.look(0.0, 16.0, 0.0);
+        let (costs, free) = (at(&trial, 500.0), at(&trial, 0.0));
         assert!(costs[0] > free[0] + 500.0, "{costs:?} {free:?}");
         assert_eq!(costs[LEVELS.len() - 1], free[LEVELS.len() - 1], "who is that cautious serves it");
     }
@@ -128,13 +175,21 @@ mod tests {
         let mut fleet = fleet(0.1);
         fleet.inventory("a").memory_capacity = trial(&fleet).0.memory;
         let (_, mut trial) = trial(&fleet);
-        trial.look(0.0, 8.0);
-        let costs = trial.cost(500.0).unwrap();
+        trial.look(0.0, 8.0, 0.0);
+        let costs = at(&trial, 500.0);
         assert_eq!((trial.scales[0], costs[0]), (1.0, costs[5]), "{costs:?}");
     }
 
     #[test]
+    fn vms_that_stray_each_by_itself_stray_less_than_they_are_more() {
+        let (_, trial) = trial(&fleet(0.5));
+        let within =
+            |(strays, scale): (&f64, &f64)| *strays >= scale.min(scale.sqrt()) && *strays <= scale.max(scale.sqrt());
+        assert!(trial.strays.iter().zip(&trial.scales).all(within), "{trial:?}");
+    }
+
+    #[test]
     fn what_was_not_seen_costs_nothing_that_could_be_said() {
-        assert_eq!(trial(&fleet(0.5)).1.cost(500.0), None);
+        assert_eq!(trial(&fleet(0.5)).1.costs(), None);
     }
 }
