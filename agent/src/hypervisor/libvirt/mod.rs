@@ -26,6 +26,7 @@ mod session;
 mod storage;
 mod survey;
 mod telemetry;
+mod threads;
 
 use std::{
     path::PathBuf,
@@ -55,8 +56,9 @@ use self::{
     migration::{Look, Looker, Watch, Watcher},
     params::JobKind,
     request::Request,
-    session::{Failure, Link, Session, Slots, explain_alone, of_vm, on_thread, slots},
+    session::{Failure, Link, Session, Slots, explain_alone, of_vm, slots},
     telemetry::Telemetry,
+    threads::on_thread,
 };
 use super::{Hypervisor, HypervisorError, HypervisorFacts, MigrationEvent, MigrationJob, Whereabouts};
 
@@ -239,7 +241,7 @@ impl Inner {
     /// Opens a connection of its own within the deadline.
     async fn own_session(&self, uri: &str, read_only: bool) -> Result<Arc<Session>, HypervisorError> {
         let uri = uri.to_owned();
-        let open = on_thread("libvirt-open", move || Ok(Arc::new(Session::open(&uri, read_only, None)?)));
+        let open = on_thread(move || Ok(Arc::new(Session::open(&uri, read_only, None)?)));
         let opened = self.clock.timeout(self.options.call_timeout, open).await;
         let timeout = HypervisorError::TimedOut(self.options.call_timeout);
         opened.map_err(|_| timeout)?.map_err(|failure| match explain_alone(failure) {
@@ -317,7 +319,7 @@ impl Inner {
         Box::new(move || {
             let (inner, session, allowed) = (Arc::clone(&inner), Arc::clone(&session), Arc::clone(&allowed));
             Box::pin(async move {
-                let look = on_thread("libvirt-look", move || migration::figures(&session, vm)).await;
+                let look = on_thread(move || migration::figures(&session, vm)).await;
                 let figures = look.map_err(explain_alone)?;
                 if let Some(figures) = figures
                     && !allowed.load(Ordering::Relaxed)
@@ -390,7 +392,7 @@ impl Inner {
             let slot = Arc::clone(&self.remote_slots).acquire_owned().await;
             let slot = slot.map_err(|_| HypervisorError::Unreachable("the driver is closing".into()))?;
             let session = self.own_session(uri, true).await?;
-            let asked = on_thread("libvirt-locate", move || {
+            let asked = on_thread(move || {
                 let found = whereabouts(&session, vm);
                 drop(session);
                 drop(slot);
