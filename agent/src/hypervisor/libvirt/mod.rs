@@ -23,6 +23,7 @@ mod preflight;
 mod request;
 mod roster;
 mod session;
+mod stats;
 mod storage;
 mod survey;
 mod telemetry;

@@ -18,8 +18,9 @@ use virt_sys as sys;
 
 use super::{
     events::Hub,
-    ffi, params,
+    ffi,
     session::{Failure, Link, Session, Slots, lock, of_vm, slots},
+    stats,
     survey::Survey,
 };
 use crate::hypervisor::HypervisorError;
@@ -210,9 +211,9 @@ impl Reader {
         let records = ffi::domain_stats(&handles, GROUPS)?;
         let now = self.clock.now();
         let mut survey = lock(&self.survey);
-        let counters = |ffi::StatsRecord { vm, run, params }: ffi::StatsRecord| {
-            let mut counters = params::counters(vm, run, &params, now, self.balloon_age_max);
-            survey.fill(&mut counters, run, params::changed(&params));
+        let counters = |ffi::StatsRecord { vm, run, stats }: ffi::StatsRecord| {
+            let mut counters = stats::counters(vm, run, &stats, now, self.balloon_age_max);
+            survey.fill(&mut counters, run, stats::changed(&stats));
             counters
         };
         Ok(records.into_iter().map(counters).collect())
