@@ -20,8 +20,8 @@ use ballast_core::{
 /// The two spans, seconds.
 const SPANS: [u8; 2] = [1, 8];
 
-/// Time between two measurements on a host: longer than the longer span.
-pub(super) const TURN: Duration = Duration::from_secs(10);
+/// Least time between two measurements on a host: longer than the longer span, and a little less than two beats.
+pub(super) const TURN: Duration = Duration::from_secs(9);
 
 /// Age beyond which a measurement tells nothing of how the vm writes now. At 30 vms a host each is measured every ten
 /// minutes.
