@@ -97,7 +97,7 @@ fn start<H: Hypervisor, S: Host>(
     let (journal, records) = Journal::open(&config.data_dir.join("journal"), clock.clone())?;
     let queue = Queue::new(config.host_id.clone(), config.moves_out);
     let (queue, open) = commands::restore(queue, records);
-    let spool = Spool::open(clock.disk(), &config.data_dir.join("spool"), boot);
+    let spool = Spool::open(clock.clone(), &config.data_dir.join("spool"), boot);
 
     let (keeper, published, refresh) = inventory::channels();
     let (commands, ends) = commands::channels();

@@ -60,8 +60,9 @@ pub(super) fn hold_and_serve(config: Config) -> anyhow::Result<()> {
 /// Runs the agent over libvirt and the real host until SIGTERM or SIGINT.
 #[cfg(feature = "libvirt")]
 fn serve(config: Config) -> anyhow::Result<()> {
-    // Two threads: one is enough, and the other is there when a disk makes it wait.
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    // One thread: whatever blocks is done aside (the clock's `aside`, threads of the libvirt driver), and a second worker would be
+    // woken at every beat for nothing.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let outcome = runtime.block_on(run(config));
     runtime.shutdown_timeout(LAST_CALLS);
     outcome

@@ -118,8 +118,8 @@ impl<H: Hypervisor, S: Host> Sampler<H, S> {
         let sample = host_sample(&self.config, &reading, read_vms, self.health(memory, &reading, connected));
         let batch = assemble(self.config.host_id.clone(), &self.spool, now, sample, vms);
         tracing::debug!(host = %batch.host, vms = batch.vms.len(), "Sampled");
-        // A write into the page cache; a disk that hangs here delays this beat, not the link or a command.
-        self.spool.push(batch, now);
+        // A disk that hangs here delays this beat, not the link or a command.
+        self.spool.push(batch, now).await;
     }
 
     fn note_lateness(&self, memory: &mut Memory, answered: bool) {

@@ -5,6 +5,7 @@
 pub mod bmc;
 mod boot;
 mod command;
+mod kernel_file;
 pub mod power;
 mod psi;
 pub mod real;

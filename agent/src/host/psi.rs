@@ -1,22 +1,39 @@
 //! Pressure stall information from `/proc/pressure`. Called by the real host at every reading.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use ballast_core::{
     sample::{Pressure, Reading},
     units::Ratio,
 };
 
-/// Reads it below `root`; what a kernel does not offer is missing.
-pub(super) fn read(root: &Path) -> Pressure {
-    let file = |resource: &str| fs::read_to_string(root.join("proc/pressure").join(resource)).unwrap_or_default();
-    let (cpu, memory, io) = (file("cpu"), file("memory"), file("io"));
-    Pressure {
-        cpu_some: share(&cpu, "some"),
-        memory_some: share(&memory, "some"),
-        memory_full: share(&memory, "full"),
-        io_some: share(&io, "some"),
-        io_full: share(&io, "full"),
+use super::kernel_file::KernelFile;
+
+/// The kernel's files of it.
+#[derive(Debug)]
+pub(super) struct Psi {
+    cpu: KernelFile,
+    memory: KernelFile,
+    io: KernelFile,
+}
+
+impl Psi {
+    /// Those below `root`.
+    pub(super) fn new(root: &Path) -> Self {
+        let file = |resource: &str| KernelFile::new(root.join("proc/pressure").join(resource));
+        Self { cpu: file("cpu"), memory: file("memory"), io: file("io") }
+    }
+
+    /// The pressure now; what a kernel does not offer is missing.
+    pub(super) fn read(&mut self) -> Pressure {
+        let (cpu, memory, io) = (self.cpu.text(), self.memory.text(), self.io.text());
+        Pressure {
+            cpu_some: share(&cpu, "some"),
+            memory_some: share(&memory, "some"),
+            memory_full: share(&memory, "full"),
+            io_some: share(&io, "some"),
+            io_full: share(&io, "full"),
+        }
     }
 }
 
@@ -45,6 +62,6 @@ mod tests {
     fn what_the_kernel_does_not_say_is_missing() {
         assert_eq!(share("some avg10=1.00\n", "full"), Reading::Missing);
         assert_eq!(share("some avg10=nan\n", "some"), Reading::Missing);
-        assert_eq!(read(Path::new("/nowhere")), Pressure::default());
+        assert_eq!(Psi::new(Path::new("/nowhere")).read(), Pressure::default());
     }
 }

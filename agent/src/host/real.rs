@@ -2,15 +2,14 @@
 //! through `/proc` and `/sys`.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, TryLockError},
+    sync::{Arc, Mutex, PoisonError, TryLockError},
     time::Duration,
 };
 
 use ballast_core::{
     id::HostId,
-    sample::{PowerSource, Pressure, Reading},
+    sample::{PowerSource, Reading},
     units::{Bytes, Cores, Watts, count},
 };
 use ballast_daemon::clock::Clock;
@@ -20,8 +19,9 @@ use tracing::{debug, warn};
 use super::{
     Host, HostError, HostReading,
     bmc::BmcOptions,
+    kernel_file::KernelFile,
     power::{Meters, PowerOptions},
-    psi,
+    psi::Psi,
     sleep::{self, SleepOptions},
 };
 
@@ -52,7 +52,7 @@ impl Default for HostOptions {
     }
 }
 
-/// Longest wait for a reading: a meter whose driver hangs must not hold up the sample.
+/// Longest wait for the meters: one whose driver hangs must not hold up the sample.
 const READ_DEADLINE: Duration = Duration::from_secs(1);
 
 /// The real host.
@@ -62,7 +62,8 @@ pub struct RealHost {
     clock: Clock,
     cpu: Cores,
     memory: Bytes,
-    reader: Arc<Mutex<Reader>>,
+    reader: Mutex<Reader>,
+    meters: Arc<Mutex<Meters>>,
 }
 
 impl RealHost {
@@ -71,7 +72,8 @@ impl RealHost {
     /// # Errors
     /// [`HostError::Failed`] where the machine cannot be read at all.
     pub fn new(options: HostOptions, clock: Clock) -> Result<Self, HostError> {
-        let reader = Reader::new(&options, &clock)?;
+        let reader = Reader::new(&options)?;
+        let meters = Meters::new(options.root.clone(), options.power.clone(), &clock);
         if let Some(Err(why)) = options.sleep.bmc.as_ref().map(BmcOptions::check) {
             warn!(why, "No BMC can be spoken to from here until that is mended");
         }
@@ -81,7 +83,8 @@ impl RealHost {
             memory: options.memory.unwrap_or(memory),
             options,
             clock,
-            reader: Arc::new(Mutex::new(reader)),
+            reader: Mutex::new(reader),
+            meters: Arc::new(Mutex::new(meters)),
         })
     }
 
@@ -94,28 +97,38 @@ impl RealHost {
     pub fn memory_capacity(&self) -> Bytes {
         self.memory
     }
+
+    /// Reads the meters: aside, unless there are none whose reading could take long.
+    async fn power(&self, elapsed: Duration) -> (Reading<Watts>, PowerSource) {
+        match self.meters.try_lock() {
+            Ok(mut meters) if !meters.may_block(elapsed) => return meters.read(elapsed),
+            // An earlier reading hangs in some driver.
+            Err(TryLockError::WouldBlock) => return Default::default(),
+            Ok(_) | Err(TryLockError::Poisoned(_)) => {}
+        }
+        let meters = Arc::clone(&self.meters);
+        let read = move || meters.lock().unwrap_or_else(PoisonError::into_inner).read(elapsed);
+        match self.clock.timeout(READ_DEADLINE, self.clock.aside(read)).await {
+            Ok(Ok(power)) => power,
+            Ok(Err(error)) => {
+                debug!(%error, "The meters could not be read");
+                Default::default()
+            }
+            Err(_) => {
+                debug!("The meters were not read in time");
+                Default::default()
+            }
+        }
+    }
 }
 
 impl Host for RealHost {
     async fn read(&self) -> HostReading {
-        let (reader, elapsed) = (Arc::clone(&self.reader), self.clock.elapsed());
-        let reading = tokio::task::spawn_blocking(move || match reader.try_lock() {
-            Ok(mut reader) => reader.read(elapsed),
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner().read(elapsed),
-            // An earlier reading hangs in some driver.
-            Err(TryLockError::WouldBlock) => HostReading::default(),
-        });
-        match self.clock.timeout(READ_DEADLINE, reading).await {
-            Ok(Ok(reading)) => reading,
-            Ok(Err(error)) => {
-                debug!(%error, "The host could not be read");
-                HostReading::default()
-            }
-            Err(_) => {
-                debug!("The host was not read in time");
-                HostReading::default()
-            }
-        }
+        let elapsed = self.clock.elapsed();
+        // What the kernel says of itself it says at once; a meter's driver may ask a BMC.
+        let reading = self.reader.lock().unwrap_or_else(PoisonError::into_inner).read(elapsed);
+        let (power, power_source) = self.power(elapsed).await;
+        HostReading { power, power_source, ..reading }
     }
 
     async fn sleep(&self) -> Result<(), HostError> {
@@ -130,42 +143,40 @@ impl Host for RealHost {
 /// What is read from, and what the reading before said.
 #[derive(Debug)]
 struct Reader {
-    root: PathBuf,
     system: System,
-    meters: Meters,
+    psi: Psi,
+    own: OwnUse,
     /// When the reading before was, and the CPU the agent had used by then; `None` before the first.
     before: Option<(Duration, Duration)>,
 }
 
 impl Reader {
-    fn new(options: &HostOptions, clock: &Clock) -> Result<Self, HostError> {
+    fn new(options: &HostOptions) -> Result<Self, HostError> {
         let mut system =
             System::new().map_err(|error| HostError::Failed(format!("this machine is unreadable: {error}")))?;
         system.refresh_memory();
         system.refresh_cpu_usage();
-        let meters = Meters::new(options.root.clone(), options.power.clone(), clock);
-        Ok(Self { root: options.root.clone(), system, meters, before: None })
+        Ok(Self { system, psi: Psi::new(&options.root), own: OwnUse::new(&options.root), before: None })
     }
 
     fn cores(&self) -> Cores {
         Cores(count(self.system.cpus().len()))
     }
 
+    /// Everything but power.
     fn read(&mut self, elapsed: Duration) -> HostReading {
         self.system.refresh_cpu_usage();
         self.system.refresh_memory();
-        let (power, power_source) = self.power(elapsed);
-        let own = agent_cpu(&self.root);
+        let own = self.own.cpu();
         let before = self.before.replace((elapsed, own));
         HostReading {
             // sysinfo's share is a difference to the refresh before; the first has none to differ from.
             cpu_used: before.map_or(Reading::Missing, |_| Reading::Measured(self.cpu_used())),
             memory_used: self.memory_used(),
-            power,
-            power_source,
-            pressure: self.pressure(),
-            agent_resident: agent_resident(&self.root),
+            pressure: self.psi.read(),
+            agent_resident: self.own.resident(),
             agent_cpu: before.map_or(Cores::ZERO, |(at, then)| cores_of(own, then, elapsed.saturating_sub(at))),
+            ..HostReading::default()
         }
     }
 
@@ -177,14 +188,6 @@ impl Reader {
         let (total, available) = (self.system.total_memory(), self.system.available_memory());
         Reading::measured((total > 0).then(|| Bytes(total.saturating_sub(available))))
     }
-
-    fn power(&mut self, elapsed: Duration) -> (Reading<Watts>, PowerSource) {
-        self.meters.read(elapsed)
-    }
-
-    fn pressure(&self) -> Pressure {
-        psi::read(&self.root)
-    }
 }
 
 /// CPU used between two readings, as a share of `span`.
@@ -192,24 +195,40 @@ fn cores_of(now: Duration, then: Duration, span: Duration) -> Cores {
     if span.is_zero() { Cores::ZERO } else { Cores(now.saturating_sub(then).as_secs_f64() / span.as_secs_f64()) }
 }
 
-/// CPU this process has used: fields 14 and 15 of `/proc/self/stat`, in hundredths of a second on every Linux.
-fn agent_cpu(root: &Path) -> Duration {
-    let stat = fs::read_to_string(root.join("proc/self/stat")).unwrap_or_default();
-    // The program's name (field 2) is in brackets and may hold spaces.
-    let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-    let ticks = after_name.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok());
-    Duration::from_millis(ticks.sum::<u64>().saturating_mul(10))
+/// What this process uses, by its own files.
+#[derive(Debug)]
+struct OwnUse {
+    stat: KernelFile,
+    status: KernelFile,
 }
 
-fn agent_resident(root: &Path) -> Bytes {
-    let status = fs::read_to_string(root.join("proc/self/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|line| line.split_whitespace().next()).and_then(|kib| kib.parse().ok());
-    Bytes::from_kib(kib.unwrap_or(0))
+impl OwnUse {
+    fn new(root: &Path) -> Self {
+        let file = |name: &str| KernelFile::new(root.join("proc/self").join(name));
+        Self { stat: file("stat"), status: file("status") }
+    }
+
+    /// CPU used so far: fields 14 and 15 of `/proc/self/stat`, in hundredths of a second on every Linux.
+    fn cpu(&mut self) -> Duration {
+        let stat = self.stat.text();
+        // The program's name (field 2) is in brackets and may hold spaces.
+        let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+        let ticks = after_name.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok());
+        Duration::from_millis(ticks.sum::<u64>().saturating_mul(10))
+    }
+
+    fn resident(&mut self) -> Bytes {
+        let status = self.status.text();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.split_whitespace().next()).and_then(|kib| kib.parse().ok());
+        Bytes::from_kib(kib.unwrap_or(0))
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[tokio::test]
@@ -242,8 +261,8 @@ mod tests {
         fs::create_dir_all(&own).unwrap();
         fs::write(own.join("stat"), "7 (ballast) agent) S 1 7 7 0 -1 4194560 1 0 0 0 150 50 0 0 20 0 9 0 1\n").unwrap();
         fs::write(own.join("status"), "Name:\tagent\nVmRSS:\t   20480 kB\n").unwrap();
-        assert_eq!(agent_cpu(root.path()), Duration::from_secs(2));
-        assert_eq!(agent_resident(root.path()), Bytes::from_mib(20));
+        let mut use_of_it = OwnUse::new(root.path());
+        assert_eq!((use_of_it.cpu(), use_of_it.resident()), (Duration::from_secs(2), Bytes::from_mib(20)));
         let half = cores_of(Duration::from_secs(2), Duration::from_millis(1500), Duration::from_secs(1));
         assert_eq!(half, Cores(0.5));
     }

@@ -7,7 +7,6 @@ use ballast_core::{
     id::{CommandId, Epoch, Seq},
     preflight::{Answer, Check, Question, Refusal},
 };
-use ballast_daemon::clock::Interval;
 use ballast_proto::{
     PREFLIGHT_CAPABILITY, PROTOCOL_VERSION,
     convert::{command_id, span},
@@ -22,7 +21,7 @@ use super::{
 };
 use crate::{commands::Request, power_state::PowerState};
 
-/// A word this often, even when there is nothing to say.
+/// A word after so long a silence, when there is nothing to say.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// Ends that were not acknowledged are told again after this.
 const TELL_AGAIN: Duration = Duration::from_secs(30);
@@ -61,6 +60,10 @@ pub(super) struct Session<'a> {
     answers: Answers,
     incoming: Streaming<v1::SchedulerMessage>,
     told: BTreeMap<CommandId, CommandStatus>,
+    /// When ends that were not acknowledged are told again.
+    tell_again_at: Duration,
+    /// When the last word was sent.
+    spoke_at: Duration,
     sent: Seq,
     acknowledged: Seq,
     window: u64,
@@ -102,7 +105,21 @@ impl<'a> Session<'a> {
         };
         let zero = Seq::default();
         let (sent, acknowledged, window, goodbye) = (zero, zero, 1, None);
-        let mut session = Self { link, outbox, answers, incoming, told, sent, acknowledged, window, goodbye };
+        let spoke_at = clock.elapsed();
+        let tell_again_at = spoke_at + TELL_AGAIN;
+        let mut session = Self {
+            link,
+            outbox,
+            answers,
+            incoming,
+            told,
+            tell_again_at,
+            spoke_at,
+            sent,
+            acknowledged,
+            window,
+            goodbye,
+        };
         session.welcomed(&welcome).await?;
         Ok(session)
     }
@@ -133,14 +150,11 @@ impl<'a> Session<'a> {
 
     /// Serves the stream; returns why it ended.
     async fn serve(&mut self) -> String {
-        let clock = self.link.clock.clone();
-        let mut keep_alive = clock.interval(KEEP_ALIVE);
-        let mut tell_again = clock.interval(TELL_AGAIN);
         loop {
             if self.may_send() && self.send_batch().await.is_err() {
                 return BROKEN.to_owned();
             }
-            let turn = self.next_turn(&mut keep_alive, &mut tell_again).await;
+            let turn = self.next_turn().await;
             match self.take(turn).await {
                 Ok(None) => {}
                 Ok(Some(reason)) => return reason,
@@ -150,8 +164,9 @@ impl<'a> Session<'a> {
     }
 
     /// Waits for whatever comes first; what comes from the scheduler comes before everything else.
-    async fn next_turn(&mut self, keep_alive: &mut Interval, tell_again: &mut Interval) -> Turn {
-        let may_send = self.may_send();
+    async fn next_turn(&mut self) -> Turn {
+        let (may_send, owes_an_end) = (self.may_send(), self.owes_an_end());
+        let clock = self.link.clock.clone();
         tokio::select! {
             biased;
             message = self.incoming.message() => Turn::Heard(message.map(|message| message.map(Box::new))),
@@ -159,8 +174,8 @@ impl<'a> Session<'a> {
             Ok(()) = self.link.commands.reports.changed() => Turn::Reports,
             Ok(()) = self.link.power.changed() => Turn::Power,
             Ok(()) = self.link.inventory.changed() => Turn::Inventory,
-            () = keep_alive.tick() => Turn::KeepAlive,
-            () = tell_again.tick() => Turn::TellAgain,
+            () = clock.sleep_until(self.spoke_at + KEEP_ALIVE) => Turn::KeepAlive,
+            () = clock.sleep_until(self.tell_again_at), if owes_an_end => Turn::TellAgain,
             () = std::future::ready(()), if may_send => Turn::Samples,
             () = self.link.backlog.grown() => Turn::Samples,
             () = self.outbox.roomy(), if !self.outbox.has_room() => Turn::Samples,
@@ -179,7 +194,7 @@ impl<'a> Session<'a> {
                 return Ok(Some(self.close().await));
             }
             Turn::Inventory => self.send_inventory().await?,
-            Turn::KeepAlive => self.outbox.urgent(Message::KeepAlive(v1::KeepAlive {})).await?,
+            Turn::KeepAlive => self.say(Message::KeepAlive(v1::KeepAlive {})).await?,
             Turn::TellAgain => {
                 self.told.retain(|_, status| !status.is_final());
                 self.report().await?;
@@ -199,6 +214,7 @@ impl<'a> Session<'a> {
     async fn send_batch(&mut self) -> Result<(), Closed> {
         let Some((seq, batch)) = self.link.backlog.after(self.sent) else { return Ok(()) };
         self.outbox.bulk(Message::Batch(batch)).await?;
+        self.spoke_at = self.link.clock.elapsed();
         self.sent = seq;
         Ok(())
     }
@@ -206,7 +222,7 @@ impl<'a> Session<'a> {
     async fn send_inventory(&mut self) -> Result<(), Closed> {
         let inventory = self.link.inventory.borrow_and_update().clone();
         match inventory {
-            Some(inventory) => self.outbox.urgent(Message::Inventory(Arc::unwrap_or_clone(inventory).into())).await,
+            Some(inventory) => self.say(Message::Inventory(Arc::unwrap_or_clone(inventory).into())).await,
             None => Ok(()),
         }
     }
@@ -214,17 +230,33 @@ impl<'a> Session<'a> {
     /// Tells what changed since it was last told.
     async fn report(&mut self) -> Result<(), Closed> {
         let reports = Arc::clone(&self.link.commands.reports.borrow_and_update());
-        for report in reports.iter().filter(|report| self.told.get(&report.id) != Some(&report.status)) {
-            self.outbox.urgent(Message::Report(report.clone().into())).await?;
+        let owed_an_end = self.owes_an_end();
+        let news: Vec<_> = reports.iter().filter(|report| self.told.get(&report.id) != Some(&report.status)).collect();
+        for report in news {
+            self.say(Message::Report(report.clone().into())).await?;
         }
         self.told = told_by(&reports);
+        if !owed_an_end {
+            self.tell_again_at = self.link.clock.elapsed() + TELL_AGAIN;
+        }
         Ok(())
+    }
+
+    /// Whether an end was told that the scheduler has not acknowledged.
+    fn owes_an_end(&self) -> bool {
+        self.told.values().any(CommandStatus::is_final)
+    }
+
+    /// Sends what must not wait behind samples.
+    async fn say(&mut self, message: Message) -> Result<(), Closed> {
+        self.spoke_at = self.link.clock.elapsed();
+        self.outbox.urgent(message).await
     }
 
     async fn say_goodbye(&mut self, heard: oneshot::Sender<()>) -> Result<(), Closed> {
         let reason = "going to sleep as ordered".to_owned();
         self.goodbye = Some(heard);
-        self.outbox.urgent(Message::Goodbye(v1::Goodbye { reason })).await
+        self.say(Message::Goodbye(v1::Goodbye { reason })).await
     }
 
     fn goodbye_heard(&mut self) {

@@ -1,5 +1,7 @@
 //! Wall power from the BMC by IPMI DCMI, through the site's `ipmitool` and the machine's own way to its BMC.
 
+use std::path::PathBuf;
+
 use ballast_core::units::Watts;
 use ballast_daemon::clock::Clock;
 
@@ -11,12 +13,17 @@ use crate::host::command;
 pub(super) struct Dcmi {
     /// With its arguments.
     pub(super) program: Vec<String>,
+    /// Where none of these is there, nothing can answer it.
+    pub(super) devices: Vec<PathBuf>,
 }
 
 impl Meter for Dcmi {
     const NAME: &'static str = "dcmi";
 
     async fn ask(&mut self, clock: &Clock) -> Result<Watts, String> {
+        if !self.devices.iter().any(|device| device.exists()) {
+            return Err("no IPMI device".to_owned());
+        }
         let printed = command::run(&self.program, DEADLINE, clock).await?;
         parse(&printed).ok_or_else(|| "no power reading in its output".to_owned())
     }
@@ -56,10 +63,17 @@ mod tests {
         let clock = Clock::system();
         let ask = async |words: &[&str]| {
             let program = words.iter().map(|word| (*word).to_owned()).collect();
-            Dcmi { program }.ask(&clock).await
+            Dcmi { program, devices: vec!["/".into()] }.ask(&clock).await
         };
         assert_eq!(ask(&["printf", "Instantaneous power reading: 150 Watts"]).await, Ok(Watts(150.0)));
         assert!(ask(&["true"]).await.unwrap_err().contains("no power reading"));
         assert!(ask(&["false"]).await.unwrap_err().starts_with("false failed"));
+    }
+
+    #[tokio::test]
+    async fn without_a_device_no_program_is_run() {
+        let program = vec!["printf".to_owned(), "Instantaneous power reading: 150 Watts".to_owned()];
+        let answer = Dcmi { program, devices: vec!["/nowhere/ipmi0".into()] }.ask(&Clock::system()).await;
+        assert_eq!(answer, Err("no IPMI device".to_owned()));
     }
 }

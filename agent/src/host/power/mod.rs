@@ -30,6 +30,8 @@ pub struct PowerOptions {
     pub hwmon_meters: Vec<String>,
     /// The program that prints a DCMI power reading, with its arguments.
     pub dcmi_command: Vec<String>,
+    /// The devices by which it reaches the BMC: where none of them is there, it need not be run to know what it says.
+    pub dcmi_devices: Vec<PathBuf>,
     /// The host's own BMC by Redfish, where it is in the order.
     pub redfish: Option<RedfishMeter>,
     /// How often the BMC is asked; it is slow, so at least [`PowerOptions::BMC_PERIOD_MIN`].
@@ -48,6 +50,7 @@ impl Default for PowerOptions {
             order: vec![PowerSource::Dcmi, PowerSource::Hwmon, PowerSource::Rapl],
             hwmon_meters: vec!["power_meter".into()],
             dcmi_command: ["ipmitool", "dcmi", "power", "reading"].map(str::to_owned).into(),
+            dcmi_devices: ["dev/ipmi0", "dev/ipmi/0", "dev/ipmidev/0"].map(PathBuf::from).into(),
             redfish: None,
             bmc_period: Duration::from_secs(15),
         }
@@ -64,14 +67,21 @@ pub(super) struct Meters {
     redfish: Option<Asked>,
     /// Place in the order of the meter in use.
     chosen: Option<usize>,
+    /// Until then no meter is looked for in files, as none was there.
+    no_files_until: Duration,
 }
+
+/// Where no meter is in files, they are looked for again after so long: a driver may be loaded at any time.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 impl Meters {
     /// The meters below `root`. Starts the tasks that ask the BMC, where it is in the order: call it in a runtime.
     pub(super) fn new(root: PathBuf, options: PowerOptions, clock: &Clock) -> Self {
         let wants = |source| options.order.contains(&source);
         let period = options.bmc_period.max(PowerOptions::BMC_PERIOD_MIN);
-        let dcmi = wants(PowerSource::Dcmi).then(|| Dcmi { program: options.dcmi_command.clone() });
+        let devices = || options.dcmi_devices.iter().map(|device| root.join(device)).collect();
+        let dcmi = || Dcmi { program: options.dcmi_command.clone(), devices: devices() };
+        let dcmi = wants(PowerSource::Dcmi).then(dcmi);
         let redfish = options.redfish.as_ref().filter(|_| wants(PowerSource::Redfish)).map(Redfish::new);
         Self {
             dcmi: dcmi.map(|meter| Asked::start(meter, period, clock.clone())),
@@ -80,25 +90,40 @@ impl Meters {
             root,
             options,
             chosen: None,
+            no_files_until: Duration::ZERO,
         }
+    }
+
+    /// Whether a reading at `elapsed` looks into files, whose drivers may take their time.
+    pub(super) fn may_block(&self, elapsed: Duration) -> bool {
+        elapsed >= self.no_files_until
     }
 
     /// Reads the meter in use at `elapsed` on the agent's clock; also says which it is.
     pub(super) fn read(&mut self, elapsed: Duration) -> (Reading<Watts>, PowerSource) {
         let last = self.chosen.map_or(self.options.order.len(), |chosen| chosen + 1);
-        for place in 0..last {
-            let source = self.options.order[place];
-            if let Some(watts) = self.read_one(source, elapsed).filter(|watts| watts.is_sane()) {
-                self.chosen = Some(place);
-                return (Reading::Measured(watts), source);
-            }
-        }
+        let answer = (0..last).find_map(|place| {
+            let watts = self.read_one(self.options.order[place], elapsed).filter(|watts| watts.is_sane())?;
+            Some((place, watts))
+        });
+        self.chosen = answer.map_or(self.chosen, |(place, _)| Some(place));
+        self.note_files(elapsed);
         let source = self.chosen.map_or(PowerSource::Curve, |chosen| self.options.order[chosen]);
-        (Reading::Missing, source)
+        (answer.map_or(Reading::Missing, |(_, watts)| Reading::Measured(watts)), source)
+    }
+
+    /// Leaves the files alone for a while where there is no meter in any of them.
+    fn note_files(&mut self, elapsed: Duration) {
+        let chosen = self.chosen.map(|chosen| self.options.order[chosen]);
+        let is_file = matches!(chosen, Some(PowerSource::Hwmon | PowerSource::Rapl));
+        if self.may_block(elapsed) && !is_file && !self.rapl.is_there() {
+            self.no_files_until = elapsed + LOOK_AGAIN;
+        }
     }
 
     fn read_one(&mut self, source: PowerSource, elapsed: Duration) -> Option<Watts> {
         match source {
+            PowerSource::Hwmon | PowerSource::Rapl if !self.may_block(elapsed) => None,
             PowerSource::Dcmi => self.dcmi.as_ref()?.latest(elapsed),
             PowerSource::Hwmon => hwmon::read(&self.root, &self.options.hwmon_meters),
             PowerSource::Rapl => self.rapl.read(elapsed),
@@ -148,6 +173,20 @@ mod tests {
         fs::remove_dir_all(root.path().join("sys/class/hwmon")).unwrap();
         assert_eq!(meters.read(Duration::from_secs(5)), (Reading::Missing, PowerSource::Hwmon));
         assert_eq!(meters.read(Duration::from_secs(10)), (Reading::Missing, PowerSource::Hwmon));
+    }
+
+    #[test]
+    fn where_no_meter_is_in_files_they_are_left_alone_for_a_minute() {
+        let root = tempfile::tempdir().unwrap();
+        let order = options(&[PowerSource::Hwmon, PowerSource::Rapl]);
+        let mut meters = Meters::new(root.path().into(), order, &Clock::system());
+        assert!(meters.may_block(Duration::ZERO));
+        meters.read(Duration::ZERO);
+        meter(root.path(), "120000000\n");
+        let soon = LOOK_AGAIN - Duration::from_secs(1);
+        assert_eq!((meters.may_block(soon), meters.read(soon).1), (false, PowerSource::Curve));
+        assert_eq!((meters.may_block(LOOK_AGAIN), meters.read(LOOK_AGAIN).1), (true, PowerSource::Hwmon));
+        assert!(meters.may_block(LOOK_AGAIN), "it is there now");
     }
 
     #[test]

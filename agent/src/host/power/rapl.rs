@@ -33,6 +33,11 @@ impl Rapl {
         Self { folder: root.join("sys/class/powercap"), last: None }
     }
 
+    /// Whether there were any at the last reading that found them.
+    pub(super) fn is_there(&self) -> bool {
+        self.last.is_some()
+    }
+
     /// Mean power since the reading before; `None` at the first, and when any zone cannot be read: a sum with a zone
     /// missing would look like a saving.
     pub(super) fn read(&mut self, elapsed: Duration) -> Option<Watts> {

@@ -20,7 +20,8 @@ use super::{
     ffi::{self, Event},
     params::{self, JobFigures, JobKind},
     request::Request,
-    session::{Failure, Session, on_thread},
+    session::{Failure, Session},
+    threads::on_thread,
 };
 use crate::hypervisor::{HypervisorError, MigrationEvent, MigrationJob};
 
@@ -33,7 +34,7 @@ pub(super) async fn carry_out(
     job: MigrationJob,
     request: Request,
 ) -> Result<(), HypervisorError> {
-    let outcome = on_thread("libvirt-migrate", move || {
+    let outcome = on_thread(move || {
         let domain = session.domain(job.vm)?;
         ffi::migrate(&domain, &ffi::c_string(&job.destination_uri), &request)?;
         Ok(())

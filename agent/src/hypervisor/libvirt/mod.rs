@@ -15,6 +15,7 @@ mod facts;
 mod ffi;
 mod foreign;
 mod host_xml;
+mod keeper;
 mod known;
 mod labels;
 mod migration;
@@ -23,14 +24,16 @@ mod preflight;
 mod request;
 mod roster;
 mod session;
+mod stats;
 mod storage;
 mod survey;
 mod telemetry;
+mod threads;
 
 use std::{
     path::PathBuf,
     sync::{
-        Arc, Weak,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -43,7 +46,7 @@ use ballast_core::{
     sample::VmState,
 };
 use ballast_daemon::clock::Clock;
-use tokio::sync::{Mutex, mpsc, watch};
+use tokio::sync::{Mutex, Notify, mpsc, watch};
 use tracing::{debug, warn};
 use virt::{domain::Domain, error::ErrorNumber};
 
@@ -55,8 +58,9 @@ use self::{
     migration::{Look, Looker, Watch, Watcher},
     params::JobKind,
     request::Request,
-    session::{Failure, Link, Session, Slots, explain_alone, of_vm, on_thread, slots},
+    session::{Failure, Link, Session, Slots, explain_alone, of_vm, slots},
     telemetry::Telemetry,
+    threads::on_thread,
 };
 use super::{Hypervisor, HypervisorError, HypervisorFacts, MigrationEvent, MigrationJob, Whereabouts};
 
@@ -104,13 +108,6 @@ impl Default for LibvirtOptions {
 
 /// Events of a migration wait here for the caller.
 const WAITING_MIGRATION_EVENTS: usize = 64;
-/// How often connections are looked after while the one for events stands.
-const KEEPER_PERIOD: Duration = Duration::from_secs(5);
-/// The same while it does not stand: events are missed.
-const KEEPER_PERIOD_LOST: Duration = Duration::from_secs(1);
-/// How often the roster is listed anew while nothing moves, in case an event was lost.
-const RELIST_PERIOD: Duration = Duration::from_secs(60);
-
 /// The libvirt driver.
 #[derive(Debug)]
 pub struct LibvirtHypervisor {
@@ -125,6 +122,8 @@ struct Inner {
     hub: Arc<Hub>,
     control: Arc<Link>,
     telemetry: Telemetry,
+    /// Whenever counters were read, or it was tried.
+    read: Arc<Notify>,
     // Four calls of the control connection at most, one less than libvirtd serves: none waits for another kind.
     abort_slots: Slots,
     facts_slots: Slots,
@@ -142,6 +141,7 @@ impl LibvirtHypervisor {
         let inner = Arc::new(Inner {
             control: Link::new(&options.uri, "control", &clock, Some(sink)),
             telemetry: Telemetry::new(&options.uri, &clock, Arc::clone(&hub), balloon_age_max),
+            read: Arc::default(),
             abort_slots: slots(1),
             facts_slots: slots(1),
             list_slots: slots(1),
@@ -151,7 +151,7 @@ impl LibvirtHypervisor {
             clock,
             hub,
         });
-        tokio::spawn(keep(Arc::downgrade(&inner), inner.clock.clone()));
+        tokio::spawn(keeper::keep(Arc::downgrade(&inner), Arc::clone(&inner.read), inner.clock.clone()));
         let changes = Mutex::new(inner.hub.changes());
         Self { inner, changes }
     }
@@ -159,36 +159,6 @@ impl LibvirtHypervisor {
     /// Events of migrations that were dropped because nobody took them, since the start.
     pub fn dropped_events(&self) -> u64 {
         self.inner.hub.dropped()
-    }
-}
-
-/// Reconnects, so that events flow, and lists the roster when it may be wrong. Ends with the driver.
-async fn keep(inner: Weak<Inner>, clock: Clock) {
-    let (mut listed_at, mut measured_at) = (Duration::ZERO, Duration::ZERO);
-    let (mut connected, mut period) = (false, KEEPER_PERIOD_LOST);
-    loop {
-        clock.sleep(period).await;
-        let Some(inner) = inner.upgrade() else { return };
-        inner.telemetry.check();
-        if inner.options.measures_writes && clock.elapsed().saturating_sub(measured_at) >= survey::TURN {
-            measured_at = clock.elapsed();
-            inner.telemetry.measure_writes();
-        }
-        let was_connected = std::mem::replace(&mut connected, inner.control.check());
-        if was_connected && !connected {
-            inner.hub.change();
-        }
-        let is_listed = || inner.hub.with_roster(|roster| roster.is_listed());
-        let relist = clock.elapsed().saturating_sub(listed_at) >= RELIST_PERIOD
-            && !inner.hub.with_roster(|roster| roster.any_held());
-        if relist || !connected || !is_listed() {
-            listed_at = clock.elapsed();
-            if let Err(error) = inner.list().await {
-                debug!(%error, "The vms cannot be listed");
-            }
-            connected = inner.control.check();
-        }
-        period = if connected && is_listed() { KEEPER_PERIOD } else { KEEPER_PERIOD_LOST };
     }
 }
 
@@ -239,7 +209,7 @@ impl Inner {
     /// Opens a connection of its own within the deadline.
     async fn own_session(&self, uri: &str, read_only: bool) -> Result<Arc<Session>, HypervisorError> {
         let uri = uri.to_owned();
-        let open = on_thread("libvirt-open", move || Ok(Arc::new(Session::open(&uri, read_only, None)?)));
+        let open = on_thread(move || Ok(Arc::new(Session::open(&uri, read_only, None)?)));
         let opened = self.clock.timeout(self.options.call_timeout, open).await;
         let timeout = HypervisorError::TimedOut(self.options.call_timeout);
         opened.map_err(|_| timeout)?.map_err(|failure| match explain_alone(failure) {
@@ -317,7 +287,7 @@ impl Inner {
         Box::new(move || {
             let (inner, session, allowed) = (Arc::clone(&inner), Arc::clone(&session), Arc::clone(&allowed));
             Box::pin(async move {
-                let look = on_thread("libvirt-look", move || migration::figures(&session, vm)).await;
+                let look = on_thread(move || migration::figures(&session, vm)).await;
                 let figures = look.map_err(explain_alone)?;
                 if let Some(figures) = figures
                     && !allowed.load(Ordering::Relaxed)
@@ -390,7 +360,7 @@ impl Inner {
             let slot = Arc::clone(&self.remote_slots).acquire_owned().await;
             let slot = slot.map_err(|_| HypervisorError::Unreachable("the driver is closing".into()))?;
             let session = self.own_session(uri, true).await?;
-            let asked = on_thread("libvirt-locate", move || {
+            let asked = on_thread(move || {
                 let found = whereabouts(&session, vm);
                 drop(session);
                 drop(slot);
@@ -433,7 +403,9 @@ impl Hypervisor for LibvirtHypervisor {
     }
 
     async fn counters(&self, deadline: Duration) -> Result<Vec<VmCounters>, HypervisorError> {
-        self.inner.counters(deadline).await
+        let counters = self.inner.counters(deadline).await;
+        self.inner.read.notify_one();
+        counters
     }
 
     async fn migrate(&self, job: MigrationJob) -> Result<mpsc::Receiver<MigrationEvent>, HypervisorError> {

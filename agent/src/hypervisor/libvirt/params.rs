@@ -1,15 +1,12 @@
-//! libvirt's typed parameters as plain data, and what they mean: counters of a vm, figures of a job.
+//! libvirt's typed parameters as plain data, and what they mean: figures of a job, and its numbers for states.
 //!
-//! Pure; the driver calls it with what [`super::ffi`] read. Keys are libvirt's own, as `virsh domstats` prints them.
+//! Pure; the driver calls it with what [`super::ffi`] read. Keys are libvirt's own. Counters of vms are read by [`super::stats`].
 
 use std::{collections::BTreeMap, time::Duration};
 
 use ballast_core::{
-    counters::VmCounters,
-    id::VmId,
-    migration_cost::Changed,
     sample::VmState,
-    units::{Bytes, BytesPerSec, Timestamp},
+    units::{Bytes, BytesPerSec},
 };
 
 /// One typed value.
@@ -25,6 +22,17 @@ pub(super) enum Value {
     Text(String),
 }
 
+impl Value {
+    /// A number that is not negative.
+    pub(super) fn number(&self) -> Option<u64> {
+        match self {
+            Self::Unsigned(value) => Some(*value),
+            Self::Signed(value) => u64::try_from(*value).ok(),
+            Self::Float(_) | Self::Text(_) => None,
+        }
+    }
+}
+
 /// Parameters by name.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Params(BTreeMap<String, Value>);
@@ -38,97 +46,8 @@ impl FromIterator<(String, Value)> for Params {
 impl Params {
     /// A number that is not negative.
     pub(super) fn number(&self, name: &str) -> Option<u64> {
-        match self.0.get(name)? {
-            Value::Unsigned(value) => Some(*value),
-            Value::Signed(value) => u64::try_from(*value).ok(),
-            Value::Float(_) | Value::Text(_) => None,
-        }
+        self.0.get(name)?.number()
     }
-
-    /// The sum of `<group>.<any number>.<field>`, `None` where there is no such parameter. Numbers may be missing in
-    /// between: vCPUs are hot-plugged anywhere.
-    fn sum(&self, group: &str, field: &str) -> Option<u64> {
-        let prefix = format!("{group}.");
-        self.0
-            .range(prefix.clone()..)
-            .take_while(|(name, _)| name.starts_with(&prefix))
-            .filter(|(name, _)| is_field(&name[prefix.len()..], field))
-            .filter_map(|(name, _)| self.number(name))
-            .fold(None, |sum, value| Some(sum.unwrap_or(0).saturating_add(value)))
-    }
-
-    fn kib(&self, name: &str) -> Option<Bytes> {
-        self.number(name).map(Bytes::from_kib)
-    }
-}
-
-/// True for `<number>.<field>`.
-fn is_field(rest: &str, field: &str) -> bool {
-    rest.split_once('.').is_some_and(|(index, name)| name == field && index.bytes().all(|b| b.is_ascii_digit()))
-}
-
-/// What one domain's bulk statistics say, read at `taken_at`. `balloon_age_max` is how old the guest's own account of
-/// its memory may be before it no longer counts: it freezes when the guest's driver stops.
-pub(super) fn counters(
-    vm: VmId,
-    run: u32,
-    params: &Params,
-    taken_at: Timestamp,
-    balloon_age_max: Duration,
-) -> VmCounters {
-    VmCounters {
-        vm,
-        incarnation: run.into(),
-        taken_at,
-        state: state(params.number("state.state"), params.number("state.reason")),
-        cpu_time_nanos: params.number("cpu.time"),
-        vcpu_time_nanos: params.sum("vcpu", "time"),
-        vcpu_delay_nanos: params.sum("vcpu", "delay"),
-        memory_used: memory_used(params, taken_at, balloon_age_max),
-        memory_balloon: params.kib("balloon.current"),
-        memory_resident: params.kib("balloon.rss"),
-        disk_read_bytes: params.sum("block", "rd.bytes"),
-        disk_write_bytes: params.sum("block", "wr.bytes"),
-        disk_read_ops: params.sum("block", "rd.reqs"),
-        disk_write_ops: params.sum("block", "wr.reqs"),
-        disk_read_nanos: params.sum("block", "rd.times"),
-        disk_write_nanos: params.sum("block", "wr.times"),
-        net_rx_bytes: params.sum("net", "rx.bytes"),
-        net_tx_bytes: params.sum("net", "tx.bytes"),
-        net_rx_packets: params.sum("net", "rx.pkts"),
-        net_tx_packets: params.sum("net", "tx.pkts"),
-        net_rx_lost: both(params.sum("net", "rx.errs"), params.sum("net", "rx.drop")),
-        net_tx_lost: both(params.sum("net", "tx.errs"), params.sum("net", "tx.drop")),
-        // Two measurements tell: `survey` puts them together.
-        dirty_rate: None,
-        working_set: None,
-    }
-}
-
-/// The sum of two counters, of that one where one alone is told.
-fn both(one: Option<u64>, other: Option<u64>) -> Option<u64> {
-    one.map_or(other, |one| Some(one.saturating_add(other.unwrap_or(0))))
-}
-
-/// What the guest uses: what it was given less what it could still hand out, by its own fresh account. Without one,
-/// nothing is said: resident memory never shrinks and is no measure of use.
-fn memory_used(params: &Params, now: Timestamp, age_max: Duration) -> Option<Bytes> {
-    let updated = Timestamp::from_secs(params.number("balloon.last-update").filter(|update| *update > 0)?);
-    if now.since(updated) > age_max {
-        return None;
-    }
-    let free = params.kib("balloon.usable").or_else(|| params.kib("balloon.unused"))?;
-    Some(params.kib("balloon.available")?.saturating_sub(free))
-}
-
-/// How much memory had changed when the newest measurement ended (status 2); libvirt gives MiB per second of its span.
-pub(super) fn changed(params: &Params) -> Option<Changed> {
-    const MEASURED: u64 = 2;
-    let number = |name| params.number(name);
-    number("dirtyrate.calc_status").filter(|status| *status == MEASURED)?;
-    let seconds = number("dirtyrate.calc_period").filter(|seconds| *seconds > 0)?;
-    let amount = Bytes::from_mib(number("dirtyrate.megabytes_per_second")?.saturating_mul(seconds));
-    Some(Changed { after: Duration::from_secs(seconds), amount })
 }
 
 /// libvirt's `VIR_DOMAIN_*` state and reason as ours. A vm paused for a migration may be leaving or arriving; only its

@@ -1,6 +1,6 @@
 //! Connections to libvirt: open one, call through it with a deadline, open it again after it was lost.
 //!
-//! libvirt's calls block, and a stuck one cannot be taken back. So each runs on a thread of its own that holds a slot;
+//! libvirt's calls block, and a stuck one cannot be taken back. So each has a thread to itself (`threads`) and holds a slot;
 //! the caller waits no longer than its deadline, and a stuck thread costs one slot until libvirt lets go. Connections
 //! are separate by purpose, because a libvirtd serves only a few calls at a time of each.
 
@@ -16,7 +16,7 @@ use std::{
 
 use ballast_core::id::VmId;
 use ballast_daemon::clock::Clock;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tracing::{debug, info};
 use virt::{
     connect::Connect,
@@ -28,6 +28,7 @@ use super::{
     events,
     ffi::{self, EventSink, Registration},
     known::Known,
+    threads::on_thread,
 };
 use crate::hypervisor::HypervisorError;
 
@@ -159,27 +160,6 @@ pub(super) fn of_vm(vm: VmId, error: Error) -> Failure {
     if error.code() == ErrorNumber::NoDomain { Failure::NoSuchVm(vm) } else { Failure::Libvirt(error) }
 }
 
-/// Runs `work` on a thread of its own. Dropping the future leaves the thread to its end.
-pub(super) async fn on_thread<T, F>(name: &str, work: F) -> Result<T, Failure>
-where
-    T: Send + 'static,
-    F: FnOnce() -> Result<T, Failure> + Send + 'static,
-{
-    let (sender, receiver) = oneshot::channel();
-    let run = move || {
-        // `virt` panics where libvirt surprises it; that must not end the agent.
-        let outcome = catch_unwind(AssertUnwindSafe(work));
-        let outcome = outcome.unwrap_or_else(|_| Err(Failure::Refused("the libvirt binding panicked".into())));
-        // Nobody waits any longer when the deadline is over.
-        drop(sender.send(outcome));
-    };
-    thread::Builder::new()
-        .name(name.into())
-        .spawn(run)
-        .map_err(|error| Failure::Refused(format!("no thread for a call to libvirt: {error}")))?;
-    receiver.await.unwrap_or_else(|_| Err(Failure::Refused("a call to libvirt was lost".into())))
-}
-
 /// Calls in flight of one kind, at most; a stuck one holds its slot.
 pub(super) type Slots = Arc<Semaphore>;
 
@@ -262,7 +242,7 @@ impl Link {
 
     async fn open(self: &Arc<Self>, failures: u32) -> Result<Arc<Session>, HypervisorError> {
         let link = Arc::clone(self);
-        let opened = on_thread("libvirt-open", move || {
+        let opened = on_thread(move || {
             let opened = catch_unwind(AssertUnwindSafe(|| Session::open(&link.uri, false, link.sink.as_ref())));
             let outcome = match opened {
                 Ok(outcome) => outcome.map(Arc::new).map_err(|error| error.message().to_owned()),
@@ -353,7 +333,7 @@ impl Link {
         async move {
             let session = link.session().await?;
             let called = Arc::clone(&session);
-            let outcome = on_thread("libvirt-call", move || {
+            let outcome = on_thread(move || {
                 let outcome = work(&called);
                 drop(called);
                 drop(slot);
@@ -399,6 +379,8 @@ fn backoff(failures: u32) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::oneshot;
+
     use super::*;
 
     #[test]
@@ -406,12 +388,6 @@ mod tests {
         assert_eq!(backoff(0), Duration::from_millis(500));
         assert_eq!(backoff(3), Duration::from_secs(4));
         assert_eq!(backoff(u32::MAX), Duration::from_secs(30));
-    }
-
-    #[tokio::test]
-    async fn a_panic_in_the_binding_is_an_error_not_an_end() {
-        let outcome: Result<(), Failure> = on_thread("test", || panic!("as virt does")).await;
-        assert!(matches!(outcome, Err(Failure::Refused(why)) if why.contains("panicked")));
     }
 
     #[tokio::test]

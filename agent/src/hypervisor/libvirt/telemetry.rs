@@ -18,8 +18,9 @@ use virt_sys as sys;
 
 use super::{
     events::Hub,
-    ffi, params,
+    ffi,
     session::{Failure, Link, Session, Slots, lock, of_vm, slots},
+    stats,
     survey::Survey,
 };
 use crate::hypervisor::HypervisorError;
@@ -29,8 +30,7 @@ const GROUPS: u32 = sys::VIR_DOMAIN_STATS_STATE
     | sys::VIR_DOMAIN_STATS_BALLOON
     | sys::VIR_DOMAIN_STATS_VCPU
     | sys::VIR_DOMAIN_STATS_INTERFACE
-    | sys::VIR_DOMAIN_STATS_BLOCK
-    | sys::VIR_DOMAIN_STATS_DIRTYRATE;
+    | sys::VIR_DOMAIN_STATS_BLOCK;
 
 /// Reads that may hang at once on the connection for single vms; libvirtd serves five calls of one connection.
 const SINGLE_READS: usize = 4;
@@ -119,7 +119,7 @@ impl Telemetry {
     pub(super) fn measure_writes(&self) {
         let Ok(slot) = Arc::clone(&self.survey_slot).try_acquire_owned() else { return };
         let (resting, _) = self.hub.with_roster(|roster| roster.split());
-        let Some((vm, seconds)) = lock(&self.survey).next(&resting) else { return };
+        let Some((vm, seconds)) = lock(&self.survey).next(&resting, self.clock.elapsed()) else { return };
         let call = self.single.call_in_slot(slot, move |session| {
             ffi::start_dirty_rate(session.domain(vm)?.as_ref(), seconds.into()).map_err(|error| of_vm(vm, error))
         });
@@ -207,15 +207,20 @@ impl Reader {
             }
         }
         let handles: Vec<_> = domains.iter().map(AsRef::as_ref).collect();
-        let records = ffi::domain_stats(&handles, GROUPS)?;
+        let records = ffi::domain_stats(&handles, self.groups())?;
         let now = self.clock.now();
         let mut survey = lock(&self.survey);
-        let counters = |ffi::StatsRecord { vm, run, params }: ffi::StatsRecord| {
-            let mut counters = params::counters(vm, run, &params, now, self.balloon_age_max);
-            survey.fill(&mut counters, run, params::changed(&params));
+        let counters = |ffi::StatsRecord { vm, run, stats }: ffi::StatsRecord| {
+            let mut counters = stats::counters(vm, run, &stats, now, self.balloon_age_max);
+            survey.fill(&mut counters, run, stats::changed(&stats));
             counters
         };
         Ok(records.into_iter().map(counters).collect())
+    }
+
+    fn groups(&self) -> u32 {
+        let is_due = lock(&self.survey).is_due(self.clock.elapsed());
+        if is_due { GROUPS | sys::VIR_DOMAIN_STATS_DIRTYRATE } else { GROUPS }
     }
 }
 

@@ -14,7 +14,7 @@ async fn lifecycle_events_announce_changes_and_keep_the_roster() {
     let mut changes = driver.inner.hub.changes();
 
     // Events of this driver go to all connections of the process.
-    let stop_and_start = on_thread("other", move || {
+    let stop_and_start = on_thread(move || {
         let mut connection = Connect::open(Some("test:///default"))?;
         let domain = Domain::lookup_by_uuid(&connection, vm.0)?;
         domain.destroy()?;

@@ -16,6 +16,7 @@ use std::{
 };
 
 use ballast_core::id::VmId;
+use uuid::Uuid;
 use virt::{
     connect::Connect,
     domain::Domain,
@@ -27,6 +28,7 @@ pub(super) use self::events::{Event, EventSink, Registration, deregister_events,
 use super::{
     params::{Params, Value},
     request::{Param, Request},
+    stats::Stats,
 };
 
 /// Statistics of one domain as one bulk call gave them.
@@ -37,7 +39,7 @@ pub(super) struct StatsRecord {
     /// The number libvirt gives a domain each time it starts or arrives.
     pub(super) run: u32,
     /// What was read.
-    pub(super) params: Params,
+    pub(super) stats: Stats,
 }
 
 /// Reads the groups `groups` of `domains` in one call. Domains that are gone are left out; those whose monitor is busy
@@ -69,7 +71,13 @@ fn stats_record(record: &sys::virDomainStatsRecord) -> Option<StatsRecord> {
     let vm = domain_id(record.dom)?;
     // SAFETY: the record holds a live domain handle; the call only reads it.
     let run = unsafe { sys::virDomainGetID(record.dom) };
-    Some(StatsRecord { vm, run, params: read_params(record.params, record.nparams) })
+    let mut stats = Stats::default();
+    each_param(record.params, record.nparams, |param| {
+        if let Some(number) = read_number(param).and_then(|value| value.number()) {
+            stats.take(name(param).to_bytes(), number);
+        }
+    });
+    Some(StatsRecord { vm, run, stats })
 }
 
 /// The job of a domain: its type (`VIR_DOMAIN_JOB_*`) and figures.
@@ -172,28 +180,45 @@ fn domain_id(domain: sys::virDomainPtr) -> Option<VmId> {
     if domain.is_null() {
         return None;
     }
-    let mut text: [c_char; sys::VIR_UUID_STRING_BUFLEN as usize] = [0; sys::VIR_UUID_STRING_BUFLEN as usize];
+    let mut bytes = [0; sys::VIR_UUID_BUFLEN as usize];
     // SAFETY: the handle is alive and the buffer has the length that libvirt documents for it.
-    if unsafe { sys::virDomainGetUUIDString(domain, text.as_mut_ptr()) } < 0 {
+    if unsafe { sys::virDomainGetUUID(domain, bytes.as_mut_ptr()) } < 0 {
         return None;
     }
-    // SAFETY: libvirt wrote a NUL-terminated text into the buffer.
-    unsafe { CStr::from_ptr(text.as_ptr()) }.to_str().ok()?.parse().ok()
+    Some(VmId(Uuid::from_bytes(bytes)))
 }
 
 fn read_params(params: sys::virTypedParameterPtr, count: c_int) -> Params {
-    let length = usize::try_from(count).unwrap_or_default();
-    if params.is_null() || length == 0 {
-        return Params::default();
-    }
-    // SAFETY: libvirt returned `count` parameters at `params`, alive and unchanged during this call.
-    let params = unsafe { slice::from_raw_parts(params, length) };
-    params.iter().filter_map(read_param).collect()
+    let read = |param: &sys::virTypedParameter| Some((name(param).to_str().ok()?.to_owned(), read_value(param)?));
+    let mut found = Vec::new();
+    each_param(params, count, |param| found.extend(read(param)));
+    found.into_iter().collect()
 }
 
-fn read_param(param: &sys::virTypedParameter) -> Option<(String, Value)> {
+fn each_param(params: sys::virTypedParameterPtr, count: c_int, look: impl FnMut(&sys::virTypedParameter)) {
+    let length = usize::try_from(count).unwrap_or_default();
+    if params.is_null() || length == 0 {
+        return;
+    }
+    // SAFETY: libvirt returned `count` parameters at `params`, alive and unchanged during this call.
+    unsafe { slice::from_raw_parts(params, length) }.iter().for_each(look);
+}
+
+fn name(param: &sys::virTypedParameter) -> &CStr {
     // SAFETY: libvirt terminates the name inside its 80 bytes.
-    let name = unsafe { CStr::from_ptr(param.field.as_ptr()) }.to_str().ok()?.to_owned();
+    unsafe { CStr::from_ptr(param.field.as_ptr()) }
+}
+
+fn read_value(param: &sys::virTypedParameter) -> Option<Value> {
+    if u32::try_from(param.type_) == Ok(sys::VIR_TYPED_PARAM_STRING) {
+        // SAFETY: the type says that the text is what libvirt has set.
+        return read_text(unsafe { param.value.s }).map(Value::Text);
+    }
+    read_number(param)
+}
+
+/// The value of a parameter that is no text.
+fn read_number(param: &sys::virTypedParameter) -> Option<Value> {
     let kind = u32::try_from(param.type_).ok()?;
     // SAFETY: `kind` says which field of the union libvirt has set.
     let value = unsafe {
@@ -204,11 +229,10 @@ fn read_param(param: &sys::virTypedParameter) -> Option<(String, Value)> {
             sys::VIR_TYPED_PARAM_ULLONG => Value::Unsigned(param.value.ul),
             sys::VIR_TYPED_PARAM_DOUBLE => Value::Float(param.value.d),
             sys::VIR_TYPED_PARAM_BOOLEAN => Value::Unsigned(u64::from(param.value.b != 0)),
-            sys::VIR_TYPED_PARAM_STRING => Value::Text(read_text(param.value.s)?),
             _ => return None,
         }
     };
-    Some((name, value))
+    Some(value)
 }
 
 fn read_text(text: *const c_char) -> Option<String> {
