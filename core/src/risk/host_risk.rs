@@ -69,7 +69,7 @@ impl HostRisk {
             self.tell(forecasts);
             return None;
         }
-        let ended = self.open.take().map(Promises::end);
+        let ended = self.open.take().map(|promises| promises.end(tuning.overload_joules_per_core_second));
         let kept = ended.map(|ended| self.learn(&ended, snapshot, tuning));
         self.measured = Some(Arc::new(self.measure(tuning)));
         self.tell(forecasts);
@@ -119,7 +119,7 @@ impl HostRisk {
 
     /// The caution that would have cost least; correlations are as assumed, for what they are worth is in what it cost.
     fn cheapest(&self, tuning: &Tuning) -> MeasuredRisk {
-        let (fleet_z, loading) = (self.priced.z(tuning), tuning.correlation.sqrt());
+        let (fleet_z, loading) = (self.priced.z(tuning.risk_z), tuning.correlation.sqrt());
         MeasuredRisk { fleet_z, loading, ..MeasuredRisk::default() }
     }
 

@@ -12,7 +12,7 @@ use crate::{
     id::{HostId, VmId},
     risk::{
         FleetLoad, HostClass, HostLoad, Kept, Risk,
-        trial::{Costs, Trial},
+        trial::{ByLevel, LEVELS, Trial},
         vm::wanted,
     },
     sample::{Batch, VmSample, VmState},
@@ -43,8 +43,6 @@ struct Promise {
     promised: f64,
     base: f64,
     demand: f64,
-    /// What of that they do not get.
-    missing: f64,
     /// The most so far; `None` while nothing came in.
     peak: Option<f64>,
     trial: Option<Trial>,
@@ -58,7 +56,6 @@ struct Watched {
     deviation: f64,
     ceiling: f64,
     newest: f64,
-    missing: f64,
     is_heard: bool,
 }
 
@@ -69,8 +66,8 @@ pub(super) struct Ended {
     pub(super) kept: BTreeMap<HostClass, Kept>,
     /// The error of each vm's forecast at the end, in deviations.
     pub(super) errors: Vec<(VmId, f64)>,
-    /// What a second would have cost; `None` where no host told.
-    pub(super) costs: Option<Costs>,
+    /// What a second at each level of caution would have cost; `None` where no host told.
+    pub(super) costs: Option<ByLevel>,
 }
 
 impl Promises {
@@ -95,14 +92,14 @@ impl Promises {
         let (base, now) = (load.base.get(), load.now().get());
         let (class, promised) = (HostClass::of(&host.inventory), load.next_step(risk).get());
         let trial = Trial::of(host, load, risk, tuning);
-        self.hosts.push(Promise { class, promised, base, demand: now - base, missing: 0.0, peak: None, trial });
+        self.hosts.push(Promise { class, promised, base, demand: now - base, peak: None, trial });
     }
 
     fn follow(&mut self, vm: VmId, load: &FleetLoad<'_>) {
         let Some((of_vm, host)) = load.vm(vm).zip(self.hosts.len().checked_sub(1)) else { return };
         let (mean, deviation) = of_vm.step(1);
         let (newest, ceiling) = (of_vm.now().get(), of_vm.ceiling);
-        self.vms.insert(vm, Watched { host, mean, deviation, ceiling, newest, missing: 0.0, is_heard: false });
+        self.vms.insert(vm, Watched { host, mean, deviation, ceiling, newest, is_heard: false });
     }
 
     /// True where they are over at `now`.
@@ -126,8 +123,8 @@ impl Promises {
         }
         if let Some(host) = self.names.get(&batch.host) {
             let promise = &mut self.hosts[*host];
-            let (base, demand, missing) = (promise.base, promise.demand, promise.missing);
-            promise.trial.iter_mut().for_each(|trial| trial.look(base, demand, missing));
+            let (base, demand) = (promise.base, promise.demand);
+            promise.trial.iter_mut().for_each(|trial| trial.look(base, demand));
         }
         for host in touched {
             let promise = &mut self.hosts[host];
@@ -139,24 +136,23 @@ impl Promises {
     /// Takes a vm's sample; the host it was promised to, where that is another than the one before.
     fn heard(&mut self, sample: &VmSample) -> Option<usize> {
         let vm = self.vms.get_mut(&sample.vm)?;
-        let (asks, gets) = match sample.state {
-            VmState::Running => (wanted(sample)?.get().clamp(0.0, vm.ceiling), sample.cpu_used.value()?.get()),
-            VmState::ShutOff | VmState::Crashed => (0.0, 0.0),
+        let asks = match sample.state {
+            VmState::Running => wanted(sample)?.get().clamp(0.0, vm.ceiling),
+            VmState::ShutOff | VmState::Crashed => 0.0,
             VmState::Paused | VmState::Incoming | VmState::Unknown => return None,
         };
-        let (missing, host) = ((asks - gets).max(0.0), &mut self.hosts[vm.host]);
-        host.demand += asks - vm.newest;
-        host.missing += missing - vm.missing;
-        (vm.newest, vm.missing, vm.is_heard) = (asks, missing, sample.state == VmState::Running);
+        self.hosts[vm.host].demand += asks - vm.newest;
+        (vm.newest, vm.is_heard) = (asks, sample.state == VmState::Running);
         Some(vm.host)
     }
 
     /// What came of it.
-    pub(super) fn end(self) -> Ended {
+    pub(super) fn end(self, price: f64) -> Ended {
         let mut ended = Ended::default();
         for host in self.hosts {
-            if let Some(costs) = host.trial.and_then(|trial| trial.costs()) {
-                ended.costs.get_or_insert_default().add(&costs);
+            if let Some(cost) = host.trial.and_then(|trial| trial.cost(price)) {
+                let all = ended.costs.get_or_insert([0.0; LEVELS.len()]);
+                all.iter_mut().zip(cost).for_each(|(all, one)| *all += one);
             }
             let Some(peak) = host.peak else { continue };
             let broken = peak > host.promised * (1.0 + ROUNDING) + ROUNDING;

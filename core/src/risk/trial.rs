@@ -2,8 +2,11 @@
 //!
 //! What vms ask for does not depend on where they run, so that this can be said without having tried it. A host that is filled
 //! to `z` deviations holds `s` times what it holds now; its energy then serves `s` times as much, so that of the fleet's energy
-//! the part of these vms is `1 / s` of its own, and whatever of `s` times their demand exceeds it goes unserved. The
-//! newsvendor's problem (Edgeworth 1888; Arrow, Harris and Marschak 1951), with what really came in place of a distribution.
+//! the part of these vms is `1 / s` of its own, and what would exceed it goes unserved: `s` times what was foretold, and between the
+//! root of `s` and `s` times what strayed from that, as far as vms are taken to stray together. The newsvendor's problem (Edgeworth 1888; Arrow, Harris and Marschak 1951), with what really came in place of a distribution.
+//!
+//! A fuller host is left alone for the whole step, and a fleet would relieve it where it can. Two ways to count that were tried and not
+//! kept (docs/policy.md).
 
 use crate::{
     risk::{HostLoad, Risk},
@@ -18,29 +21,6 @@ pub(super) const LEVELS: [f64; 16] =
 
 /// A figure of each level.
 pub(super) type ByLevel = [f64; LEVELS.len()];
-
-/// What a second would have cost.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(super) struct Costs {
-    /// Watts of hosts that do nothing, by level.
-    pub(super) idle: ByLevel,
-    /// Cores of demand that would have gone unserved if nobody had done anything about it, by level.
-    pub(super) unserved: ByLevel,
-    /// The same of the hosts as they were.
-    pub(super) foretold: f64,
-    /// Cores of demand of the same vms that did go unserved: what was done about it is in there.
-    pub(super) came: f64,
-}
-
-impl Costs {
-    /// Adds what another host would have cost.
-    pub(super) fn add(&mut self, other: &Self) {
-        self.idle.iter_mut().zip(other.idle).for_each(|(all, one)| *all += one);
-        self.unserved.iter_mut().zip(other.unserved).for_each(|(all, one)| *all += one);
-        self.foretold += other.foretold;
-        self.came += other.came;
-    }
-}
 
 /// Most that a host is taken to be filled further: beyond that it is too empty to tell of a full one.
 const SCALE_MAX: f64 = 4.0;
@@ -59,9 +39,6 @@ pub(super) struct Trial {
     strays: ByLevel,
     /// Core-looks of demand beyond the capacity so far, by level.
     excess: ByLevel,
-    /// The same of the host as it is, and of what its vms did not get wherever they were.
-    foretold: f64,
-    came: f64,
     looks: u32,
 }
 
@@ -82,32 +59,25 @@ impl Trial {
             scales,
             strays: scales.map(|scale| load.strays(scale, risk)),
             excess: [0.0; LEVELS.len()],
-            foretold: 0.0,
-            came: 0.0,
             looks: 0,
         })
     }
 
-    /// Takes what the vms ask for at one moment, what of that they do not get, and what the host itself uses, in cores.
-    pub(super) fn look(&mut self, base: f64, demand: f64, missing: f64) {
+    /// Takes what the vms ask for at one moment, and what the host itself uses, in cores.
+    pub(super) fn look(&mut self, base: f64, demand: f64) {
         self.looks += 1;
-        self.foretold += (base + demand - self.capacity).max(0.0);
-        self.came += missing;
         for ((excess, scale), strays) in self.excess.iter_mut().zip(self.scales).zip(self.strays) {
             let would_be = scale * self.mean + strays * (demand - self.mean);
             *excess += (base + would_be - self.capacity).max(0.0);
         }
     }
 
-    /// What a second would have cost; `None` where nothing was seen.
-    pub(super) fn costs(&self) -> Option<Costs> {
+    /// What a second at each level has cost, in joules, where a core-second that goes unserved has `price`; `None` where
+    /// nothing was seen.
+    pub(super) fn cost(&self, price: f64) -> Option<ByLevel> {
         let looks = f64::from(self.looks);
-        (self.looks > 0).then(|| Costs {
-            idle: self.scales.map(|scale| self.idle / scale),
-            unserved: std::array::from_fn(|level| self.excess[level] / looks / self.scales[level]),
-            foretold: self.foretold / looks,
-            came: self.came / looks,
-        })
+        let at = |level: usize| (self.idle + price * self.excess[level] / looks) / self.scales[level];
+        (self.looks > 0).then(|| std::array::from_fn(at))
     }
 }
 
@@ -145,17 +115,11 @@ mod tests {
         }
     }
 
-    /// What a second costs at each level where a core-second that goes unserved has that price.
-    fn at(trial: &Trial, price: f64) -> ByLevel {
-        let costs = trial.costs().unwrap();
-        std::array::from_fn(|level| costs.idle[level] + price * costs.unserved[level])
-    }
-
     #[test]
     fn the_more_cautious_the_emptier_a_host_and_the_dearer_where_demand_comes_as_foretold() {
         let (_, mut trial) = trial(&fleet(0.5));
-        trial.look(0.0, 8.0, 0.0);
-        let costs = at(&trial, 500.0);
+        trial.look(0.0, 8.0);
+        let costs = trial.cost(500.0).unwrap();
         assert!(trial.scales.is_sorted_by(|a, b| a >= b), "{:?}", trial.scales);
         assert!(costs.is_sorted() && costs[0] < costs[LEVELS.len() - 1], "{costs:?}");
     }
@@ -164,8 +128,8 @@ mod tests {
     fn demand_that_a_fuller_host_would_not_serve_has_its_price() {
         let (_, mut trial) = trial(&fleet(0.5));
         // Twice as much as was foretold: the host as it is would be full.
-        trial.look(0.0, 16.0, 0.0);
-        let (costs, free) = (at(&trial, 500.0), at(&trial, 0.0));
+        trial.look(0.0, 16.0);
+        let (costs, free) = (trial.cost(500.0).unwrap(), trial.cost(0.0).unwrap());
         assert!(costs[0] > free[0] + 500.0, "{costs:?} {free:?}");
         assert_eq!(costs[LEVELS.len() - 1], free[LEVELS.len() - 1], "who is that cautious serves it");
     }
@@ -175,8 +139,8 @@ mod tests {
         let mut fleet = fleet(0.1);
         fleet.inventory("a").memory_capacity = trial(&fleet).0.memory;
         let (_, mut trial) = trial(&fleet);
-        trial.look(0.0, 8.0, 0.0);
-        let costs = at(&trial, 500.0);
+        trial.look(0.0, 8.0);
+        let costs = trial.cost(500.0).unwrap();
         assert_eq!((trial.scales[0], costs[0]), (1.0, costs[5]), "{costs:?}");
     }
 
@@ -190,6 +154,6 @@ mod tests {
 
     #[test]
     fn what_was_not_seen_costs_nothing_that_could_be_said() {
-        assert_eq!(trial(&fleet(0.5)).1.costs(), None);
+        assert_eq!(trial(&fleet(0.5)).1.cost(500.0), None);
     }
 }
