@@ -141,14 +141,6 @@ impl HostLoad {
         moments.map(fits).fold(f64::INFINITY, f64::min)
     }
 
-    /// How many times as far `scale` times the same vms stray from their mean at the next step: between the root of that, where each
-    /// strays by itself, and that, where all stray together.
-    pub(super) fn strays(&self, scale: f64, risk: &Risk) -> f64 {
-        let (own, common) = self.parts(1, risk.correlation);
-        let whole = own + common * common;
-        if whole > 0.0 { ((scale * own + (scale * common).powi(2)) / whole).sqrt() } else { scale }
-    }
-
     /// Variance that is each vm's own, and deviation that all have in common.
     fn parts(&self, moment: usize, correlation: f64) -> (f64, f64) {
         let (own, deviation) = (self.variance[moment], self.deviation[moment]);

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::risk::trial::{ByLevel, LEVELS};
+use crate::risk::trial::{Costs, LEVELS};
 
 /// Steps after which what was seen counts half: a week, so that what happens on Mondays is not forgotten by Sunday.
 const HALF_LIFE: f64 = 2016.0;
@@ -30,7 +30,7 @@ pub(super) struct Priced {
 
 impl Priced {
     /// Takes what a second of a step would have cost at each level.
-    pub(super) fn observe(&mut self, costs: &ByLevel) {
+    pub(super) fn observe(&mut self, costs: &Costs) {
         if !self.is_known() {
             *self = Self { costs: vec![0.0; LEVELS.len()], steps: 0.0 };
         }
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     /// A step whose cost is least at `best`.
-    fn step(best: f64) -> ByLevel {
+    fn step(best: f64) -> Costs {
         LEVELS.map(|z| 1000.0 * (1.0 + 0.1 * (z - best).abs()))
     }
 

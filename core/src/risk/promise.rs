@@ -12,7 +12,7 @@ use crate::{
     id::{HostId, VmId},
     risk::{
         FleetLoad, HostClass, HostLoad, Kept, Risk,
-        trial::{ByLevel, LEVELS, Trial},
+        trial::{Costs, LEVELS, Trial},
         vm::wanted,
     },
     sample::{Batch, VmSample, VmState},
@@ -67,7 +67,7 @@ pub(super) struct Ended {
     /// The error of each vm's forecast at the end, in deviations.
     pub(super) errors: Vec<(VmId, f64)>,
     /// What a second at each level of caution would have cost; `None` where no host told.
-    pub(super) costs: Option<ByLevel>,
+    pub(super) costs: Option<Costs>,
 }
 
 impl Promises {

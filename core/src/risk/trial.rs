@@ -2,11 +2,8 @@
 //!
 //! What vms ask for does not depend on where they run, so that this can be said without having tried it. A host that is filled
 //! to `z` deviations holds `s` times what it holds now; its energy then serves `s` times as much, so that of the fleet's energy
-//! the part of these vms is `1 / s` of its own, and what would exceed it goes unserved: `s` times what was foretold, and between the
-//! root of `s` and `s` times what strayed from that, as far as vms are taken to stray together. The newsvendor's problem (Edgeworth 1888; Arrow, Harris and Marschak 1951), with what really came in place of a distribution.
-//!
-//! A fuller host is left alone for the whole step, and a fleet would relieve it where it can. Two ways to count that were tried and not
-//! kept (docs/policy.md).
+//! the part of these vms is `1 / s` of its own, and whatever of `s` times their demand exceeds it goes unserved. The
+//! newsvendor's problem (Edgeworth 1888; Arrow, Harris and Marschak 1951), with what really came in place of a distribution.
 
 use crate::{
     risk::{HostLoad, Risk},
@@ -19,8 +16,8 @@ use crate::{
 pub(super) const LEVELS: [f64; 16] =
     [0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 8.0, 10.0];
 
-/// A figure of each level.
-pub(super) type ByLevel = [f64; LEVELS.len()];
+/// What a second would have cost at each level, in joules.
+pub(super) type Costs = [f64; LEVELS.len()];
 
 /// Most that a host is taken to be filled further: beyond that it is too empty to tell of a full one.
 const SCALE_MAX: f64 = 4.0;
@@ -31,14 +28,10 @@ pub(super) struct Trial {
     capacity: f64,
     /// What it draws more than asleep though it does nothing, in watts.
     idle: f64,
-    /// What its vms were foretold to ask for, in cores.
-    mean: f64,
     /// How many times its vms would be on it, by level.
-    scales: ByLevel,
-    /// How many times as far so many vms would stray together.
-    strays: ByLevel,
+    scales: [f64; LEVELS.len()],
     /// Core-looks of demand beyond the capacity so far, by level.
-    excess: ByLevel,
+    excess: [f64; LEVELS.len()],
     looks: u32,
 }
 
@@ -51,13 +44,10 @@ impl Trial {
         let idle = (power.idle() - power.asleep()).get();
         let is_told = room > 0.0 && idle > 0.0 && memory > 0.0 && load.mean_at(1) > 0.0;
         let scale = |z: f64| load.scale_to(room, z, risk).min(memory).min(SCALE_MAX);
-        let scales = LEVELS.map(scale);
         is_told.then(|| Self {
             capacity: load.capacity.get(),
             idle,
-            mean: load.mean_at(1),
-            scales,
-            strays: scales.map(|scale| load.strays(scale, risk)),
+            scales: LEVELS.map(scale),
             excess: [0.0; LEVELS.len()],
             looks: 0,
         })
@@ -66,15 +56,14 @@ impl Trial {
     /// Takes what the vms ask for at one moment, and what the host itself uses, in cores.
     pub(super) fn look(&mut self, base: f64, demand: f64) {
         self.looks += 1;
-        for ((excess, scale), strays) in self.excess.iter_mut().zip(self.scales).zip(self.strays) {
-            let would_be = scale * self.mean + strays * (demand - self.mean);
-            *excess += (base + would_be - self.capacity).max(0.0);
+        for (excess, scale) in self.excess.iter_mut().zip(self.scales) {
+            *excess += (base + scale * demand - self.capacity).max(0.0);
         }
     }
 
     /// What a second at each level has cost, in joules, where a core-second that goes unserved has `price`; `None` where
     /// nothing was seen.
-    pub(super) fn cost(&self, price: f64) -> Option<ByLevel> {
+    pub(super) fn cost(&self, price: f64) -> Option<Costs> {
         let looks = f64::from(self.looks);
         let at = |level: usize| (self.idle + price * self.excess[level] / looks) / self.scales[level];
         (self.looks > 0).then(|| std::array::from_fn(at))
@@ -142,14 +131,6 @@ mod tests {
         trial.look(0.0, 8.0);
         let costs = trial.cost(500.0).unwrap();
         assert_eq!((trial.scales[0], costs[0]), (1.0, costs[5]), "{costs:?}");
-    }
-
-    #[test]
-    fn vms_that_stray_each_by_itself_stray_less_than_they_are_more() {
-        let (_, trial) = trial(&fleet(0.5));
-        let within =
-            |(strays, scale): (&f64, &f64)| *strays >= scale.min(scale.sqrt()) && *strays <= scale.max(scale.sqrt());
-        assert!(trial.strays.iter().zip(&trial.scales).all(within), "{trial:?}");
     }
 
     #[test]
