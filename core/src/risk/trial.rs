@@ -11,8 +11,8 @@ use crate::{
     tuning::Tuning,
 };
 
-/// Cautions that are compared, in standard deviations above the mean; the more there are below two the finer, for there
-/// most fleets are best served.
+/// Cautions that are compared, in standard deviations above the mean: close together below two, where most fleets are best
+/// served.
 pub(super) const LEVELS: [f64; 16] =
     [0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 8.0, 10.0];
 
