@@ -121,8 +121,7 @@ impl HostLoad {
 
     /// CPU wanted at the risk quantile at the worst moment of the horizon, now included.
     pub fn ahead(&self, risk: &Risk) -> Cores {
-        let moments = (0..MOMENTS).filter(|moment| *moment == 0 || risk.weights[*moment] > 0.0);
-        moments.map(|moment| self.at(moment, risk)).fold(Cores::ZERO, Cores::max)
+        risk.moments().map(|moment| self.at(moment, risk)).fold(Cores::ZERO, Cores::max)
     }
 
     /// How many times the same demand fits into `room` cores beside what is no vm's, `z` deviations included, at the worst moment
@@ -137,8 +136,7 @@ impl HostLoad {
             let fits = 2.0 * room * room / (b + (b * b - 4.0 * a * room * room).max(0.0).sqrt());
             fits.max(room / self.ceiling.max(mean))
         };
-        let moments = (0..MOMENTS).filter(|moment| *moment == 0 || risk.weights[*moment] > 0.0);
-        moments.map(fits).fold(f64::INFINITY, f64::min)
+        risk.moments().map(fits).fold(f64::INFINITY, f64::min)
     }
 
     /// Variance that is each vm's own, and deviation that all have in common.

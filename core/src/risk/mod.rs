@@ -64,6 +64,11 @@ impl Risk {
             weights: weights(tuning.horizon.as_secs_f64()),
         }
     }
+
+    /// The moments that count: now, and those within the horizon.
+    fn moments(&self) -> impl Iterator<Item = usize> {
+        (0..MOMENTS).filter(|moment| *moment == 0 || self.weights[*moment] > 0.0)
+    }
 }
 
 /// Each moment stands for the time that is nearer to it than to any other; the last one for all that is left.

@@ -15,8 +15,8 @@ const HALF_LIFE: f64 = 2016.0;
 /// [`STEPS_ASSUMED`]. About what a deviation more of caution costs in idle hosts.
 const ASSUMED: f64 = 0.05;
 
-/// Steps that this assumption is worth: an hour. On four PlanetLab days and in the scenarios that come with ballast a quarter of an hour
-/// costs as much, four hours up to two per cent more.
+/// Steps that this assumption is worth: an hour. On four PlanetLab days and in four of the scenarios that come with ballast a quarter of
+/// an hour costs as much but for one (1.4 % more), four hours up to 2.2 % more.
 const STEPS_ASSUMED: f64 = 12.0;
 
 /// What each caution would have cost so far; kept across restarts.

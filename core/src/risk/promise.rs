@@ -114,15 +114,16 @@ impl Promises {
             return;
         }
         let mut touched = Vec::new();
-        if let Some(host) = self.names.get(&batch.host).copied() {
+        let own = self.names.get(&batch.host).copied();
+        if let Some(host) = own {
             self.hosts[host].base = batch.beside_vms().map_or(self.hosts[host].base, Cores::get);
             touched.push(host);
         }
         for sample in &batch.vms {
             touched.extend(self.heard(sample));
         }
-        if let Some(host) = self.names.get(&batch.host) {
-            let promise = &mut self.hosts[*host];
+        if let Some(host) = own {
+            let promise = &mut self.hosts[host];
             let (base, demand) = (promise.base, promise.demand);
             promise.trial.iter_mut().for_each(|trial| trial.look(base, demand));
         }
